@@ -12,7 +12,7 @@ using namespace mlir;
 using namespace tacq;
 
 namespace {
-class DecomposePass : public impl::DecomposeBase<DecomposePass> {
+class DecomposePass : public tacq::impl::DecomposeBase<DecomposePass> {
   using DecomposeBase::DecomposeBase;
 
   void runOnOperation() override {

@@ -14,7 +14,7 @@ using namespace mlir;
 using namespace tacq;
 
 namespace {
-class InferShapesPass : public impl::InferShapesBase<InferShapesPass> {
+class InferShapesPass : public tacq::impl::InferShapesBase<InferShapesPass> {
   using InferShapesBase::InferShapesBase;
 
   void runOnOperation() override {

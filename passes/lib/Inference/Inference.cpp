@@ -185,11 +185,11 @@ static std::string nameOfRead(Value value) {
   for (char &c : base)
     if (!llvm::isAlnum(c) && c != '_' && c != '.')
       c = '_';
-  llvm::StringSet<> used;
+  llvm::StringMap<bool> used;
   Operation *scope = value.getParentBlock()->getParentOp();
   if (auto outer = scope->getParentOfType<func::FuncOp>())
     scope = outer;
-  scope->walk([&](ReadSymbolOp read) { used.insert(read.getName()); });
+  scope->walk([&](ReadSymbolOp read) { used[read.getName()] = true; });
   std::string name = base;
   for (unsigned i = 1; used.contains(name); ++i)
     name = base + "_" + std::to_string(i);
