@@ -3,9 +3,9 @@
 #include "KernelRunner.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/MLIRContext.h"
+#include "tacq/Dialect/TACQ/TACQDialect.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/raw_ostream.h"
-#include "tacq/Dialect/TACQ/TACQDialect.h"
 #include <dlfcn.h>
 
 using namespace mlir;
@@ -14,9 +14,9 @@ using namespace tacq::test;
 
 std::unique_ptr<MLIRContext> test::makeContext() {
   auto context = std::make_unique<MLIRContext>(MLIRContext::Threading::DISABLED);
-  context->loadDialect<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect,
-                       math::MathDialect, memref::MemRefDialect, scf::SCFDialect,
-                       vector::VectorDialect, TACQDialect>();
+  context
+      ->loadDialect<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
+                    memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect, TACQDialect>();
   return context;
 }
 

@@ -8,7 +8,13 @@
 #include "tacq/CPU/CpuTarget.h"
 #include "tacq/kernel_abi.h"
 #include <memory>
+#include <ostream>
 #include <vector>
+
+namespace tacq {
+/// How GoogleTest prints a target.
+inline void PrintTo(const CpuTarget &target, std::ostream *stream) { *stream << target.name; }
+} // namespace tacq
 
 namespace tacq::test {
 

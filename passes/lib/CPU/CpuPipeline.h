@@ -29,8 +29,7 @@ mlir::LogicalResult lowerToLLVMDialect(mlir::ModuleOp kernels);
 /// Translates lowered kernels and gives each function its entry point.
 std::unique_ptr<llvm::Module> translateKernels(mlir::ModuleOp kernels,
                                                llvm::ArrayRef<KernelSignature> signatures,
-                                               const CpuTarget &target,
-                                               llvm::LLVMContext &context);
+                                               const CpuTarget &target, llvm::LLVMContext &context);
 
 /// A target machine for position-independent code; null with a diagnostic at `loc`.
 std::unique_ptr<llvm::TargetMachine> makeTargetMachine(const CpuTarget &target, unsigned optLevel,
@@ -42,8 +41,8 @@ mlir::LogicalResult emitObject(llvm::Module &module, llvm::TargetMachine &machin
                                llvm::SmallVectorImpl<char> &object, mlir::Location loc);
 
 /// Links one object into a shared object; only functions that the runtime offers may be undefined.
-mlir::LogicalResult linkSharedObject(llvm::ArrayRef<char> object,
-                                     llvm::SmallVectorImpl<char> &elf, mlir::Location loc);
+mlir::LogicalResult linkSharedObject(llvm::ArrayRef<char> object, llvm::SmallVectorImpl<char> &elf,
+                                     mlir::Location loc);
 
 } // namespace tacq
 

@@ -12,9 +12,8 @@
 
 using namespace tacq;
 
-std::unique_ptr<llvm::TargetMachine> tacq::makeTargetMachine(const CpuTarget &target,
-                                                             unsigned optLevel,
-                                                             mlir::Location loc) {
+std::unique_ptr<llvm::TargetMachine>
+tacq::makeTargetMachine(const CpuTarget &target, unsigned optLevel, mlir::Location loc) {
   static const bool initialized = [] {
     LLVMInitializeX86TargetInfo();
     LLVMInitializeX86Target();
@@ -32,12 +31,12 @@ std::unique_ptr<llvm::TargetMachine> tacq::makeTargetMachine(const CpuTarget &ta
   }
   llvm::TargetOptions options;
   options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
-  return std::unique_ptr<llvm::TargetMachine>(backend->createTargetMachine(
-      target.triple, target.cpu, target.features, options, llvm::Reloc::PIC_,
-      llvm::CodeModel::Small,
-      optLevel >= 3   ? llvm::CodeGenOptLevel::Aggressive
-      : optLevel >= 1 ? llvm::CodeGenOptLevel::Default
-                      : llvm::CodeGenOptLevel::None));
+  return std::unique_ptr<llvm::TargetMachine>(
+      backend->createTargetMachine(target.triple, target.cpu, target.features, options,
+                                   llvm::Reloc::PIC_, llvm::CodeModel::Small,
+                                   optLevel >= 3   ? llvm::CodeGenOptLevel::Aggressive
+                                   : optLevel >= 1 ? llvm::CodeGenOptLevel::Default
+                                                   : llvm::CodeGenOptLevel::None));
 }
 
 namespace {

@@ -16,10 +16,10 @@ namespace {
 bool isOfferedByRuntime(llvm::StringRef name) {
   static const llvm::StringSet<> memory = {"memcpy", "memmove", "memset", "bzero"};
   static const llvm::StringSet<> math = {
-      "exp",   "exp2",  "expm1", "log",   "log2",  "log10", "log1p", "pow",       "sin",
-      "cos",   "tan",   "sinh",  "cosh",  "tanh",  "asin",  "acos",  "atan",      "atan2",
-      "asinh", "acosh", "atanh", "erf",   "fmod",  "cbrt",  "floor", "ceil",      "round",
-      "rint",  "trunc", "lgamma", "tgamma", "roundeven"};
+      "exp",   "exp2",  "expm1", "log",   "log2",  "log10",  "log1p",  "pow",
+      "sin",   "cos",   "tan",   "sinh",  "cosh",  "tanh",   "asin",   "acos",
+      "atan",  "atan2", "asinh", "acosh", "atanh", "erf",    "fmod",   "cbrt",
+      "floor", "ceil",  "round", "rint",  "trunc", "lgamma", "tgamma", "roundeven"};
   if (memory.contains(name) || math.contains(name))
     return true;
   return name.consume_back("f") && math.contains(name);
@@ -95,11 +95,20 @@ mlir::LogicalResult tacq::linkSharedObject(llvm::ArrayRef<char> object,
     return mlir::emitError(loc) << "cannot write '" << objectPath
                                 << "': " << stream.error().message();
 
-  llvm::StringRef arguments[] = {linker,           "-shared",         "-Bsymbolic",
-                                 "--hash-style=sysv", "--build-id=none", "--strip-all",
-                                 "--no-rosegment", "-z",              "norelro",
-                                 "-z",             "max-page-size=4096", "-o",
-                                 elfPath,          objectPath};
+  llvm::StringRef arguments[] = {linker,
+                                 "-shared",
+                                 "-Bsymbolic",
+                                 "--hash-style=sysv",
+                                 "--build-id=none",
+                                 "--strip-all",
+                                 "--no-rosegment",
+                                 "-z",
+                                 "norelro",
+                                 "-z",
+                                 "max-page-size=4096",
+                                 "-o",
+                                 elfPath,
+                                 objectPath};
   std::optional<llvm::StringRef> redirects[] = {std::nullopt, logPath.str(), logPath.str()};
   std::string message;
   int status =

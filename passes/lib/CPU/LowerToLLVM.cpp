@@ -45,8 +45,8 @@ void relaxSums(ModuleOp kernels) {
   kernels.walk([&](arith::AddFOp add) {
     if (!isa<FloatType>(add.getType()))
       return;
-    for (auto [sum, term] : {std::pair(add.getLhs(), add.getRhs()),
-                             std::pair(add.getRhs(), add.getLhs())}) {
+    for (auto [sum, term] :
+         {std::pair(add.getLhs(), add.getRhs()), std::pair(add.getRhs(), add.getLhs())}) {
       if (!carriedByLoop(sum))
         continue;
       relax(add, arith::FastMathFlags::reassoc | arith::FastMathFlags::contract);
@@ -97,7 +97,7 @@ LogicalResult callLibrary(ModuleOp kernels) {
   RewritePatternSet patterns(kernels.getContext());
   ConversionTarget target(*kernels.getContext());
   populateMathToLibmConversionPatterns(patterns);
-  target.addLegalDialect<BuiltinDialect, func::FuncDialect, arith::ArithDialect,
+  target.addLegalDialect<BuiltinDialect, func::FuncDialect, arith::ArithDialect, math::MathDialect,
                          vector::VectorDialect>();
   target.addIllegalOp<math::AcosOp, math::AcoshOp, math::AsinOp, math::AsinhOp, math::AtanOp,
                       math::Atan2Op, math::AtanhOp, math::CbrtOp, math::CosOp, math::CoshOp,
@@ -142,7 +142,12 @@ LogicalResult convert(ModuleOp kernels) {
   populateFuncToLLVMConversionPatterns(converter, patterns);
   LLVMConversionTarget target(*context);
   target.addLegalOp<ModuleOp>();
-  return applyFullConversion(kernels, target, std::move(patterns));
+  if (failed(applyFullConversion(kernels, target, std::move(patterns))))
+    return failure();
+  // Pairs of casts that cancel are left over, which folding removes.
+  GreedyRewriteConfig config;
+  config.enableRegionSimplification = GreedySimplifyRegionLevel::Disabled;
+  return applyPatternsAndFoldGreedily(kernels, RewritePatternSet(context), config);
 }
 
 } // namespace

@@ -119,8 +119,7 @@ Value tacq::emitLog(ImplicitLocOpBuilder &b, Value x) {
   Value e = b.create<arith::AndIOp>(b.create<arith::SubIOp>(l.bits(a), l.i(0x3f2aaaab)),
                                     l.i(int32_t(0xff800000)));
   Value m = l.sub(l.fromBits(b.create<arith::SubIOp>(l.bits(a), e)), l.f(1.0f));
-  Value exponent =
-      l.fma(b.create<arith::SIToFPOp>(l.type, e), l.f(1.19209290e-7f), offset);
+  Value exponent = l.fma(b.create<arith::SIToFPOp>(l.type, e), l.f(1.19209290e-7f), offset);
   Value s = l.mul(m, m);
   Value r = l.polynomial(s, {-0.130310059f, -0.121483512f, -0.166846126f, -0.249996200f});
   Value t = l.polynomial(s, {0.140869141f, 0.139814854f, 0.200120345f});
@@ -188,6 +187,5 @@ struct Expand : OpRewritePattern<Op> {
 
 void tacq::populateMathExpansionPatterns(RewritePatternSet &patterns) {
   patterns.add<Expand<math::ExpOp, emitExp>, Expand<math::LogOp, emitLog>,
-               Expand<math::TanhOp, emitTanh>, Expand<math::ErfOp, emitErf>>(
-      patterns.getContext());
+               Expand<math::TanhOp, emitTanh>, Expand<math::ErfOp, emitErf>>(patterns.getContext());
 }

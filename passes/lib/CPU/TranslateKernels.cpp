@@ -53,9 +53,9 @@ void makeEntry(llvm::Function &body, const KernelSignature &signature) {
   llvm::LLVMContext &context = body.getContext();
   llvm::Type *pointer = llvm::PointerType::getUnqual(context);
   llvm::Type *index = llvm::Type::getInt64Ty(context);
-  auto *type = llvm::FunctionType::get(llvm::Type::getVoidTy(context),
-                                       {pointer, index, index, llvm::Type::getInt32Ty(context)},
-                                       false);
+  auto *type =
+      llvm::FunctionType::get(llvm::Type::getVoidTy(context),
+                              {pointer, index, index, llvm::Type::getInt32Ty(context)}, false);
   auto *entry = llvm::Function::Create(type, llvm::GlobalValue::ExternalLinkage, signature.name,
                                        body.getParent());
   llvm::IRBuilder<> b(llvm::BasicBlock::Create(context, "", entry));
@@ -94,8 +94,7 @@ std::unique_ptr<llvm::Module> tacq::translateKernels(mlir::ModuleOp kernels,
                                                      llvm::LLVMContext &context) {
   mlir::registerBuiltinDialectTranslation(*kernels.getContext());
   mlir::registerLLVMDialectTranslation(*kernels.getContext());
-  std::unique_ptr<llvm::Module> module =
-      mlir::translateModuleToLLVMIR(kernels, context, "kernels");
+  std::unique_ptr<llvm::Module> module = mlir::translateModuleToLLVMIR(kernels, context, "kernels");
   if (!module)
     return nullptr;
   for (const KernelSignature &signature : signatures)

@@ -1,8 +1,8 @@
 //===- MathExpansion.h - Elementary functions in arithmetic -----*- C++ -*-===//
 //
 // exp, log, tanh and erf of f32 scalars and vectors as straight-line arithmetic, which is inlined
-// and vectorized. Relative errors are below 4 units in the last place; NaN, infinities, overflow and
-// denormals are as in C.
+// and vectorized. Relative errors are below 4 units in the last place; NaN, infinities, overflow
+// and denormals are as in C.
 //
 //===----------------------------------------------------------------------===//
 
