@@ -61,8 +61,9 @@ void emitScalarMatMul(KernelBuilder &k, NodeOp node) {
       for (size_t i = 0; i < ownBatch; ++i) {
         size_t axis = batch.size() - ownBatch + i;
         bool same = own[i] == batchDims[axis];
-        index.push_back(same ? batch[axis]
-                             : k.select(k.equal(k.sym(own[i]), k.index(1)), k.index(0), batch[axis]));
+        index.push_back(
+            same ? batch[axis]
+                 : k.select(k.equal(k.sym(own[i]), k.index(1)), k.index(0), batch[axis]));
       }
       if (own.size() == 1)
         index.push_back(depth);

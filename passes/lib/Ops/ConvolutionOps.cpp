@@ -25,8 +25,9 @@ LogicalResult inferConv(InferContext &ctx) {
   if (failed(checkWindowAttributes(ctx, x.size() - 2)) ||
       failed(ctx.require(x[1], w[1] * Sym(groups), "channels of input and weight differ")))
     return failure();
-  if (ctx.has(2) && failed(ctx.require(ctx.dims(2)[0], w[0], "the bias must have a value for each "
-                                                             "output channel")))
+  if (ctx.has(2) && failed(ctx.require(ctx.dims(2)[0], w[0],
+                                       "the bias must have a value for each "
+                                       "output channel")))
     return failure();
   Windows windows = windowsOf(ctx.attrs, spatialDims(x), spatialDims(w));
   Dims result = {x[0], w[0]};
@@ -235,8 +236,8 @@ LogicalResult emitConv(KernelBuilder &k, NodeOp node) {
 // ConvTranspose
 //===----------------------------------------------------------------------===//
 
-/// An element gathers what windows put onto it: along each axis, element o is reached by offset j of
-/// window i where i * stride + j * dilation = o + padBegin.
+/// An element gathers what windows put onto it: along each axis, element o is reached by offset j
+/// of window i where i * stride + j * dilation = o + padBegin.
 Value convTransposeElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange index) {
   NodeAttrs attrs(node);
   Value x = node.getInputs()[0], weight = node.getInputs()[1];

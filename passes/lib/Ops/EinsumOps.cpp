@@ -178,8 +178,7 @@ SmallVector<Value> decomposeEinsum(NodeBuilder &builder, NodeOp node) {
                           builder.attr("keepdims", int64_t(0)));
   };
   Value a = sumUp(inputs[0], left, right), b = sumUp(inputs[1], right, left);
-  std::string batch =
-      lettersOf(out, [&](char c) { return has(left, c) && has(right, c); });
+  std::string batch = lettersOf(out, [&](char c) { return has(left, c) && has(right, c); });
   std::string depth = lettersOf(left, [&](char c) { return has(right, c) && !has(out, c); });
   std::string rows = lettersOf(out, [&](char c) { return !has(right, c); });
   std::string columns = lettersOf(out, [&](char c) { return !has(left, c); });

@@ -28,10 +28,9 @@ public:
         a(k, k.inputBuffer(*k.inputOf(p.a)), element, lanes),
         b(k, k.inputBuffer(*k.inputOf(p.b)), element, lanes),
         out(k, k.outputBuffer(0), element, lanes), m(k.sym(p.m)), n(k.sym(p.n)),
-        depth(k.sym(p.depth)), zero(k.index(0)), one(k.index(1)),
-        aRow(p.aTransposed ? one : depth), aDepth(p.aTransposed ? m : one),
-        bDepth(p.bTransposed ? one : n), bColumn(p.bTransposed ? depth : one),
-        dots(p.bTransposed && !p.aTransposed) {}
+        depth(k.sym(p.depth)), zero(k.index(0)), one(k.index(1)), aRow(p.aTransposed ? one : depth),
+        aDepth(p.aTransposed ? m : one), bDepth(p.bTransposed ? one : n),
+        bColumn(p.bTransposed ? depth : one), dots(p.bTransposed && !p.aTransposed) {}
 
   void emitTask(Value batch, Value row0, Value column0) {
     std::array<Value, 3> offsets = p.offsets(batch);
@@ -70,8 +69,7 @@ private:
       emitTile(row, height, column, columnEnd, masked);
       return SmallVector<Value>();
     };
-    k.branch(
-        whole, [&] { return tile(false); }, [&] { return tile(true); });
+    k.branch(whole, [&] { return tile(false); }, [&] { return tile(true); });
   }
 
   Value initial(Value row) {
@@ -101,8 +99,7 @@ private:
     SmallVector<Value> sums = k.reduce(p.depth, init, [&](ValueRange at, ValueRange carried) {
       SmallVector<Value> vectors, next;
       for (int64_t v = 0; v < tileVectors; ++v) {
-        Value position =
-            k.add(bBase, k.add(k.mul(at[0], bDepth), k.mul(columns[v], bColumn)));
+        Value position = k.add(bBase, k.add(k.mul(at[0], bDepth), k.mul(columns[v], bColumn)));
         if (p.bTransposed)
           vectors.push_back(b.gather(position, laneStep, masked ? masks[v] : allLanes));
         else
@@ -118,8 +115,8 @@ private:
     });
     for (int64_t r = 0; r < height; ++r)
       for (int64_t v = 0; v < tileVectors; ++v)
-        out.store(sums[r * tileVectors + v],
-                  k.add(outBase, k.add(k.mul(rows[r], n), columns[v])), masks[v]);
+        out.store(sums[r * tileVectors + v], k.add(outBase, k.add(k.mul(rows[r], n), columns[v])),
+                  masks[v]);
   }
 
   void emitDotTile(Value row, int64_t height, Value column, Value columnEnd) {

@@ -345,7 +345,8 @@ LogicalResult emitRuntimeCumSum(KernelBuilder &k, NodeOp node, bool exclusive, b
   Dims dims = k.dims(input);
   Type element = k.elementType(input);
   k.parallel(elementCount(dims), [&](Value task) {
-    KernelBuilder::Index at = k.delinearize(task, dims), zeros(k.dims(axisInput).size(), k.index(0));
+    KernelBuilder::Index at = k.delinearize(task, dims),
+                         zeros(k.dims(axisInput).size(), k.index(0));
     Value axis = k.toIndex(k.load(axisInput, zeros), k.elementType(axisInput));
     axis = k.checkedIndex(axis, k.index(dims.size()), node);
     Value own = k.index(0), extent = k.index(1);
@@ -361,8 +362,7 @@ LogicalResult emitRuntimeCumSum(KernelBuilder &k, NodeOp node, bool exclusive, b
                             [&](ValueRange j, ValueRange carried) {
                               KernelBuilder::Index from;
                               for (size_t i = 0; i < dims.size(); ++i)
-                                from.push_back(
-                                    k.select(k.equal(axis, k.index(i)), j[0], at[i]));
+                                from.push_back(k.select(k.equal(axis, k.index(i)), j[0], at[i]));
                               return SmallVector<Value>{k.add(carried[0], k.load(input, from))};
                             })[0];
     k.store(0, at, sum);

@@ -61,11 +61,11 @@ template <bool log> LogicalResult emitSoftmax(KernelBuilder &k, NodeOp node) {
   bool reread = !log && type == element;
   k.parallel(elementCount(rows.otherDims()), [&](Value task) {
     KernelBuilder::Index row = k.delinearize(task, rows.otherDims());
-    Value largest = k.reduce(within, k.constant(type, -INFINITY),
-                             [&](ValueRange i, ValueRange carried) {
-                               Value x = k.load(input, rows.at(row, i));
-                               return SmallVector<Value>{k.max(carried[0], x)};
-                             })[0];
+    Value largest =
+        k.reduce(within, k.constant(type, -INFINITY), [&](ValueRange i, ValueRange carried) {
+          Value x = k.load(input, rows.at(row, i));
+          return SmallVector<Value>{k.max(carried[0], x)};
+        })[0];
     auto exponential = [&](ValueRange at) {
       Value shifted = k.sub(k.load(input, at), largest);
       return k.b.create<math::ExpOp>(shifted);
@@ -131,7 +131,6 @@ OpSpec row(StringRef name, LoopsFn loops) {
 
 ArrayRef<OpSpec> tacq::rowOps() {
   static const OpSpec table[] = {row("Softmax", emitSoftmax<false>),
-                                 row("LogSoftmax", emitSoftmax<true>),
-                                 row("Hardmax", emitHardmax)};
+                                 row("LogSoftmax", emitSoftmax<true>), row("Hardmax", emitHardmax)};
   return table;
 }
