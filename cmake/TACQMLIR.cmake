@@ -1,0 +1,52 @@
+# Finds LLVM/MLIR 19.1 and sets how the compiler's libraries are built: object libraries that are
+# linked once into the shared library TACQCompiler, so that each tool costs one small link.
+find_package(MLIR 19.1 REQUIRED CONFIG HINTS /usr/lib/llvm-19/lib/cmake/mlir)
+if(NOT LLVM_PACKAGE_VERSION MATCHES "^19\\.1\\.")
+  message(FATAL_ERROR "TACQ needs LLVM/MLIR 19.1, found ${LLVM_PACKAGE_VERSION}")
+endif()
+list(APPEND CMAKE_MODULE_PATH "${MLIR_CMAKE_DIR}" "${LLVM_CMAKE_DIR}")
+# Without it the generated documentation lands outside of the build folder.
+set(MLIR_BINARY_DIR ${PROJECT_BINARY_DIR})
+set(LLVM_RUNTIME_OUTPUT_INTDIR ${PROJECT_BINARY_DIR}/bin)
+set(LLVM_LIBRARY_OUTPUT_INTDIR ${PROJECT_BINARY_DIR}/lib)
+include(TableGen)
+include(AddLLVM)
+include(AddMLIR)
+include_directories(SYSTEM ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
+include_directories(${PROJECT_SOURCE_DIR}/dialects/include ${PROJECT_SOURCE_DIR}/passes/include)
+
+find_package(Protobuf REQUIRED)
+
+set(TACQ_MLIR_FLAGS -fno-exceptions -Wall -Wextra -Wno-unused-parameter -Wno-deprecated-declarations)
+
+set(TACQ_COMPILER_INCLUDES
+  ${PROJECT_SOURCE_DIR}/dialects/include ${PROJECT_BINARY_DIR}/dialects/include
+  ${PROJECT_SOURCE_DIR}/passes/include ${PROJECT_BINARY_DIR}/passes/include
+  ${PROJECT_SOURCE_DIR}/compiler/include ${PROJECT_SOURCE_DIR}/runtime/include
+  ${PROJECT_SOURCE_DIR}/runtime/third_party/dlpack)
+
+# Tools and plugins link to the C++ symbols of TACQCompiler, and type ids must be unique over all.
+set(CMAKE_CXX_VISIBILITY_PRESET default)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN OFF)
+
+# The headers that nearly every file of the compiler needs, compiled once.
+add_library(tacq_mlir_pch OBJECT ${PROJECT_SOURCE_DIR}/cmake/pch.cpp)
+target_include_directories(tacq_mlir_pch SYSTEM PUBLIC ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
+target_compile_options(tacq_mlir_pch PRIVATE ${TACQ_MLIR_FLAGS} -Xclang -fno-pch-timestamp)
+target_precompile_headers(tacq_mlir_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/pch.h)
+
+set_property(GLOBAL PROPERTY TACQ_COMPILER_OBJECTS "")
+
+# tacq_add_library(NAME sources... [DEPENDS generated-targets...] [INCLUDES dirs...])
+function(tacq_add_library name)
+  cmake_parse_arguments(ARG "" "" "DEPENDS;INCLUDES" ${ARGN})
+  add_library(${name} OBJECT ${ARG_UNPARSED_ARGUMENTS})
+  target_include_directories(${name} SYSTEM PRIVATE ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
+  target_include_directories(${name} PRIVATE ${TACQ_COMPILER_INCLUDES} ${ARG_INCLUDES})
+  target_compile_options(${name} PRIVATE ${TACQ_MLIR_FLAGS} -Xclang -fno-pch-timestamp)
+  target_precompile_headers(${name} REUSE_FROM tacq_mlir_pch)
+  # Every generated header exists before any file compiles: TableGen is quick, waiting is not.
+  add_dependencies(${name} ${ARG_DEPENDS} TACQTableGen)
+  set_property(GLOBAL APPEND PROPERTY TACQ_COMPILER_OBJECTS ${name})
+endfunction()
+add_custom_target(TACQTableGen)

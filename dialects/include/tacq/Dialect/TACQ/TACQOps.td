@@ -1,0 +1,192 @@
+//===- TACQOps.td - Operations of the tensor-level dialect -----------------===//
+
+#ifndef TACQ_DIALECT_TACQ_OPS_TD
+#define TACQ_DIALECT_TACQ_OPS_TD
+
+include "mlir/IR/BuiltinAttributeInterfaces.td"
+include "mlir/IR/OpAsmInterface.td"
+include "mlir/IR/SymbolInterfaces.td"
+include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "mlir/Interfaces/SideEffectInterfaces.td"
+include "tacq/Dialect/TACQ/TACQAttributes.td"
+include "tacq/Dialect/TACQ/TACQDialect.td"
+include "tacq/Dialect/TACQ/TACQTypes.td"
+
+def TACQ_Tensor : AnyTypeOf<[AnyTensor]>;
+def TACQ_Operand : AnyTypeOf<[AnyTensor, NoneType, TACQ_MixedType]>;
+
+def TACQ_ParamOp : TACQ_Op<"param", [Symbol]> {
+  let summary = "A named weight backed by a mapped file";
+  let description = [{
+    The symbol is the user's name for the weight. `source` says where its bytes are.
+  }];
+  let arguments = (ins SymbolNameAttr:$sym_name, TypeAttrOf<AnyRankedTensor>:$type,
+                       TACQ_SourceAttr:$source);
+  let assemblyFormat = "$sym_name `:` $type `from` $source attr-dict";
+}
+
+def TACQ_GetParamOp : TACQ_Op<"get_param", [Pure]> {
+  let summary = "The value of a parameter";
+  let arguments = (ins FlatSymbolRefAttr:$param);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$param attr-dict `:` type($result)";
+}
+
+def TACQ_ConstantOp : TACQ_Op<"constant", [Pure, ConstantLike]> {
+  let summary = "A small constant tensor";
+  let description = [{Shapes, axes and scalars; weights are parameters instead.}];
+  let arguments = (ins ElementsAttr:$value);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$value attr-dict `:` type($result)";
+  let hasFolder = 1;
+}
+
+def TACQ_SymbolicOp : TACQ_Op<"symbolic", [Pure]> {
+  let summary = "A small integer tensor whose elements are symbolic expressions";
+  let description = [{
+    Shape arithmetic folds to this: the elements, in row-major order, are expressions over the named
+    dimensions. Nothing is dispatched for it unless a kernel reads it as data.
+
+    Example: `tacq.symbolic ["batch", "past + sequence"] : tensor<2xi64>`.
+  }];
+  let arguments = (ins StrArrayAttr:$values);
+  let results = (outs AnyRankedTensor:$result);
+  let assemblyFormat = "$values attr-dict `:` type($result)";
+}
+
+def TACQ_ReadSymbolOp : TACQ_Op<"read_symbol", []> {
+  let summary = "Names the elements of an integer tensor, so that shapes can depend on them";
+  let description = [{
+    Element i of the tensor is read on the host when the operation is reached, once per call, and is
+    known as `%name[i]` in symbolic expressions from there on.
+  }];
+  let arguments = (ins TACQ_Tensor:$tensor, StrAttr:$name);
+  let assemblyFormat = "$tensor `as` $name attr-dict `:` type($tensor)";
+}
+
+def TACQ_RequireOp : TACQ_Op<"require", []> {
+  let summary = "A condition on symbolic values that is checked at every call";
+  let description = [{
+    `lhs` must equal `rhs` (or, with `at_most`, must not exceed it); otherwise the call fails with
+    the message, as invalid input.
+  }];
+  let arguments = (ins StrAttr:$lhs, StrAttr:$rhs, StrAttr:$message, UnitAttr:$at_most);
+  let assemblyFormat = "$lhs `,` $rhs `,` $message attr-dict";
+}
+
+def TACQ_NoneOp : TACQ_Op<"none", [Pure]> {
+  let summary = "An optional operand that is absent";
+  let results = (outs NoneType:$result);
+  let assemblyFormat = "attr-dict";
+}
+
+def TACQ_NodeOp : TACQ_Op<"node", [NoTerminator, RecursiveMemoryEffects]> {
+  let summary = "A node of an imported model, whatever its operator";
+  let description = [{
+    `op_type`, `domain` and `opset` say which operator; `attrs` holds the node's attributes under
+    their own names; `node_name` is the user's name for it. An absent optional operand is the result
+    of `tacq.none`. Subgraphs (If, Loop, Scan) are regions with a terminating `tacq.yield`; they see
+    the values around them.
+
+    Before shape inference results may be unranked tensors.
+  }];
+  let arguments = (ins StrAttr:$op_type, StrAttr:$domain, I64Attr:$opset, StrAttr:$node_name,
+                       DictionaryAttr:$attrs, Variadic<TACQ_Operand>:$inputs);
+  let results = (outs Variadic<TACQ_Operand>:$outputs);
+  let regions = (region VariadicRegion<AnyRegion>:$bodies);
+  let hasCustomAssemblyFormat = 1;
+  let builders = [OpBuilder<(ins "::mlir::TypeRange":$results, "::llvm::StringRef":$opType,
+      "::mlir::ValueRange":$inputs, "::mlir::DictionaryAttr":$attrs, "::llvm::StringRef":$nodeName,
+      CArg<"int64_t", "23">:$opset, CArg<"::llvm::StringRef", "\"\"">:$domain,
+      CArg<"unsigned", "0">:$regions)>];
+  let hasVerifier = 1;
+}
+
+def TACQ_YieldOp : TACQ_Op<"yield", [Terminator, Pure, ReturnLike]> {
+  let summary = "The results of a region";
+  let arguments = (ins Variadic<TACQ_Operand>:$values);
+  let assemblyFormat = "($values^ `:` type($values))? attr-dict";
+  let builders = [OpBuilder<(ins), [{}]>];
+}
+
+def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
+  let summary = "Matrix products of one input with one or more weights";
+  let description = [{
+    `y_i = x · W_iᵀ + bias_i` over the last axis of `x` (`[…, K]` to `[…, N_i]`), accumulated in fp32.
+    A weight has shape `[N, K]` (`nk`) or `[K, N]` (`kn`); `weight_order` says which, for each.
+
+    With `gated` there are two weights and one result, `activation(y_0) * y_1`; otherwise one result
+    for each weight, and `activation` applies to each. `residual` (one result only) is added last.
+    Biases are given for all weights or for none.
+  }];
+  let arguments = (ins TACQ_Tensor:$x, Variadic<TACQ_Operand>:$weights,
+                       Variadic<TACQ_Tensor>:$biases, Optional<TACQ_Tensor>:$residual,
+                       I32ArrayAttr:$weight_order,
+                       DefaultValuedAttr<TACQ_Activation, "::tacq::Activation::None">:$activation,
+                       UnitAttr:$gated, StrAttr:$node_name);
+  let results = (outs Variadic<TACQ_Tensor>:$results);
+  let assemblyFormat = [{
+    $x `,` `weights` `(` $weights `)` (`biases` `(` $biases^ `)`)? (`residual` `(` $residual^ `)`)?
+    attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def TACQ_NormOp : TACQ_Op<"norm", [Pure, AttrSizedOperandSegments]> {
+  let summary = "RMS or layer normalization over the last axis";
+  let description = [{
+    `rms`: `x / sqrt(mean(x²) + epsilon) * gain`; `layer`: `(x - mean) / sqrt(var + epsilon) * gain +
+    bias`. Computed in fp32 whatever the element type.
+  }];
+  let arguments = (ins TACQ_Tensor:$x, Optional<TACQ_Tensor>:$gain, Optional<TACQ_Tensor>:$bias,
+                       TACQ_NormKind:$kind, F64Attr:$epsilon, StrAttr:$node_name);
+  let results = (outs TACQ_Tensor:$result);
+  let assemblyFormat = [{
+    $kind $x (`gain` `(` $gain^ `)`)? (`bias` `(` $bias^ `)`)? attr-dict `:`
+    functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+def TACQ_RopeOp : TACQ_Op<"rope", [Pure]> {
+  let summary = "Rotary position embedding";
+  let description = [{
+    `x` is `[B, S, H, D]`; `cos` and `sin` are `[B or 1, S, R/2]` with R ≤ D rotated features. The
+    pair of feature i is i + R/2 (or 2i and 2i + 1 with `interleaved`):
+    `y_i = x_i cos_i - x_pair sin_i`, `y_pair = x_pair cos_i + x_i sin_i`; the other features pass.
+  }];
+  let arguments = (ins TACQ_Tensor:$x, TACQ_Tensor:$cos, TACQ_Tensor:$sin, UnitAttr:$interleaved,
+                       StrAttr:$node_name);
+  let results = (outs TACQ_Tensor:$result);
+  let assemblyFormat = "$x `,` $cos `,` $sin attr-dict `:` functional-type(operands, results)";
+  let hasVerifier = 1;
+}
+
+def TACQ_AttentionOp
+    : TACQ_Op<"attention", [Pure, AttrSizedOperandSegments, AttrSizedResultSegments]> {
+  let summary = "Scaled dot-product attention, with the key/value cache";
+  let description = [{
+    `q` is `[B, S, H, D]`, `k` is `[B, T', Hkv, D]`, `v` is `[B, T', Hkv, Dv]`; H is a multiple of
+    Hkv and query head h reads key head h / (H / Hkv). With a cache, `past_key` and `past_value` are
+    `[B, Hkv, P, D]` and the new keys and values are appended: `present_key` and `present_value` are
+    `[B, Hkv, T, D]` with T = P + T'; without one P = 0 and only `out` is a result.
+
+    `out = softmax(scale * q kᵀ + m) v`, of shape `[B, S, H, Dv]`, in fp32. Key t is visible to query
+    s of batch b if all that is given holds: `causal`: t <= s + P; `key_mask` (`[B, T]`, i1 or an
+    integer type): nonzero at (b, t). `bias` (`[B or 1, H or 1, S, T]`, floating point) is added to
+    the scores. A query that sees no key gives zeros.
+  }];
+  let arguments = (ins TACQ_Tensor:$q, TACQ_Tensor:$k, TACQ_Tensor:$v,
+                       Optional<TACQ_Tensor>:$past_key, Optional<TACQ_Tensor>:$past_value,
+                       Optional<TACQ_Tensor>:$key_mask, Optional<TACQ_Tensor>:$bias,
+                       F64Attr:$scale, UnitAttr:$causal, StrAttr:$node_name);
+  let results = (outs TACQ_Tensor:$out, Optional<TACQ_Tensor>:$present_key,
+                      Optional<TACQ_Tensor>:$present_value);
+  let assemblyFormat = [{
+    $q `,` $k `,` $v (`past` `(` $past_key^ `,` $past_value `)`)? (`key_mask` `(` $key_mask^ `)`)?
+    (`bias` `(` $bias^ `)`)? attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
+#endif // TACQ_DIALECT_TACQ_OPS_TD

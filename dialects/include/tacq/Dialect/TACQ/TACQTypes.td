@@ -1,0 +1,33 @@
+//===- TACQTypes.td - Types of the tensor-level dialect --------------------===//
+
+#ifndef TACQ_DIALECT_TACQ_TYPES_TD
+#define TACQ_DIALECT_TACQ_TYPES_TD
+
+include "mlir/IR/AttrTypeBase.td"
+include "tacq/Dialect/TACQ/TACQDialect.td"
+
+class TACQ_Type<string name, string mnemonicText> : TypeDef<TACQ_Dialect, name> {
+  let mnemonic = mnemonicText;
+}
+
+def TACQ_MixedType : TACQ_Type<"Mixed", "mixed"> {
+  let summary = "A weight of two sections: low-bit codes and an fp16 circuit";
+  let description = [{
+    Logical shape and element semantics only; the physical layout is a separate attribute.
+
+    Example: `!tacq.mixed<4096x4096, bits = 2, group = 128>`.
+  }];
+  let parameters = (ins "int64_t":$rows, "int64_t":$columns, "unsigned":$bits, "int64_t":$group);
+  let assemblyFormat = "`<` $rows `x` $columns `,` `bits` `=` $bits `,` `group` `=` $group `>`";
+  let genVerifyDecl = 1;
+}
+
+def TACQ_UnknownType : TACQ_Type<"Unknown", "unknown"> {
+  let summary = "The element type of a value whose type is not inferred yet";
+  let description = [{
+    An imported node whose results the model does not describe gives `tensor<*x!tacq.unknown>`.
+    Nothing has it after `tacq-infer-shapes`.
+  }];
+}
+
+#endif // TACQ_DIALECT_TACQ_TYPES_TD

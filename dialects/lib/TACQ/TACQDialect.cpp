@@ -1,0 +1,88 @@
+//===- TACQDialect.cpp - The tensor-level dialect -------------------------===//
+
+#include "tacq/Dialect/TACQ/TACQDialect.h"
+#include "mlir/IR/DialectImplementation.h"
+#include "llvm/ADT/TypeSwitch.h"
+
+using namespace mlir;
+using namespace tacq;
+
+#include "tacq/Dialect/TACQ/TACQDialect.cpp.inc"
+#include "tacq/Dialect/TACQ/TACQEnums.cpp.inc"
+#define GET_ATTRDEF_CLASSES
+#include "tacq/Dialect/TACQ/TACQAttributes.cpp.inc"
+#define GET_TYPEDEF_CLASSES
+#include "tacq/Dialect/TACQ/TACQTypes.cpp.inc"
+
+void TACQDialect::initialize() {
+  addAttributes<
+#define GET_ATTRDEF_LIST
+#include "tacq/Dialect/TACQ/TACQAttributes.cpp.inc"
+      >();
+  addTypes<
+#define GET_TYPEDEF_LIST
+#include "tacq/Dialect/TACQ/TACQTypes.cpp.inc"
+      >();
+  addOperations<
+#define GET_OP_LIST
+#include "tacq/Dialect/TACQ/TACQOps.cpp.inc"
+      >();
+}
+
+LogicalResult ShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
+                                ArrayRef<StringAttr> dims) {
+  for (StringAttr dim : dims)
+    if (!Sym::parse(dim.getValue()))
+      return emitError() << "'" << dim.getValue() << "' is not a symbolic expression";
+  return success();
+}
+
+LogicalResult MixedType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t rows,
+                                int64_t columns, unsigned bits, int64_t group) {
+  if (rows <= 0 || columns <= 0)
+    return emitError() << "mixed.shape: rows and columns must be positive";
+  if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
+    return emitError() << "mixed.bits: codes have 2, 3, 4 or 8 bits, not " << bits;
+  if (group < 0)
+    return emitError() << "mixed.group: a group is a number of columns, or 0 for a whole row";
+  return success();
+}
+
+std::optional<Dims> tacq::dimsOf(Type type) {
+  auto ranked = dyn_cast<RankedTensorType>(type);
+  if (!ranked)
+    return std::nullopt;
+  auto shape = dyn_cast_or_null<ShapeAttr>(ranked.getEncoding());
+  Dims dims;
+  for (auto [i, extent] : llvm::enumerate(ranked.getShape())) {
+    if (!ShapedType::isDynamic(extent)) {
+      dims.push_back(Sym(extent));
+      continue;
+    }
+    if (!shape || i >= shape.getDims().size())
+      return std::nullopt;
+    std::optional<Sym> dim = Sym::parse(shape.getDims()[i].getValue());
+    if (!dim)
+      return std::nullopt;
+    dims.push_back(*dim);
+  }
+  return dims;
+}
+
+RankedTensorType tacq::tensorType(Type element, ArrayRef<Sym> dims) {
+  SmallVector<int64_t> shape;
+  SmallVector<StringAttr> texts;
+  bool dynamic = false;
+  for (const Sym &dim : dims) {
+    std::optional<int64_t> constant = dim.constant();
+    // A negative extent cannot occur in a valid call; it stays an expression so that the run-time
+    // check, which names the node, reports it.
+    bool isStatic = constant && *constant >= 0;
+    dynamic |= !isStatic;
+    shape.push_back(isStatic ? *constant : ShapedType::kDynamic);
+    texts.push_back(StringAttr::get(element.getContext(), dim.str()));
+  }
+  if (!dynamic)
+    return RankedTensorType::get(shape, element);
+  return RankedTensorType::get(shape, element, ShapeAttr::get(element.getContext(), texts));
+}

@@ -1,0 +1,179 @@
+//===- TACQOps.cpp - Operations of the tensor-level dialect ---------------===//
+
+#include "mlir/IR/Builders.h"
+#include "mlir/IR/OpImplementation.h"
+#include "tacq/Dialect/TACQ/TACQDialect.h"
+
+using namespace mlir;
+using namespace tacq;
+
+#define GET_OP_CLASSES
+#include "tacq/Dialect/TACQ/TACQOps.cpp.inc"
+
+OpFoldResult ConstantOp::fold(FoldAdaptor) { return getValue(); }
+
+//===----------------------------------------------------------------------===//
+// NodeOp
+//===----------------------------------------------------------------------===//
+
+void NodeOp::build(OpBuilder &builder, OperationState &state, TypeRange results, StringRef opType,
+                   ValueRange inputs, DictionaryAttr attrs, StringRef nodeName, int64_t opset,
+                   StringRef domain, unsigned regions) {
+  state.addTypes(results);
+  state.addOperands(inputs);
+  Properties &properties = state.getOrAddProperties<Properties>();
+  properties.op_type = builder.getStringAttr(opType);
+  properties.domain = builder.getStringAttr(domain);
+  properties.opset = builder.getI64IntegerAttr(opset);
+  properties.node_name = builder.getStringAttr(nodeName);
+  properties.attrs = attrs ? attrs : builder.getDictionaryAttr({});
+  for (unsigned i = 0; i < regions; ++i)
+    state.addRegion();
+}
+
+// tacq.node "Add"@14 ["com.microsoft"] (%a, %b) {axis = 1 : i64} "name" (regions)? : (...) -> ...
+ParseResult NodeOp::parse(OpAsmParser &parser, OperationState &result) {
+  Builder &builder = parser.getBuilder();
+  Properties &properties = result.getOrAddProperties<Properties>();
+  std::string opType, domain, nodeName;
+  int64_t opset;
+  if (parser.parseString(&opType) || parser.parseKeyword("opset") || parser.parseInteger(opset))
+    return failure();
+  if (succeeded(parser.parseOptionalKeyword("domain")) && parser.parseString(&domain))
+    return failure();
+  SmallVector<OpAsmParser::UnresolvedOperand> operands;
+  if (parser.parseOperandList(operands, OpAsmParser::Delimiter::Paren))
+    return failure();
+  if (succeeded(parser.parseOptionalKeyword("named")) && parser.parseString(&nodeName))
+    return failure();
+  NamedAttrList attrs;
+  if (parser.parseOptionalAttrDict(attrs))
+    return failure();
+  while (succeeded(parser.parseOptionalKeyword("body")))
+    if (parser.parseRegion(*result.addRegion()))
+      return failure();
+  FunctionType type;
+  llvm::SMLoc loc = parser.getCurrentLocation();
+  if (parser.parseColonType(type) ||
+      parser.resolveOperands(operands, type.getInputs(), loc, result.operands))
+    return failure();
+  result.addTypes(type.getResults());
+  properties.op_type = builder.getStringAttr(opType);
+  properties.domain = builder.getStringAttr(domain);
+  properties.opset = builder.getI64IntegerAttr(opset);
+  properties.node_name = builder.getStringAttr(nodeName);
+  properties.attrs = attrs.getDictionary(builder.getContext());
+  return success();
+}
+
+void NodeOp::print(OpAsmPrinter &printer) {
+  printer << ' ' << getOpTypeAttr() << " opset " << getOpset();
+  if (!getDomain().empty())
+    printer << " domain " << getDomainAttr();
+  printer << " (" << getInputs() << ")";
+  if (!getNodeName().empty())
+    printer << " named " << getNodeNameAttr();
+  printer.printOptionalAttrDict(getAttrs().getValue());
+  for (Region &region : getBodies()) {
+    printer << " body ";
+    printer.printRegion(region);
+  }
+  printer << " : ";
+  printer.printFunctionalType(getInputs().getTypes(), getOutputs().getTypes());
+}
+
+LogicalResult NodeOp::verify() {
+  if (getOpType().empty())
+    return emitOpError("node.op_type: the operator's name is empty");
+  if (getOpset() < 1)
+    return emitOpError("node.opset: the opset version must be positive, not ") << getOpset();
+  for (Region &region : getBodies())
+    if (region.empty() || region.front().empty() || !isa<YieldOp>(region.front().back()))
+      return emitOpError("node.body: a subgraph ends in tacq.yield");
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Recognized operations
+//===----------------------------------------------------------------------===//
+
+/// The rank of a tensor type; -1 if it is unranked.
+static int64_t rankOf(Type type) {
+  auto ranked = dyn_cast<RankedTensorType>(type);
+  return ranked ? ranked.getRank() : -1;
+}
+
+LogicalResult LinearOp::verify() {
+  if (getWeights().empty())
+    return emitOpError("linear.weights: at least one weight is needed");
+  if (getWeightOrder().size() != getWeights().size())
+    return emitOpError("linear.weight_order: one entry for each weight");
+  if (!getBiases().empty() && getBiases().size() != getWeights().size())
+    return emitOpError("linear.biases: one for each weight, or none");
+  size_t results = getGated() ? 1 : getWeights().size();
+  if (getResults().size() != results)
+    return emitOpError("linear.results: expected ") << results << " results";
+  if (getGated() && getWeights().size() != 2)
+    return emitOpError("linear.gated: a gated linear has two weights");
+  if (getResidual() && results != 1)
+    return emitOpError("linear.residual: needs exactly one result");
+  auto x = dyn_cast<RankedTensorType>(getX().getType());
+  if (!x)
+    return success();
+  if (x.getRank() < 1)
+    return emitOpError("linear.rank: the input has at least one axis");
+  for (auto [weight, order] : llvm::zip(getWeights(), getWeightOrder().getAsRange<IntegerAttr>())) {
+    auto type = dyn_cast<RankedTensorType>(weight.getType());
+    if (!type)
+      continue;
+    if (type.getRank() != 2)
+      return emitOpError("linear.weight_rank: a weight has two axes");
+    int64_t k = type.getDimSize(order.getInt() == int64_t(WeightOrder::NK) ? 1 : 0);
+    int64_t inputs = x.getShape().back();
+    if (!ShapedType::isDynamic(k) && !ShapedType::isDynamic(inputs) && k != inputs)
+      return emitOpError("linear.columns: the input has ")
+             << inputs << " features, the weight takes " << k;
+  }
+  return success();
+}
+
+LogicalResult NormOp::verify() {
+  if (getBias() && getKind() == NormKind::RMS)
+    return emitOpError("norm.bias: RMS normalization has no bias");
+  if (rankOf(getX().getType()) == 0)
+    return emitOpError("norm.rank: the input has at least one axis");
+  if (getX().getType() != getResult().getType())
+    return emitOpError("norm.type: input and result have the same type");
+  return success();
+}
+
+LogicalResult RopeOp::verify() {
+  int64_t rank = rankOf(getX().getType());
+  if (rank != -1 && rank != 4)
+    return emitOpError("rope.rank: the input is [batch, sequence, heads, features]");
+  for (Value table : {getCos(), getSin()})
+    if (int64_t r = rankOf(table.getType()); r != -1 && r != 3)
+      return emitOpError("rope.table: cos and sin are [batch or 1, sequence, features / 2]");
+  if (getX().getType() != getResult().getType())
+    return emitOpError("rope.type: input and result have the same type");
+  return success();
+}
+
+LogicalResult AttentionOp::verify() {
+  for (Value operand : {getQ(), getK(), getV()})
+    if (int64_t r = rankOf(operand.getType()); r != -1 && r != 4)
+      return emitOpError("attention.rank: q, k and v are [batch, sequence, heads, features]");
+  if (bool(getPastKey()) != bool(getPastValue()))
+    return emitOpError("attention.past: past key and past value come together");
+  if (bool(getPastKey()) != bool(getPresentKey()) ||
+      bool(getPresentKey()) != bool(getPresentValue()))
+    return emitOpError("attention.present: present keys and values are results exactly if there is "
+                       "a past");
+  auto q = dyn_cast<RankedTensorType>(getQ().getType());
+  auto k = dyn_cast<RankedTensorType>(getK().getType());
+  if (q && k && !q.isDynamicDim(2) && !k.isDynamicDim(2) &&
+      (k.getDimSize(2) == 0 || q.getDimSize(2) % k.getDimSize(2) != 0))
+    return emitOpError("attention.heads: ") << q.getDimSize(2) << " query heads are no multiple of "
+                                            << k.getDimSize(2) << " key heads";
+  return success();
+}
