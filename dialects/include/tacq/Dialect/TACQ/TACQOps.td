@@ -33,6 +33,9 @@ def TACQ_GetParamOp : TACQ_Op<"get_param", [Pure]> {
   let arguments = (ins FlatSymbolRefAttr:$param, OptionalAttr<AnyAttr>:$layout);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$param attr-dict `:` type($result)";
+  let builders = [OpBuilder<(ins "::mlir::Type":$type, "::llvm::StringRef":$param), [{
+    build($_builder, $_state, type, param, /*layout=*/::mlir::Attribute());
+  }]>];
 }
 
 def TACQ_ConstantOp : TACQ_Op<"constant", [Pure, ConstantLike]> {
@@ -134,6 +137,13 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
     $x `,` `weights` `(` $weights `)` (`biases` `(` $biases^ `)`)? (`residual` `(` $residual^ `)`)?
     attr-dict `:` functional-type(operands, results)
   }];
+  let builders = [OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$x,
+      "::mlir::ValueRange":$weights, "::mlir::ValueRange":$biases, "::mlir::Value":$residual,
+      "::mlir::ArrayAttr":$weightOrder, "::tacq::Activation":$activation, "bool":$gated,
+      "::llvm::StringRef":$nodeName), [{
+    build($_builder, $_state, results, x, weights, biases, residual, weightOrder, activation, gated,
+          /*weight_layouts=*/::mlir::ArrayAttr(), nodeName);
+  }]>];
   let hasVerifier = 1;
 }
 
