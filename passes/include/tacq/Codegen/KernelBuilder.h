@@ -8,17 +8,17 @@
 // that does tasks [begin, end) of a number of independent tasks. Shapes enter as symbolic
 // expressions (Sym), each of which the runtime evaluates once per call and passes as an index.
 //
-// Elements have a *compute type*: f16 and bf16 are computed in f32 and rounded to their element type
-// after every node; bool is i1 and stored as one byte; integers are signless MLIR integers of their
-// width, the signedness being that of the tensor's element type.
+// Elements have a *compute type*: f16 and bf16 are computed in f32 and rounded to their element
+// type after every node; bool is i1 and stored as one byte; integers are signless MLIR integers of
+// their width, the signedness being that of the tensor's element type.
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef TACQ_CODEGEN_KERNELBUILDER_H
 #define TACQ_CODEGEN_KERNELBUILDER_H
 
-#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
 #include "tacq/Ops/OpSpec.h"
 
@@ -67,12 +67,13 @@ public:
 
   //===--- Elements -------------------------------------------------------===//
 
-  /// Element `index` of a tensor of the kernel's region, in its compute type: loaded from the buffer
-  /// of an input, or computed by inlining the node that defines it.
+  /// Element `index` of a tensor of the kernel's region, in its compute type: loaded from the
+  /// buffer of an input, or computed by inlining the node that defines it.
   mlir::Value load(mlir::Value tensor, mlir::ValueRange index);
   /// As `load`, for an index under ONNX broadcasting: `index` has the result's rank; leading axes
   /// are dropped and axes of size 1 are read at 0.
-  mlir::Value loadBroadcast(mlir::Value tensor, mlir::ValueRange index, llvm::ArrayRef<Sym> outDims);
+  mlir::Value loadBroadcast(mlir::Value tensor, mlir::ValueRange index,
+                            llvm::ArrayRef<Sym> outDims);
   /// Stores an element (compute type) of output `output` of the kernel.
   void store(unsigned output, mlir::ValueRange index, mlir::Value element);
   /// Reads back an element that this task has stored before.
@@ -91,7 +92,8 @@ public:
 
   //===--- Loops ----------------------------------------------------------===//
 
-  /// The outermost loop of a kernel: calls `body` for each task of this call. Exactly once a kernel.
+  /// The outermost loop of a kernel: calls `body` for each task of this call. Exactly once a
+  /// kernel.
   void parallel(const Sym &tasks, llvm::function_ref<void(mlir::Value task)> body);
   /// for i in [0, extent)
   void loop(mlir::Value extent, llvm::function_ref<void(mlir::Value i)> body);
@@ -126,14 +128,15 @@ public:
   mlir::Value logicalAnd(mlir::Value x, mlir::Value y);
   mlir::Value logicalOr(mlir::Value x, mlir::Value y);
   mlir::Value logicalNot(mlir::Value x);
-  /// Integer compute value of a tensor with element type `element` → index (sign- or zero-extended).
+  /// Integer compute value of a tensor with element type `element` → index (sign- or
+  /// zero-extended).
   mlir::Value toIndex(mlir::Value integer, mlir::Type element);
   mlir::Value fromIndex(mlir::Value index, mlir::Type element);
   /// ONNX Cast between element types (saturation only where ONNX asks for it).
   mlir::Value cast(mlir::Value value, mlir::Type from, mlir::Type to);
 
-  /// A user's index into an axis of size `extent`: negative ones count from the end; one that is out
-  /// of range is reported as an error of the call, naming `node`, and clamped.
+  /// A user's index into an axis of size `extent`: negative ones count from the end; one that is
+  /// out of range is reported as an error of the call, naming `node`, and clamped.
   mlir::Value checkedIndex(mlir::Value index, mlir::Value extent, NodeOp node);
 
   /// The number of tasks given to `parallel`.

@@ -47,10 +47,10 @@ inline bool isAbsent(mlir::Value value) { return mlir::isa<mlir::NoneType>(value
 /// set, except those of type none.
 class InferContext {
 public:
-  InferContext(NodeOp node) : node(node), attrs(node), types(node.getNumResults()),
-                              resultValues(node.getNumResults()) {}
+  InferContext(NodeOp node)
+      : node(node), attrs(node), types(node.getNumResults()), resultValues(node.getNumResults()) {}
 
-  NodeOp node;
+  mutable NodeOp node;
   NodeAttrs attrs;
 
   int64_t opset() const { return node.getOpset(); }
@@ -141,9 +141,7 @@ struct OpSpec {
 
 /// The entry for an operator, or null.
 const OpSpec *lookupOp(llvm::StringRef domain, llvm::StringRef name);
-inline const OpSpec *lookupOp(NodeOp node) {
-  return lookupOp(node.getDomain(), node.getOpType());
-}
+inline const OpSpec *lookupOp(NodeOp node) { return lookupOp(node.getDomain(), node.getOpType()); }
 
 // The tables, one function per family.
 llvm::ArrayRef<OpSpec> elementwiseOps();   // arithmetic, comparison, logic, activations, casts
@@ -159,8 +157,8 @@ llvm::ArrayRef<OpSpec> recurrentOps();     // LSTM, GRU, RNN
 llvm::ArrayRef<OpSpec> attentionOps();     // Attention, RotaryEmbedding (as composites)
 llvm::ArrayRef<OpSpec> controlFlowOps();   // If, Loop, Scan (inference only)
 
-/// Makes nodes with inferred types; for decompositions and graph passes. Every node made is inferred
-/// at once, so that its result's dimensions can be asked for.
+/// Makes nodes with inferred types; for decompositions and graph passes. Every node made is
+/// inferred at once, so that its result's dimensions can be asked for.
 class NodeBuilder {
 public:
   NodeBuilder(mlir::OpBuilder &builder, mlir::Location loc, llvm::StringRef nodeName)

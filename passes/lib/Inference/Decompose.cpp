@@ -1,0 +1,80 @@
+//===- Decompose.cpp - Composite nodes into simpler ones ------------------===//
+
+#include "tacq/Ops/OpSpec.h"
+#include "tacq/Ops/Passes.h"
+
+namespace tacq {
+#define GEN_PASS_DEF_DECOMPOSE
+#include "tacq/Ops/Passes.h.inc"
+} // namespace tacq
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+class DecomposePass : public tacq::impl::DecomposeBase<DecomposePass> {
+  using DecomposeBase::DecomposeBase;
+
+  void runOnOperation() override {
+    bool changed = true;
+    while (changed) {
+      changed = false;
+      SmallVector<NodeOp> nodes;
+      getOperation().walk([&](NodeOp node) { nodes.push_back(node); });
+      for (NodeOp node : nodes)
+        changed |= decompose(node);
+    }
+    eraseDead();
+    bool failed = false;
+    getOperation().walk([&](NodeOp node) {
+      std::string reason = reasonAgainst(node);
+      if (reason.empty())
+        return;
+      node.emitError("unsupported node '") << node.getNodeName() << "' (" << node.getOpType()
+                                           << ", opset " << node.getOpset() << "): " << reason;
+      failed = true;
+    });
+    if (failed)
+      signalPassFailure();
+  }
+
+  static std::string reasonAgainst(NodeOp node) {
+    const OpSpec *spec = lookupOp(node);
+    if (!spec)
+      return "TACQ does not know this operator";
+    if (spec->unsupported)
+      if (std::string reason = spec->unsupported(node); !reason.empty())
+        return reason;
+    bool controlFlow = !node.getBodies().empty();
+    if (!spec->element && !spec->loops && !controlFlow)
+      return "this form of the operator cannot be compiled";
+    return "";
+  }
+
+  bool decompose(NodeOp node) {
+    const OpSpec *spec = lookupOp(node);
+    if (!spec || !spec->decompose)
+      return false;
+    OpBuilder builder(node);
+    NodeBuilder nodes(builder, node.getLoc(), node.getNodeName());
+    SmallVector<Value> values = spec->decompose(nodes, node);
+    if (values.empty())
+      return false;
+    for (auto [result, value] : llvm::zip(node.getOutputs(), values))
+      if (value)
+        result.replaceAllUsesWith(value);
+    node.erase();
+    ++numDecomposed;
+    return true;
+  }
+
+  /// Nodes without a use, and what only they used.
+  void eraseDead() {
+    SmallVector<Operation *> ops;
+    getOperation().walk([&](Operation *op) { ops.push_back(op); });
+    for (Operation *op : llvm::reverse(ops))
+      if (isa<TACQDialect>(op->getDialect()) && isOpTriviallyDead(op))
+        op->erase();
+  }
+};
+} // namespace
