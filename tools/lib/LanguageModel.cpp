@@ -131,7 +131,8 @@ Error LanguageModel::checkTokens(const std::string &source, const TokenSequence 
                        source.c_str(), i, sequence.place.c_str(), static_cast<long long>(label),
                        file.c_str());
   }
-  for (const auto &[name, values] : sequence.inputs) {
+  for (const auto &input : sequence.inputs) {
+    const std::string &name = input.first;
     const auto *known = std::find_if(std::begin(kRoleNames), std::end(kRoleNames),
                                      [&](const char *role) { return name == role; });
     if (known == std::end(kRoleNames) || inputs[known - std::begin(kRoleNames)].index < 0)

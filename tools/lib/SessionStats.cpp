@@ -57,7 +57,7 @@ Error tools::printProfile(const tacq_session_t *session) {
   std::vector<Line> lines;
   if (Error error = take(tacq_session_profile(session, collect, &lines)))
     return error;
-  std::stable_sort(lines.begin(), lines.end(),
+  std::sort(lines.begin(), lines.end(),
                    [](const Line &a, const Line &b) { return a.time > b.time; });
   double total = 0;
   for (const Line &line : lines)

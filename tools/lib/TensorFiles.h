@@ -1,32 +1,26 @@
-//===- TensorFiles.h - Tensors in .npy and .npz files -----------*- C++ -*-===//
+//===- TensorFiles.h - Tensors by the names of tools' flags -----*- C++ -*-===//
 
 #ifndef TACQ_TOOLS_TENSORFILES_H
 #define TACQ_TOOLS_TENSORFILES_H
 
-#include "tacq/Error.h"
+#include "tacq/Npy.h"
 
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
 
 namespace tacq::tools {
 
-/// A contiguous, row-major tensor in memory of its own.
-struct Tensor {
-  tacq_element_type_t type = TACQ_ELEMENT_NONE;
-  std::vector<int64_t> dims;
-  std::vector<char> data;
+using Archive = std::map<std::string, NpyArray>;
 
-  int64_t count() const;
-};
-
-using Archive = std::map<std::string, Tensor>;
-
-/// Reads all arrays of an .npz file. Messages name the file.
-Error readArchive(const std::string &path, Archive &archive);
+/// Reads those arrays of an .npz file whose names are `wanted`.
+Error readArchive(const std::string &path, const std::function<bool(const std::string &)> &wanted,
+                  Archive &archive);
 /// Reads "x.npy", or "file.npz:key".
-Error readTensor(const std::string &file, Tensor &tensor);
-/// Writes an .npy file; an existing one is replaced only when everything is written.
+Error readTensor(const std::string &file, NpyArray &tensor);
+/// Writes an .npy file; an existing one is replaced only when everything is written. bf16, which
+/// such files cannot hold, becomes f32.
 Error writeTensor(const std::string &path, tacq_element_type_t type,
                   const std::vector<int64_t> &dims, const void *data);
 

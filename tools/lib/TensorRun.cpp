@@ -15,13 +15,12 @@ using namespace tacq::tools;
 
 namespace {
 
-using Bound = std::map<std::string, Tensor>;
+using Bound = Archive;
 
 /// Adds what a flag names to `bound`. A whole archive gives those of its arrays that `known`
 /// accepts.
-template <typename Known>
-Error bindFiles(const std::string &flag, const std::vector<std::string> &texts, const Known &known,
-                const std::string &module, const char *kind, Bound &bound) {
+Error bindFiles(const std::string &flag, const std::vector<std::string> &texts,
+                const std::function<bool(const std::string &)> &known, const std::string &module, const char *kind, Bound &bound) {
   for (const std::string &text : texts) {
     std::string name, file;
     bool whole = text.find('@') == std::string::npos && endsWith(text, ".npz");
@@ -40,38 +39,31 @@ Error bindFiles(const std::string &flag, const std::vector<std::string> &texts, 
     if (!endsWith(file, ".npz"))
       return makeError(TACQ_INVALID_ARGUMENT, "%s: %s needs a name, as in NAME=@%s", flag.c_str(),
                        file.c_str(), file.c_str());
-    Archive archive;
-    if (Error error = readArchive(file, archive))
+    size_t before = bound.size();
+    if (Error error = readArchive(file, known, bound))
       return error;
-    size_t used = 0;
-    for (auto &[key, tensor] : archive) {
-      if (known(key)) {
-        bound[key] = std::move(tensor);
-        ++used;
-      }
-    }
-    if (used == 0)
+    if (bound.size() == before)
       return makeError(TACQ_INVALID_INPUT, "%s: none of its arrays is named as an %s of %s",
                        file.c_str(), kind, module.c_str());
   }
   return success();
 }
 
-/// Tensors for the inputs that language models have and nobody likes to write.
-bool makeStandardInput(const std::string &name, tacq_element_type_t type, const Bound &bound,
-                       Tensor &tensor) {
+/// Tensors for the inputs that language models have and nobody likes to write; left without a type
+/// for others.
+Error makeStandardInput(const std::string &name, tacq_element_type_t type, const Bound &bound,
+                        NpyArray &tensor) {
   auto ids = bound.find("input_ids");
-  if (ids == bound.end() || ids->second.dims.size() != 2)
-    return false;
+  if (ids == bound.end() || ids->second.dims().size() != 2)
+    return success();
   if (name != "attention_mask" && name != "position_ids")
-    return false;
-  tensor.type = type;
-  tensor.dims = ids->second.dims;
-  tensor.data.resize(tensor.count() * tacq_element_size(type));
-  for (int64_t i = 0; i < tensor.count(); ++i)
-    storeElement(type, tensor.data.data(), i,
-                 name == "attention_mask" ? 1 : i % std::max<int64_t>(tensor.dims[1], 1));
-  return true;
+    return success();
+  if (Error error = NpyArray::create(type, ids->second.dims(), tensor))
+    return error;
+  for (int64_t i = 0; i < tensor.elementCount(); ++i)
+    storeElement(type, tensor.data(), i,
+                 name == "attention_mask" ? 1 : i % std::max<int64_t>(tensor.dims()[1], 1));
+  return success();
 }
 
 std::string shapeText(const int64_t *dims, size_t rank) {
@@ -82,26 +74,26 @@ std::string shapeText(const int64_t *dims, size_t rank) {
 }
 
 Error verifyOutput(const std::string &name, tacq_element_type_t type, const DLTensor &tensor,
-                   const Tensor &reference, const TensorRunOptions &options, bool &failed) {
+                   const NpyArray &reference, const TensorRunOptions &options, bool &failed) {
   std::vector<int64_t> dims(tensor.shape, tensor.shape + tensor.ndim);
-  if (dims != reference.dims)
+  if (dims != reference.dims())
     return makeError(TACQ_INVALID_INPUT, "output %s has the shape %s, its reference %s",
                      name.c_str(), shapeText(dims.data(), dims.size()).c_str(),
-                     shapeText(reference.dims.data(), reference.dims.size()).c_str());
+                     shapeText(reference.dims().data(), reference.dims().size()).c_str());
   // A reference in f32 for an f16 model must not be held to f32's tolerance.
   Tolerance tolerance = defaultTolerance(type);
   if (options.absolute)
     tolerance.absolute = *options.absolute;
   if (options.relative)
     tolerance.relative = *options.relative;
-  Difference difference = compare(type, dataOf(tensor), reference.type, reference.data.data(),
-                                  reference.count(), tolerance);
+  Difference difference = compare(type, dataOf(tensor), reference.type(), reference.data(),
+                                  reference.elementCount(), tolerance);
   std::printf("%s: max absolute error %.3g, max relative error %.3g, tolerance %.3g + %.3g x: %s\n",
               name.c_str(), difference.maxAbsolute, difference.maxRelative, tolerance.absolute,
               tolerance.relative,
               difference.failures ? formatText("FAILED, %zu of %" PRId64
                                                " elements, first at %zu: %.9g instead of %.9g",
-                                               difference.failures, reference.count(),
+                                               difference.failures, reference.elementCount(),
                                                difference.firstFailure, difference.value,
                                                difference.reference)
                                         .c_str()
@@ -158,17 +150,19 @@ Error Runner::setInputs(tacq_session_t *session) {
       continue;
     auto given = inputs.find(info.name);
     if (given == inputs.end()) {
-      Tensor made;
-      if (!makeStandardInput(info.name, info.element_type, inputs, made))
+      NpyArray made;
+      if (Error error = makeStandardInput(info.name, info.element_type, inputs, made))
+        return error;
+      if (made.type() == TACQ_ELEMENT_NONE)
         return makeError(TACQ_INVALID_ARGUMENT,
                          "%s: the input %s (%s) is not given; add --input %s=@FILE.npy",
                          path.c_str(), info.name, describeType(info).c_str(), info.name);
       given = inputs.emplace(info.name, std::move(made)).first;
     }
-    const Tensor &tensor = given->second;
-    if (Error error = take(tacq_session_set_input_data(session, index, tensor.type,
-                                                       tensor.dims.data(), tensor.dims.size(),
-                                                       tensor.data.data(), tensor.data.size())))
+    const NpyArray &tensor = given->second;
+    if (Error error = take(tacq_session_set_input_data(session, index, tensor.type(),
+                                                       tensor.dims().data(), tensor.dims().size(),
+                                                       tensor.data(), tensor.size())))
       return error;
   }
   return success();

@@ -73,25 +73,25 @@ static Error readLines(const std::string &path, std::vector<TokenSequence> &sequ
 
 static Error readArrays(const std::string &path, std::vector<TokenSequence> &sequences) {
   Archive archive;
-  if (Error error = readArchive(path, archive))
+  if (Error error = readArchive(path, [](const std::string &) { return true; }, archive))
     return error;
   auto ids = archive.find("input_ids");
   if (ids == archive.end())
     return makeError(TACQ_INVALID_INPUT, "%s has no array input_ids", path.c_str());
   for (const auto &[name, array] : archive) {
-    if (!isInteger(array.type) && array.type != TACQ_BOOL)
+    if (!isInteger(array.type()) && array.type() != TACQ_BOOL)
       return makeError(TACQ_INVALID_INPUT, "%s: array %s has elements of type %s, not integers",
-                       path.c_str(), name.c_str(), tacq_element_name(array.type));
-    if (array.dims.size() != 2 || array.dims != ids->second.dims)
+                       path.c_str(), name.c_str(), tacq_element_name(array.type()));
+    if (array.dims().size() != 2 || array.dims() != ids->second.dims())
       return makeError(TACQ_INVALID_INPUT,
                        "%s: array %s must have two axes, sequences and tokens, and the extents of "
                        "input_ids",
                        path.c_str(), name.c_str());
   }
-  size_t length = ids->second.dims[1];
+  size_t length = ids->second.dims()[1];
   if (length == 0)
     return makeError(TACQ_INVALID_INPUT, "%s: the sequences of input_ids are empty", path.c_str());
-  for (int64_t row = 0; row < ids->second.dims[0]; ++row) {
+  for (int64_t row = 0; row < ids->second.dims()[0]; ++row) {
     TokenSequence sequence;
     sequence.place = "sequence " + std::to_string(row);
     for (const auto &[name, array] : archive) {
@@ -101,7 +101,7 @@ static Error readArrays(const std::string &path, std::vector<TokenSequence> &seq
       values.resize(length);
       for (size_t i = 0; i < length; ++i)
         values[i] =
-            static_cast<int64_t>(elementAsDouble(array.type, array.data.data(), row * length + i));
+            static_cast<int64_t>(elementAsDouble(array.type(), array.data(), row * length + i));
     }
     sequences.push_back(std::move(sequence));
   }
