@@ -101,24 +101,24 @@ Verdict Case::compareOutputs(const json &set, tacq_session_t *session) {
     if (actual != type)
       return {"WRONG", "output " + name + " is " + tacq_element_name(actual) + " instead of " +
                            tacq_element_name(type)};
-    Difference difference = compare(type, dataOf(tensor), type,
-                                    context.data + expected["offset"].get<size_t>(),
-                                    elementCount(tensor), {line["atol"], line["rtol"]});
+    Difference difference =
+        compare(type, dataOf(tensor), type, context.data + expected["offset"].get<size_t>(),
+                elementCount(tensor), {line["atol"], line["rtol"]});
     if (difference.failures)
-      return {"WRONG", formatText("output %s: %zu of %lld elements differ, first at %zu: %.9g "
-                                  "instead of %.9g; at most %.3g",
-                                  name.c_str(), difference.failures,
-                                  static_cast<long long>(elementCount(tensor)),
-                                  difference.firstFailure, difference.value, difference.reference,
-                                  difference.maxAbsolute)};
+      return {"WRONG",
+              formatText("output %s: %zu of %lld elements differ, first at %zu: %.9g "
+                         "instead of %.9g; at most %.3g",
+                         name.c_str(), difference.failures,
+                         static_cast<long long>(elementCount(tensor)), difference.firstFailure,
+                         difference.value, difference.reference, difference.maxAbsolute)};
   }
   return {"PASS", ""};
 }
 
 Verdict Case::runSet(const json &set) {
   tacq_session_t *created = nullptr;
-  if (Error error = take(
-          tacq_session_create(loaded.module.get(), loaded.device.get(), nullptr, &created)))
+  if (Error error =
+          take(tacq_session_create(loaded.module.get(), loaded.device.get(), nullptr, &created)))
     return refused(error);
   Session session(created);
   for (const json &tensor : set["inputs"]) {
@@ -179,8 +179,9 @@ struct Child {
   } catch (const std::exception &exception) {
     verdict = {"CRASH", exception.what()};
   }
-  std::string text = json{{"status", verdict.status}, {"message", verdict.message.substr(0, 3000)}}
-                         .dump(-1, ' ', false, json::error_handler_t::replace);
+  std::string text =
+      json{{"status", verdict.status}, {"message", verdict.message.substr(0, 3000)}}.dump(
+          -1, ' ', false, json::error_handler_t::replace);
   ssize_t written = write(pipe, text.data(), text.size());
   _exit(written == static_cast<ssize_t>(text.size()) ? 0 : 1);
 }

@@ -21,7 +21,9 @@ struct BenchmarkResult {
   std::vector<int64_t> samples;
 
   int64_t tokens() const { return what.prompt + what.generated; }
-  double speed(size_t sample) const { return 1e9 * static_cast<double>(tokens()) / samples[sample]; }
+  double speed(size_t sample) const {
+    return 1e9 * static_cast<double>(tokens()) / samples[sample];
+  }
   double meanSpeed() const;
   double deviationSpeed() const;
   double meanTime() const;

@@ -2,37 +2,53 @@
 
 #include "CommandLine.h"
 
+#include "tacq/ExitCode.h"
+
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
+#include <memory>
+#include <sstream>
 
 using namespace tacq;
 using namespace tacq::tools;
 
-int tools::exitCodeOf(tacq_code_t code) {
-  switch (code) {
-  case TACQ_OK:
-    return kExitOk;
-  case TACQ_INVALID_ARGUMENT:
-    return kExitUsage;
-  case TACQ_UNSUPPORTED:
-    return kExitUnsupported;
-  case TACQ_INVALID_INPUT:
-  case TACQ_INVALID_MODULE:
-  case TACQ_IO:
-  case TACQ_CAPACITY:
-    return kExitInvalidInput;
-  case TACQ_OUT_OF_MEMORY:
-  case TACQ_DEVICE_FAILURE:
-  case TACQ_INTERNAL:
-    break;
+namespace {
+
+/// CLI11's help with descriptions that are broken into lines.
+class WrappingFormatter : public CLI::Formatter {
+public:
+  std::string make_option(const CLI::Option *option, bool positional) const override {
+    std::string text = "  " + make_option_name(option, positional) + make_option_opts(option);
+    if (text.size() > kIndent - 2)
+      text += "\n" + std::string(kIndent, ' ');
+    else
+      text.resize(kIndent, ' ');
+    size_t column = kIndent;
+    std::istringstream words(make_option_desc(option));
+    for (std::string word; words >> word;) {
+      if (column > kIndent && column + 1 + word.size() > kWidth) {
+        text += "\n" + std::string(kIndent, ' ');
+        column = kIndent;
+      } else if (column > kIndent) {
+        text += ' ';
+        ++column;
+      }
+      text += word;
+      column += word.size();
+    }
+    return text + "\n";
   }
-  return kExitInternal;
-}
+
+private:
+  static constexpr size_t kIndent = 26, kWidth = 96;
+};
+
+} // namespace
 
 void tools::describeTool(CLI::App &app, const std::string &examples) {
-  app.get_formatter()->column_width(34);
+  app.formatter(std::make_shared<WrappingFormatter>());
   app.set_version_flag("--version", app.get_name() + " " + tacq_version_string(),
                        "Print the version and exit");
   app.footer("Examples:\n" + examples +
@@ -48,11 +64,11 @@ int tools::runTool(CLI::App &app, int argc, char **argv, const std::function<Err
   } catch (const CLI::ParseError &error) {
     if (error.get_exit_code() == static_cast<int>(CLI::ExitCodes::Success)) {
       app.exit(error); // --help or --version
-      return kExitOk;
+      return static_cast<int>(ExitCode::Success);
     }
     std::fprintf(stderr, "%s: error: %s (see %s --help)\n", app.get_name().c_str(), error.what(),
                  app.get_name().c_str());
-    return kExitUsage;
+    return static_cast<int>(ExitCode::Usage);
   }
   Error error;
   try {
@@ -64,11 +80,11 @@ int tools::runTool(CLI::App &app, int argc, char **argv, const std::function<Err
   }
   if (!error) {
     if (std::fflush(stdout) == 0 && !std::ferror(stdout))
-      return kExitOk;
+      return static_cast<int>(ExitCode::Success);
     error = makeError(TACQ_IO, "the results cannot be written to the standard output");
   }
   std::fprintf(stderr, "%s: error: %s\n", app.get_name().c_str(), error.message().c_str());
-  return exitCodeOf(error.code());
+  return exitStatus(error);
 }
 
 Error tools::splitBinding(const std::string &flag, const std::string &text, std::string &name,

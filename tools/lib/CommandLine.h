@@ -19,17 +19,6 @@
 
 namespace tacq::tools {
 
-enum ExitCode : int {
-  kExitOk = 0,
-  kExitUsage = 1,
-  kExitUnsupported = 2,
-  kExitInvalidInput = 3,
-  kExitInternal = 70
-};
-
-/// The exit code that stands for an error.
-int exitCodeOf(tacq_code_t code);
-
 /// Adds the notes on exit codes, the examples and --version to `app`, which has the tool's flags.
 void describeTool(CLI::App &app, const std::string &examples);
 

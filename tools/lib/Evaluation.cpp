@@ -47,8 +47,8 @@ static void scoreToken(const float *row, size_t width, int64_t label, Score &sco
 }
 
 Error tools::evaluate(LanguageModel &model, LanguageModel *base, const std::string &file,
-                      const std::vector<TokenSequence> &sequences, Progress &progress,
-                      Score &score, Score &baseScore, Comparison &comparison) {
+                      const std::vector<TokenSequence> &sequences, Progress &progress, Score &score,
+                      Score &baseScore, Comparison &comparison) {
   for (const TokenSequence &sequence : sequences)
     for (LanguageModel *each : {&model, base})
       if (each)

@@ -26,8 +26,7 @@ static Error generateOne(LanguageModel &model, const TokenSequence &prompt,
   times.promptTokens += static_cast<int64_t>(prompt.tokens.size());
   start = Clock::now();
   for (;;) {
-    int64_t token =
-        static_cast<int64_t>(argmax(model.logits(model.rows() - 1), model.width()));
+    int64_t token = static_cast<int64_t>(argmax(model.logits(model.rows() - 1), model.width()));
     result.push_back(token);
     if (static_cast<int64_t>(result.size()) >= options.maxNew ||
         std::find(options.stops.begin(), options.stops.end(), token) != options.stops.end())

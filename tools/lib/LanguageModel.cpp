@@ -28,9 +28,8 @@ Error LanguageModel::open(const std::string &path, const LanguageModelOptions &o
   sessionOptions.stateful = opened->cached;
   sessionOptions.profile = options.profile;
   tacq_session_t *session = nullptr;
-  if (Error error = take(tacq_session_create(opened->loaded.module.get(),
-                                             opened->loaded.device.get(), &sessionOptions,
-                                             &session)))
+  if (Error error = take(tacq_session_create(
+          opened->loaded.module.get(), opened->loaded.device.get(), &sessionOptions, &session)))
     return error;
   opened->current.reset(session);
   model = std::move(opened);
@@ -49,8 +48,9 @@ Error LanguageModel::bind() {
       return error;
     if (info.state >= 0)
       continue;
-    const auto *role = std::find_if(std::begin(kRoleNames), std::end(kRoleNames),
-                                    [&](const char *name) { return info.name == std::string(name); });
+    const auto *role =
+        std::find_if(std::begin(kRoleNames), std::end(kRoleNames),
+                     [&](const char *name) { return info.name == std::string(name); });
     if (role != std::end(kRoleNames)) {
       Input &input = inputs[role - std::begin(kRoleNames)];
       input.index = static_cast<int64_t>(index);
@@ -126,10 +126,9 @@ Error LanguageModel::checkTokens(const std::string &source, const TokenSequence 
   for (size_t i = 0; i < sequence.labels.size(); ++i) {
     int64_t label = sequence.labels[i];
     if (label != kIgnoredLabel && (label < 0 || (vocabularySize > 0 && label >= vocabularySize)))
-      return makeError(TACQ_INVALID_INPUT,
-                       "%s: label %zu of %s is %lld, neither -100 nor a token of %s",
-                       source.c_str(), i, sequence.place.c_str(), static_cast<long long>(label),
-                       file.c_str());
+      return makeError(
+          TACQ_INVALID_INPUT, "%s: label %zu of %s is %lld, neither -100 nor a token of %s",
+          source.c_str(), i, sequence.place.c_str(), static_cast<long long>(label), file.c_str());
   }
   for (const auto &input : sequence.inputs) {
     const std::string &name = input.first;
@@ -175,8 +174,8 @@ Error LanguageModel::evaluate(const std::vector<int64_t> &tokens, size_t past,
   output.reset();
   for (int role = 0; role < RoleCount; ++role) {
     auto own = given.find(kRoleNames[role]);
-    if (Error error = setInput(static_cast<Role>(role),
-                               own == given.end() ? defaults[role] : own->second))
+    if (Error error =
+            setInput(static_cast<Role>(role), own == given.end() ? defaults[role] : own->second))
       return error;
   }
   if (Error error = take(tacq_session_run(current.get())))
@@ -202,8 +201,8 @@ Error LanguageModel::execute(size_t tokenCount, size_t newRows) {
 Error LanguageModel::step(const std::vector<int64_t> &tokens) {
   size_t past = history.size();
   history.insert(history.end(), tokens.begin(), tokens.end());
-  Error error = cached ? evaluate(tokens, past, {}, tokens.size())
-                       : evaluate(history, 0, {}, tokens.size());
+  Error error =
+      cached ? evaluate(tokens, past, {}, tokens.size()) : evaluate(history, 0, {}, tokens.size());
   if (error)
     history.resize(past);
   return error;

@@ -185,8 +185,8 @@ std::string tools::summaryText(const ordered_json &summary) {
   std::string text =
       formatText("%s: module format %llu, %llu bytes\n", str(summary["file"]).c_str(),
                  num(summary["format_version"]), num(summary["file_bytes"]));
-  text += "producer: " + str(summary["producer"]) + "\nmodel: " + str(summary["model_name"]) +
-          " " + str(summary["model_hash"]) + "\n";
+  text += "producer: " + str(summary["producer"]) + "\nmodel: " + str(summary["model_name"]) + " " +
+          str(summary["model_hash"]) + "\n";
   for (const auto &[key, value] : summary["metadata"].items())
     text += key + ": " + str(value) + "\n";
   text += "\nsections\n";

@@ -58,7 +58,7 @@ Error tools::printProfile(const tacq_session_t *session) {
   if (Error error = take(tacq_session_profile(session, collect, &lines)))
     return error;
   std::sort(lines.begin(), lines.end(),
-                   [](const Line &a, const Line &b) { return a.time > b.time; });
+            [](const Line &a, const Line &b) { return a.time > b.time; });
   double total = 0;
   for (const Line &line : lines)
     total += static_cast<double>(line.time);

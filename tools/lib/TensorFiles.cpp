@@ -13,8 +13,7 @@ using namespace tacq;
 using namespace tacq::tools;
 
 Error tools::readArchive(const std::string &path,
-                         const std::function<bool(const std::string &)> &wanted,
-                         Archive &archive) {
+                         const std::function<bool(const std::string &)> &wanted, Archive &archive) {
   std::unique_ptr<NpzReader> reader;
   if (Error error = NpzReader::open(path, reader))
     return error;
@@ -66,6 +65,5 @@ Error tools::writeText(const std::string &path, const std::string &text) {
 }
 
 bool tools::endsWith(const std::string &text, const std::string &end) {
-  return text.size() >= end.size() &&
-         text.compare(text.size() - end.size(), end.size(), end) == 0;
+  return text.size() >= end.size() && text.compare(text.size() - end.size(), end.size(), end) == 0;
 }

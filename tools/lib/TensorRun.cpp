@@ -20,7 +20,8 @@ using Bound = Archive;
 /// Adds what a flag names to `bound`. A whole archive gives those of its arrays that `known`
 /// accepts.
 Error bindFiles(const std::string &flag, const std::vector<std::string> &texts,
-                const std::function<bool(const std::string &)> &known, const std::string &module, const char *kind, Bound &bound) {
+                const std::function<bool(const std::string &)> &known, const std::string &module,
+                const char *kind, Bound &bound) {
   for (const std::string &text : texts) {
     std::string name, file;
     bool whole = text.find('@') == std::string::npos && endsWith(text, ".npz");
@@ -91,13 +92,13 @@ Error verifyOutput(const std::string &name, tacq_element_type_t type, const DLTe
   std::printf("%s: max absolute error %.3g, max relative error %.3g, tolerance %.3g + %.3g x: %s\n",
               name.c_str(), difference.maxAbsolute, difference.maxRelative, tolerance.absolute,
               tolerance.relative,
-              difference.failures ? formatText("FAILED, %zu of %" PRId64
-                                               " elements, first at %zu: %.9g instead of %.9g",
-                                               difference.failures, reference.elementCount(),
-                                               difference.firstFailure, difference.value,
-                                               difference.reference)
-                                        .c_str()
-                                  : "ok");
+              difference.failures
+                  ? formatText("FAILED, %zu of %" PRId64
+                               " elements, first at %zu: %.9g instead of %.9g",
+                               difference.failures, reference.elementCount(),
+                               difference.firstFailure, difference.value, difference.reference)
+                        .c_str()
+                  : "ok");
   failed |= difference.failures > 0;
   return success();
 }
@@ -160,9 +161,9 @@ Error Runner::setInputs(tacq_session_t *session) {
       given = inputs.emplace(info.name, std::move(made)).first;
     }
     const NpyArray &tensor = given->second;
-    if (Error error = take(tacq_session_set_input_data(session, index, tensor.type(),
-                                                       tensor.dims().data(), tensor.dims().size(),
-                                                       tensor.data(), tensor.size())))
+    if (Error error =
+            take(tacq_session_set_input_data(session, index, tensor.type(), tensor.dims().data(),
+                                             tensor.dims().size(), tensor.data(), tensor.size())))
       return error;
   }
   return success();
@@ -195,8 +196,9 @@ Error Runner::useOutputs(tacq_session_t *session) {
         return error;
   }
   if (failed)
-    return makeError(TACQ_INVALID_INPUT, "%s: outputs differ from the reference by more than the "
-                                         "tolerance",
+    return makeError(TACQ_INVALID_INPUT,
+                     "%s: outputs differ from the reference by more than the "
+                     "tolerance",
                      path.c_str());
   return success();
 }
@@ -210,8 +212,7 @@ Error Runner::run(Session &session) {
   };
   if (Error error = bindFiles("--input", options.inputs, isInput, path, "input", inputs))
     return error;
-  if (Error error =
-          bindFiles("--verify", options.references, isOutput, path, "output", references))
+  if (Error error = bindFiles("--verify", options.references, isOutput, path, "output", references))
     return error;
   for (const std::string &text : options.outputs) {
     std::string name, file;

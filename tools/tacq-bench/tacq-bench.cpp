@@ -114,11 +114,11 @@ static void printTable(const Options &options, const std::vector<Round> &rounds)
 static Error runRound(const Options &options, const std::vector<BenchmarkCase> &cases,
                       Progress &progress, Round &round) {
   LanguageModelOptions modelOptions;
-  modelOptions.device =
-      round.threads > 0
-          ? options.device + (options.device.find(':') == std::string::npos ? ":" : ",") +
-                "threads=" + std::to_string(round.threads)
-          : options.device;
+  modelOptions.device = round.threads > 0
+                            ? options.device +
+                                  (options.device.find(':') == std::string::npos ? ":" : ",") +
+                                  "threads=" + std::to_string(round.threads)
+                            : options.device;
   // Growing while it is measured would be another program.
   for (const BenchmarkCase &what : cases)
     modelOptions.capacity = std::max(modelOptions.capacity, what.prompt + what.generated);
@@ -135,8 +135,7 @@ static Error runRound(const Options &options, const std::vector<BenchmarkCase> &
     round.modelName = name;
   for (const BenchmarkCase &what : cases) {
     round.results.emplace_back();
-    if (Error error =
-            benchmark(*model, what, options.repetitions, progress, round.results.back()))
+    if (Error error = benchmark(*model, what, options.repetitions, progress, round.results.back()))
       return error;
   }
   return success();
@@ -159,8 +158,7 @@ static Error run(const Options &options) {
   std::string time = utcTime();
   std::vector<Round> rounds;
   Progress progress("measuring",
-                    static_cast<int64_t>(threads.size() * cases.size()) *
-                        (options.repetitions + 1),
+                    static_cast<int64_t>(threads.size() * cases.size()) * (options.repetitions + 1),
                     "runs");
   for (int64_t count : threads) {
     rounds.emplace_back();
@@ -199,8 +197,7 @@ int main(int argc, char **argv) {
   app.add_option("--prompt-decode", options.both,
                  "Also measure the prompt followed by so many generated tokens (default: 0)")
       ->check(CLI::NonNegativeNumber);
-  app.add_option("--threads", options.threads,
-                 "Numbers of threads, as in 1,2 (default: all cores)")
+  app.add_option("--threads", options.threads, "Numbers of threads, as in 1,2 (default: all cores)")
       ->type_name("N,...");
   app.add_option("--repetitions", options.repetitions, "Measurements of each (default: 5)")
       ->check(CLI::PositiveNumber);

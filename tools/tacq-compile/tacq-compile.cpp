@@ -20,10 +20,10 @@ struct Options {
 } // namespace
 
 static const std::map<std::string, EmitStage> kStages = {
-    {"import", EmitStage::Import},         {"shapes", EmitStage::Shapes},
-    {"fused", EmitStage::Fused},           {"dispatches", EmitStage::Dispatches},
-    {"schedule", EmitStage::Schedule},     {"kernels", EmitStage::Kernels},
-    {"assembly", EmitStage::Assembly},     {"module", EmitStage::Module}};
+    {"import", EmitStage::Import},     {"shapes", EmitStage::Shapes},
+    {"fused", EmitStage::Fused},       {"dispatches", EmitStage::Dispatches},
+    {"schedule", EmitStage::Schedule}, {"kernels", EmitStage::Kernels},
+    {"assembly", EmitStage::Assembly}, {"module", EmitStage::Module}};
 
 static void reportStage(const std::string &stage, unsigned done, unsigned total) {
   bool terminal = isatty(STDERR_FILENO) == 1;

@@ -1,6 +1,6 @@
 //===- tacq-lsp-server.cpp - Editor support for IR with TACQ's dialects ---===//
 
-#include "tacq/InitAll.h"
+#include "tacq/Register.h"
 
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Support/LogicalResult.h"

@@ -55,8 +55,8 @@ static Error runGeneration(const Options &options) {
   Progress progress("generating", static_cast<int64_t>(prompts.size()), "prompts");
   std::vector<std::vector<int64_t>> results;
   GenerationTimes times;
-  if (Error error = generate(*model, options.prompts, prompts, options.generation, progress,
-                             results, times))
+  if (Error error =
+          generate(*model, options.prompts, prompts, options.generation, progress, results, times))
     return error;
   reportGeneration(times);
   std::string text = tokenLines(results);
@@ -134,10 +134,9 @@ int main(int argc, char **argv) {
       ->check(CLI::PositiveNumber);
   app.add_flag("--stats", options.stats, "Print counters and memory to stderr");
   app.add_flag("--profile", options.tensors.profile, "Print the time of each kernel to stderr");
-  describeTool(app,
-               "  tacq-run m.tacq --input input_ids=@ids.npy --output logits=@logits.npy\n"
-               "  tacq-run m.tacq --input @reference.npz --verify reference.npz\n"
-               "  tacq-run m.tacq --generate --prompts p.jsonl --max-new 100 --stop 10 "
-               "--output o.jsonl\n");
+  describeTool(app, "  tacq-run m.tacq --input input_ids=@ids.npy --output logits=@logits.npy\n"
+                    "  tacq-run m.tacq --input @reference.npz --verify reference.npz\n"
+                    "  tacq-run m.tacq --generate --prompts p.jsonl --max-new 100 --stop 10 "
+                    "--output o.jsonl\n");
   return runTool(app, argc, argv, [&] { return run(options); });
 }
