@@ -19,6 +19,16 @@ find_package(Protobuf REQUIRED)
 
 set(TACQ_MLIR_FLAGS -fno-exceptions -Wall -Wextra -Wno-unused-parameter -Wno-deprecated-declarations)
 
+set(TACQ_COMPILER_INCLUDES
+  ${PROJECT_SOURCE_DIR}/dialects/include ${PROJECT_BINARY_DIR}/dialects/include
+  ${PROJECT_SOURCE_DIR}/passes/include ${PROJECT_BINARY_DIR}/passes/include
+  ${PROJECT_SOURCE_DIR}/compiler/include ${PROJECT_SOURCE_DIR}/runtime/include
+  ${PROJECT_SOURCE_DIR}/runtime/third_party/dlpack)
+
+# Tools and plugins link to the C++ symbols of TACQCompiler, and type ids must be unique over all.
+set(CMAKE_CXX_VISIBILITY_PRESET default)
+set(CMAKE_VISIBILITY_INLINES_HIDDEN OFF)
+
 # The headers that nearly every file of the compiler needs, compiled once.
 add_library(tacq_mlir_pch OBJECT ${PROJECT_SOURCE_DIR}/cmake/pch.cpp)
 target_include_directories(tacq_mlir_pch SYSTEM PUBLIC ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
@@ -32,10 +42,7 @@ function(tacq_add_library name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;INCLUDES" ${ARGN})
   add_library(${name} OBJECT ${ARG_UNPARSED_ARGUMENTS})
   target_include_directories(${name} SYSTEM PRIVATE ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
-  target_include_directories(${name} PRIVATE
-    ${PROJECT_SOURCE_DIR}/dialects/include ${PROJECT_BINARY_DIR}/dialects/include
-    ${PROJECT_SOURCE_DIR}/passes/include ${PROJECT_BINARY_DIR}/passes/include
-    ${PROJECT_SOURCE_DIR}/compiler/include ${PROJECT_SOURCE_DIR}/runtime/include ${ARG_INCLUDES})
+  target_include_directories(${name} PRIVATE ${TACQ_COMPILER_INCLUDES} ${ARG_INCLUDES})
   target_compile_options(${name} PRIVATE ${TACQ_MLIR_FLAGS} -Xclang -fno-pch-timestamp)
   target_precompile_headers(${name} REUSE_FROM tacq_mlir_pch)
   # Every generated header exists before any file compiles: TableGen is quick, waiting is not.

@@ -25,6 +25,9 @@ def TACQ_SourceAttr : TACQ_Attr<"Source", "source"> {
   let description = [{
     The bytes are little-endian, row-major, in the element type of the parameter. The file's name is
     as the user gave it or as the model names it, relative to the model's folder.
+
+    A length of 0, for a type that has elements, means that `offset` is where the values begin as
+    protobuf varints, one for each element (small tensors in the model file itself).
   }];
   let parameters = (ins StringRefParameter<"file">:$file, "uint64_t":$offset, "uint64_t":$length);
   let assemblyFormat = "`<` $file `,` $offset `,` $length `>`";

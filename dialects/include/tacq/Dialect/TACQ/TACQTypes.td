@@ -22,4 +22,12 @@ def TACQ_MixedType : TACQ_Type<"Mixed", "mixed"> {
   let genVerifyDecl = 1;
 }
 
+def TACQ_UnknownType : TACQ_Type<"Unknown", "unknown"> {
+  let summary = "The element type of a value whose type is not inferred yet";
+  let description = [{
+    An imported node whose results the model does not describe gives `tensor<*x!tacq.unknown>`.
+    Nothing has it after `tacq-infer-shapes`.
+  }];
+}
+
 #endif // TACQ_DIALECT_TACQ_TYPES_TD

@@ -1,0 +1,62 @@
+//===- CpuTarget.h - CPU targets and their code generation ------*- C++ -*-===//
+//
+// From kernel functions (see KernelBuilder.h) to one ELF shared object for each target, as
+// tacq/kernel_abi.h describes it.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_CPU_CPUTARGET_H
+#define TACQ_CPU_CPUTARGET_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tacq {
+
+struct CpuTarget {
+  /// The name on the command line and in a module: "x86-64-v3", "x86-64-v4".
+  std::string name;
+  /// LLVM's target triple, processor and features.
+  std::string triple, cpu, features;
+  /// What the machine must have, in the names of kernel_abi.h.
+  std::vector<std::string> requiredFeatures;
+  /// Of two targets that a machine can run, the one of higher rank is used.
+  int rank;
+  /// Width of a vector register.
+  unsigned vectorBits;
+
+  unsigned lanes(unsigned elementBits = 32) const { return vectorBits / elementBits; }
+};
+
+/// The target of a name; "host" is the best one that this machine can run. nullopt if there is no
+/// such target, or if the machine can run none.
+std::optional<CpuTarget> parseCpuTarget(llvm::StringRef name);
+/// The names that parseCpuTarget knows, besides "host".
+std::vector<std::string> cpuTargetNames();
+
+struct CpuCompileOptions {
+  unsigned optLevel = 3;
+  /// If not null, receives the assembly text.
+  std::string *assembly = nullptr;
+  /// If not null, receives the optimized LLVM IR.
+  std::string *llvmIR = nullptr;
+};
+
+/// Compiles every function of `kernels`, which is lowered in place and left unusable, and appends
+/// the shared object to `elf`. Each function is exported under its own name as a tacq_kernel_fn.
+///
+/// A function's arguments are those of KernelBuilder.h: the bindings, the symbols, begin, end and
+/// status. Buffers are taken not to overlap, except those whose argument has the unit attribute
+/// `tacq.may_alias`. The extent of a buffer's memref must not be asked for.
+///
+/// Fails with a diagnostic: an operation that has no lowering, a function of the C library that the
+/// runtime does not offer, a linker that cannot be run.
+mlir::LogicalResult compileCpuKernels(mlir::ModuleOp kernels, const CpuTarget &target,
+                                      llvm::SmallVectorImpl<char> &elf,
+                                      const CpuCompileOptions &options = {});
+
+} // namespace tacq
+
+#endif // TACQ_CPU_CPUTARGET_H

@@ -1,0 +1,40 @@
+//===- Passes.td - From tensors to a schedule ------------------------------===//
+
+#ifndef TACQ_SCHEDULE_PASSES_TD
+#define TACQ_SCHEDULE_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def FormDispatches : Pass<"tacq-form-dispatches", "::mlir::ModuleOp"> {
+  let summary = "Group operations into kernels and dispatches";
+  let description = [{
+    Every value is either held in memory or computed inside of the kernels that use it. Held are the
+    results of recognized operations, of nodes with a loop nest of their own, of reductions, of
+    whatever has several users and is not cheap, and of whatever would be computed again because its
+    user repeats it. A reshape of a held value is the same memory under another shape. Kernels that
+    are equal up to names are one kernel.
+  }];
+  let statistics = [
+    Statistic<"numDispatches", "dispatches", "Dispatches formed">,
+    Statistic<"numKernels", "kernels", "Different kernels">
+  ];
+  let dependentDialects = ["::tacq::TACQDialect", "::tacq::rt::ScheduleDialect"];
+}
+
+def PlanSchedule : Pass<"tacq-plan-schedule", "::mlir::ModuleOp"> {
+  let summary = "Turn the function of dispatches into a schedule of launches on buffers";
+  let description = [{
+    Gives every tensor a buffer: inputs, outputs, constants, states (a key/value cache that is an
+    input and an output of the model, in place) and transients. Transients whose lifetimes do not
+    overlap share a slot; those whose sizes are the same expression are preferred, and the size of a
+    slot is the largest of its members at run time.
+  }];
+  let statistics = [
+    Statistic<"numSlots", "slots", "Slots of transient memory">,
+    Statistic<"numTransients", "transients", "Transient buffers">,
+    Statistic<"numInPlaceStates", "in-place-states", "Caches that are updated in place">
+  ];
+  let dependentDialects = ["::tacq::TACQDialect", "::tacq::rt::ScheduleDialect"];
+}
+
+#endif // TACQ_SCHEDULE_PASSES_TD

@@ -1,0 +1,52 @@
+//===- CpuTarget.cpp - The CPU targets ------------------------------------===//
+
+#include "tacq/CPU/CpuTarget.h"
+#include "llvm/TargetParser/Host.h"
+#include "llvm/TargetParser/Triple.h"
+
+using namespace tacq;
+
+namespace {
+
+CpuTarget x86Target(llvm::StringRef name) {
+  CpuTarget target;
+  target.name = name.str();
+  target.triple = "x86_64-unknown-linux-gnu";
+  target.cpu = name.str();
+  target.requiredFeatures = {"sse4.2", "popcnt", "avx", "avx2", "fma", "f16c", "bmi2"};
+  target.rank = 3;
+  target.vectorBits = 256;
+  if (name == "x86-64-v4") {
+    for (const char *feature : {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})
+      target.requiredFeatures.push_back(feature);
+    target.rank = 4;
+    target.vectorBits = 512;
+  }
+  return target;
+}
+
+bool hostHas(const CpuTarget &target) {
+  if (llvm::Triple(llvm::sys::getProcessTriple()).getArch() !=
+      llvm::Triple(target.triple).getArch())
+    return false;
+  llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
+  return llvm::all_of(target.requiredFeatures,
+                      [&](const std::string &feature) { return features.lookup(feature); });
+}
+
+} // namespace
+
+std::vector<std::string> tacq::cpuTargetNames() { return {"x86-64-v3", "x86-64-v4"}; }
+
+std::optional<CpuTarget> tacq::parseCpuTarget(llvm::StringRef name) {
+  std::vector<std::string> names = cpuTargetNames();
+  if (name == "host") {
+    for (const std::string &candidate : llvm::reverse(names))
+      if (CpuTarget target = x86Target(candidate); hostHas(target))
+        return target;
+    return std::nullopt;
+  }
+  if (!llvm::is_contained(names, name))
+    return std::nullopt;
+  return x86Target(name);
+}

@@ -1,0 +1,326 @@
+//===- ConvolutionOps.cpp - Conv and ConvTranspose ------------------------===//
+
+#include "ContractionTables.h"
+#include "KernelMath.h"
+#include "MatMulKernel.h"
+#include "VectorTile.h"
+#include "Windows.h"
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+
+//===----------------------------------------------------------------------===//
+// Inference
+//===----------------------------------------------------------------------===//
+
+Dims spatialDims(ArrayRef<Sym> dims) { return Dims(dims.begin() + 2, dims.end()); }
+
+LogicalResult inferConv(InferContext &ctx) {
+  Dims x = ctx.dims(0), w = ctx.dims(1);
+  if (x.size() < 3 || w.size() != x.size())
+    return ctx.fail("its input and weight must have the same rank, at least 3");
+  int64_t groups = ctx.attrs.integer("group", 1);
+  if (failed(checkWindowAttributes(ctx, x.size() - 2)) ||
+      failed(ctx.require(x[1], w[1] * Sym(groups), "channels of input and weight differ")))
+    return failure();
+  if (ctx.has(2) && failed(ctx.require(ctx.dims(2)[0], w[0],
+                                       "the bias must have a value for each "
+                                       "output channel")))
+    return failure();
+  Windows windows = windowsOf(ctx.attrs, spatialDims(x), spatialDims(w));
+  Dims result = {x[0], w[0]};
+  for (const Sym &out : windows.out) {
+    if (out.constant() && *out.constant() < 0)
+      return ctx.fail("the kernel is larger than the padded input");
+    result.push_back(out);
+  }
+  ctx.setResult(0, ctx.elementType(0), result);
+  return success();
+}
+
+LogicalResult inferConvTranspose(InferContext &ctx) {
+  Dims x = ctx.dims(0), w = ctx.dims(1);
+  if (x.size() < 3 || w.size() != x.size())
+    return ctx.fail("its input and weight must have the same rank, at least 3");
+  if (failed(checkWindowAttributes(ctx, x.size() - 2)) ||
+      failed(ctx.require(x[1], w[0], "channels of input and weight differ")))
+    return failure();
+  Windows windows = transposedWindowsOf(ctx.attrs, spatialDims(x), spatialDims(w));
+  Dims result = {x[0], w[1] * Sym(ctx.attrs.integer("group", 1))};
+  result.append(windows.out.begin(), windows.out.end());
+  ctx.setResult(0, ctx.elementType(0), result);
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// Conv
+//===----------------------------------------------------------------------===//
+
+/// Direct convolution: a task is a block of output channels of one group and a piece of one output
+/// row; vectors go along the row, and each loaded piece of input serves all channels of the block.
+class ConvEmitter {
+public:
+  ConvEmitter(KernelBuilder &k, NodeOp node)
+      : k(k), x(node.getInputs()[0]), weight(node.getInputs()[1]),
+        bias(node.getInputs().size() > 2 ? node.getInputs()[2] : Value()), xDims(k.dims(x)),
+        wDims(k.dims(weight)), outDims(k.dims(node.getResult(0))), element(k.elementType(x)),
+        groups(NodeAttrs(node).integer("group", 1)),
+        windows(windowsOf(NodeAttrs(node), spatialDims(xDims), spatialDims(wDims))) {
+    if (bias && isAbsent(bias))
+      bias = {};
+    groupOut = Sym::floorDiv(outDims[1], groups);
+    lanes = VectorBuffer::lanesFor(element);
+  }
+
+  bool isPointwise() const {
+    for (size_t i = 0; i < windows.rank(); ++i)
+      if (!windows.kernel[i].isConstant(1) || windows.strides[i] != 1 ||
+          !windows.padBegin[i].isConstant(0) || !windows.padEnd[i].isConstant(0))
+        return false;
+    return true;
+  }
+
+  /// A product of the weight with the channels of each position.
+  void emitPointwise() {
+    Sym positions = elementCount(windows.in);
+    MatMulProblem p;
+    p.batches = outDims[0] * Sym(groups);
+    p.m = groupOut, p.n = positions, p.depth = wDims[1];
+    p.a = weight, p.b = x;
+    p.offsets = [&, positions](Value batch) {
+      Value group = k.b.create<arith::RemUIOp>(batch, k.index(groups));
+      return std::array<Value, 3>{k.mul(group, k.sym(p.m * p.depth)),
+                                  k.mul(batch, k.sym(p.depth * positions)),
+                                  k.mul(batch, k.sym(p.m * positions))};
+    };
+    if (bias)
+      p.initial = [&](Value batch, Value row) {
+        Value group = k.b.create<arith::RemUIOp>(batch, k.index(groups));
+        return k.load(bias, k.add(k.mul(group, k.sym(groupOut)), row));
+      };
+    emitMatMul(k, p);
+  }
+
+  void emit() {
+    size_t rank = windows.rank();
+    std::optional<int64_t> width = windows.out[rank - 1].constant(), channels = groupOut.constant();
+    vectors = width && *width <= lanes ? 1 : 2;
+    block = vectors == 1 ? 8 : 4;
+    if (channels)
+      block = std::clamp<int64_t>(*channels, 1, block);
+    Dims tasks = {outDims[0], groups, Sym::ceilDiv(groupOut, block)};
+    tasks.append(windows.out.begin(), windows.out.end() - 1);
+    tasks.push_back(Sym::ceilDiv(windows.out.back(), chunk));
+    k.parallel(elementCount(tasks), [&](Value task) {
+      KernelBuilder::Index at = k.delinearize(task, tasks);
+      Value first = k.mul(at.back(), k.index(chunk));
+      Value end = k.min(k.add(first, k.index(chunk)), k.sym(windows.out.back()));
+      auto tiles = k.b.create<scf::ForOp>(first, end, k.index(vectors * lanes));
+      OpBuilder::InsertionGuard guard(k.b);
+      k.b.setInsertionPointToStart(tiles.getBody());
+      emitTile(at, tiles.getInductionVar());
+    });
+  }
+
+private:
+  static constexpr int64_t chunk = 128;
+
+  /// `at` is {batch, group, block of channels, outer output positions…}.
+  void emitTile(ArrayRef<Value> at, Value column) {
+    size_t rank = windows.rank();
+    VectorBuffer input(k, k.inputBuffer(*k.inputOf(x)), element, lanes);
+    VectorBuffer output(k, k.outputBuffer(0), element, lanes);
+    Value groupSize = k.sym(groupOut), firstOut = k.mul(at[1], groupSize);
+    SmallVector<Value> channels, valid, init;
+    for (int64_t c = 0; c < block; ++c) {
+      Value channel = k.add(k.mul(at[2], k.index(block)), k.index(c));
+      bool exact = groupOut.constant() && *groupOut.constant() % block == 0;
+      valid.push_back(exact ? Value() : k.less(channel, groupSize));
+      // Channels behind the last are computed as the last, and not stored.
+      if (!exact)
+        channel = k.min(channel, k.sub(groupSize, k.index(1)));
+      channels.push_back(k.add(firstOut, channel));
+      Value first = bias ? k.load(bias, channels.back()) : k.constant(computeType(element), 0);
+      init.append(vectors, splat(k, input.type(), first));
+    }
+    int64_t stride = windows.strides.back();
+    Value laneStep = laneOffsets(k, lanes, k.index(stride));
+    Dims extents = {wDims[1]};
+    extents.append(windows.kernel.begin(), windows.kernel.end());
+    SmallVector<Value> sums = k.reduce(extents, init, [&](ValueRange i, ValueRange carried) {
+      KernelBuilder::Index from = {at[0], k.add(k.mul(at[1], k.sym(wDims[1])), i[0])};
+      Value rowInside;
+      for (size_t axis = 0; axis + 1 < rank; ++axis) {
+        Value position = inputPosition(axis, at[3 + axis], i[1 + axis]);
+        from.push_back(position);
+        if (windows.padBegin[axis].isConstant(0) && windows.padEnd[axis].isConstant(0))
+          continue;
+        Value inside = inBounds(k, position, k.sym(windows.in[axis]));
+        rowInside = rowInside ? k.logicalAnd(rowInside, inside) : inside;
+      }
+      SmallVector<Value> pieces, next;
+      for (int64_t v = 0; v < vectors; ++v) {
+        Value first = inputPosition(rank - 1, k.add(column, k.index(v * lanes)), i[rank]);
+        from.push_back(first);
+        Value position = k.linearize(from, xDims);
+        from.pop_back();
+        Value mask = columnMask(first, laneStep, rowInside);
+        pieces.push_back(stride == 1 ? input.load(position, mask)
+                                     : input.gather(position, laneStep, mask));
+      }
+      for (int64_t c = 0; c < block; ++c) {
+        KernelBuilder::Index ofWeight = {channels[c]};
+        ofWeight.append(i.begin(), i.end());
+        Value factor = splat(k, input.type(), k.load(weight, ofWeight));
+        for (int64_t v = 0; v < vectors; ++v)
+          next.push_back(multiplyAdd(k, factor, pieces[v], carried[c * vectors + v]));
+      }
+      return next;
+    });
+    auto maskType = VectorType::get({lanes}, k.b.getI1Type());
+    for (int64_t c = 0; c < block; ++c)
+      for (int64_t v = 0; v < vectors; ++v) {
+        Value first = k.add(column, k.index(v * lanes));
+        Value left = k.sub(k.sym(windows.out.back()), first);
+        if (valid[c])
+          left = k.select(valid[c], left, k.index(0));
+        Value mask = k.b.create<vector::CreateMaskOp>(maskType, left);
+        KernelBuilder::Index to = {at[0], channels[c]};
+        to.append(at.begin() + 3, at.begin() + 3 + rank - 1);
+        to.push_back(first);
+        output.store(sums[c * vectors + v], k.linearize(to, outDims), mask);
+      }
+  }
+
+  Value inputPosition(size_t axis, Value out, Value within) {
+    Value position = k.add(k.mul(out, k.index(windows.strides[axis])),
+                           k.mul(within, k.index(windows.dilations[axis])));
+    return k.sub(position, k.sym(windows.padBegin[axis]));
+  }
+
+  /// Lanes whose column first + lane * stride is inside of the input.
+  Value columnMask(Value first, Value laneStep, Value rowInside) {
+    auto type = cast<VectorType>(laneStep.getType());
+    Value columns = k.b.create<arith::AddIOp>(splat(k, type, first), laneStep);
+    Value width = splat(k, type, k.sym(windows.in.back()));
+    Value mask = k.b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, columns, width);
+    if (!rowInside)
+      return mask;
+    auto maskType = cast<VectorType>(mask.getType());
+    return k.b.create<arith::AndIOp>(mask, splat(k, maskType, rowInside));
+  }
+
+  KernelBuilder &k;
+  Value x, weight, bias;
+  Dims xDims, wDims, outDims;
+  Type element;
+  int64_t groups, lanes, vectors = 2, block = 4;
+  Windows windows;
+  Sym groupOut;
+};
+
+LogicalResult emitConv(KernelBuilder &k, NodeOp node) {
+  if (!k.inputOf(node.getInputs()[0]) || !k.inputOf(node.getInputs()[1]))
+    return node.emitError("the operands of Conv must be in memory");
+  ConvEmitter emitter(k, node);
+  if (emitter.isPointwise())
+    emitter.emitPointwise();
+  else
+    emitter.emit();
+  return success();
+}
+
+//===----------------------------------------------------------------------===//
+// ConvTranspose
+//===----------------------------------------------------------------------===//
+
+/// An element gathers what windows put onto it: along each axis, element o is reached by offset j
+/// of window i where i * stride + j * dilation = o + padBegin.
+Value convTransposeElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange index) {
+  NodeAttrs attrs(node);
+  Value x = node.getInputs()[0], weight = node.getInputs()[1];
+  Dims xDims = k.dims(x), wDims = k.dims(weight);
+  Windows w = transposedWindowsOf(attrs, spatialDims(xDims), spatialDims(wDims));
+  int64_t groups = attrs.integer("group", 1);
+  Sym groupIn = Sym::floorDiv(xDims[1], groups);
+  Type type = computeType(k.elementType(x));
+  Value zero = k.index(0), one = k.index(1), groupOut = k.sym(wDims[1]);
+  Value group = k.b.create<arith::DivUIOp>(index[1], groupOut);
+  Value channelOut = k.sub(index[1], k.mul(group, groupOut));
+  Value channel0 = k.mul(group, k.sym(groupIn));
+
+  // Offsets that reach o are every stride-th one if there is no dilation; else each is tried.
+  KernelBuilder::Index lower, upper, target;
+  for (size_t i = 0; i < w.rank(); ++i) {
+    Value reached = k.add(index[2 + i], k.sym(w.padBegin[i]));
+    Value kernel = k.sym(w.kernel[i]), stride = k.index(w.strides[i]);
+    target.push_back(reached);
+    if (w.dilations[i] != 1) {
+      lower.push_back(zero);
+      upper.push_back(kernel);
+      continue;
+    }
+    Value last = k.b.create<arith::DivUIOp>(reached, stride);
+    Value first = k.b.create<arith::RemUIOp>(reached, stride);
+    Value room = k.max(k.sub(k.add(kernel, k.sub(stride, one)), first), zero);
+    Value count = k.b.create<arith::DivUIOp>(room, stride);
+    lower.push_back(k.max(k.add(k.sub(last, k.sym(w.in[i])), one), zero));
+    upper.push_back(k.min(count, k.add(last, one)));
+  }
+  Value init = k.constant(type, 0);
+  if (node.getInputs().size() > 2 && !isAbsent(node.getInputs()[2]))
+    init = k.load(node.getInputs()[2], index[1]);
+  return reduceRange(k, lower, upper, init, [&](ValueRange at, ValueRange carried) {
+    KernelBuilder::Index window, offset;
+    Value reaches;
+    for (size_t i = 0; i < w.rank(); ++i) {
+      Value stride = k.index(w.strides[i]);
+      if (w.dilations[i] == 1) {
+        Value last = k.b.create<arith::DivUIOp>(target[i], stride);
+        Value first = k.b.create<arith::RemUIOp>(target[i], stride);
+        window.push_back(k.sub(last, at[i]));
+        offset.push_back(k.add(first, k.mul(at[i], stride)));
+        continue;
+      }
+      Value position = k.sub(target[i], k.mul(at[i], k.index(w.dilations[i])));
+      Value i0 = floorDivIndex(k, position, stride);
+      Value exact = k.equal(k.mul(i0, stride), position);
+      exact = k.logicalAnd(exact, inBounds(k, i0, k.sym(w.in[i])));
+      reaches = reaches ? k.logicalAnd(reaches, exact) : exact;
+      window.push_back(i0);
+      offset.push_back(at[i]);
+    }
+    auto overChannels = [&] {
+      return k.reduce(groupIn, carried[0], [&](ValueRange c, ValueRange sum) {
+        Value channel = k.add(channel0, c[0]);
+        KernelBuilder::Index ofX = {index[0], channel}, ofWeight = {channel, channelOut};
+        ofX.append(window);
+        ofWeight.append(offset);
+        Value product = mulFast(k, k.load(x, ofX), k.load(weight, ofWeight));
+        return SmallVector<Value>{addAnyOrder(k, sum[0], product)};
+      });
+    };
+    if (!reaches)
+      return overChannels();
+    return k.branch(reaches, overChannels, [&] { return SmallVector<Value>{carried[0]}; });
+  })[0];
+}
+
+} // namespace
+
+ArrayRef<OpSpec> tacq::convolutionOps() {
+  static const std::vector<OpSpec> table = [] {
+    OpSpec conv, transposed;
+    conv.name = "Conv";
+    conv.infer = inferConv;
+    conv.loops = emitConv;
+    transposed.name = "ConvTranspose";
+    transposed.infer = inferConvTranspose;
+    transposed.element = convTransposeElement;
+    transposed.heavy = true;
+    return std::vector<OpSpec>{conv, transposed};
+  }();
+  return table;
+}

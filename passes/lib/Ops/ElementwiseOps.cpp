@@ -1,0 +1,7 @@
+#include "tacq/Ops/OpSpec.h"
+
+namespace tacq {
+
+llvm::ArrayRef<OpSpec> elementwiseOps() { return {}; }
+
+} // namespace tacq

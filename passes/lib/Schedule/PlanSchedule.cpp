@@ -1,0 +1,364 @@
+//===- PlanSchedule.cpp - Buffers and launches ----------------------------===//
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "tacq/Schedule/Passes.h"
+
+namespace tacq {
+#define GEN_PASS_DEF_PLANSCHEDULE
+#include "tacq/Schedule/Passes.h.inc"
+} // namespace tacq
+
+using namespace mlir;
+using namespace tacq;
+
+static Type elementTypeOf(Type type) { return cast<ShapedType>(type).getElementType(); }
+
+static Sym byteSize(Type type) {
+  int64_t bits = std::max(8u, elementTypeOf(type).getIntOrFloatBitWidth());
+  return elementCount(*dimsOf(type)) * Sym(bits / 8);
+}
+
+namespace {
+/// A key/value cache (or another tensor that goes around) of the model.
+struct State {
+  unsigned input, output;
+  int64_t axis;
+  bool inPlace;
+  std::string name;
+};
+
+class SchedulePlanner {
+public:
+  SchedulePlanner(ModuleOp module, func::FuncOp function)
+      : module(module), function(function), builder(module.getContext()) {}
+
+  LogicalResult run();
+  unsigned slotCount() const { return slots.size(); }
+  unsigned transientCount = 0, inPlaceCount = 0;
+
+private:
+  struct Slot {
+    Sym size;
+    /// Position of the last use; the slot is free behind it.
+    unsigned busyUntil;
+  };
+
+  std::string inputName(unsigned i) {
+    return ioName(function.getArgAttr(i, "tacq.name"), "input", i);
+  }
+  std::string outputName(unsigned i) {
+    return ioName(function.getResultAttr(i, "tacq.name"), "output", i);
+  }
+  static std::string ioName(Attribute attr, StringRef kind, unsigned i) {
+    auto name = dyn_cast_or_null<StringAttr>(attr);
+    return name ? name.getValue().str() : (kind + Twine(i)).str();
+  }
+
+  Type bufferType() { return rt::BufferType::get(builder.getContext()); }
+  void declareInterface();
+  void findCaches();
+  void findNamedStates();
+  void numberUses(Block &block);
+  Value source(Value value);
+  Value makeBuffer(rt::BufferKind kind, int64_t index, Type type);
+  Value bufferOf(Value value);
+  Value placeResult(Value value);
+  LogicalResult emitBlock(Block &block);
+  void emitDispatch(rt::DispatchOp dispatch);
+  AttentionOp cachedAttention(rt::DispatchOp dispatch);
+  FlatSymbolRefAttr secondPhase(rt::DispatchOp dispatch);
+
+  ModuleOp module;
+  func::FuncOp function;
+  OpBuilder builder;
+  SymbolTableCollection symbolTables;
+  SmallVector<State> states;
+  llvm::DenseMap<Value, Value> buffers;
+  llvm::DenseMap<Value, unsigned> lastUse;
+  llvm::DenseMap<Operation *, unsigned> positions;
+  llvm::DenseMap<Value, unsigned> outputOf;
+  SmallVector<Slot> slots;
+  unsigned position = 0;
+};
+} // namespace
+
+/// What holds the memory of a value: views are looked through.
+Value SchedulePlanner::source(Value value) {
+  while (auto node = value.getDefiningOp<NodeOp>())
+    value = node.getInputs()[0];
+  return value;
+}
+
+AttentionOp SchedulePlanner::cachedAttention(rt::DispatchOp dispatch) {
+  auto kernel =
+      symbolTables.lookupNearestSymbolFrom<rt::KernelOp>(dispatch, dispatch.getKernelAttr());
+  for (auto attention : kernel.getBody().getOps<AttentionOp>())
+    if (attention.getPastKey())
+      return attention;
+  return nullptr;
+}
+
+/// Attentions whose past is an input and whose present is an output of the model, and neither is
+/// used elsewhere, keep their cache in place.
+void SchedulePlanner::findCaches() {
+  Operation *terminator = function.getBody().front().getTerminator();
+  function.walk([&](rt::DispatchOp dispatch) {
+    AttentionOp attention = cachedAttention(dispatch);
+    if (!attention)
+      return;
+    auto pair = [&](Value past, Value present) {
+      unsigned argumentNumber = cast<BlockArgument>(past).getArgNumber();
+      auto input = dyn_cast<BlockArgument>(dispatch.getInputs()[argumentNumber]);
+      unsigned resultNumber = cast<OpResult>(present).getResultNumber();
+      Value output = dispatch.getOutputs()[resultNumber];
+      if (!input || !input.hasOneUse() || !output.hasOneUse() || *output.user_begin() != terminator)
+        return;
+      unsigned outputNumber = output.use_begin()->getOperandNumber();
+      states.push_back({input.getArgNumber(), outputNumber, 2, true, outputName(outputNumber)});
+    };
+    pair(attention.getPastKey(), attention.getPresentKey());
+    pair(attention.getPastValue(), attention.getPresentValue());
+  });
+  // A kernel's key and value cache have one capacity: both are in place or neither.
+  inPlaceCount = states.size();
+}
+
+/// Inputs and outputs named as exporters name caches ("past_key_values.0.key", "present.0.key").
+void SchedulePlanner::findNamedStates() {
+  Operation *terminator = function.getBody().front().getTerminator();
+  for (unsigned i = 0; i < function.getNumArguments(); ++i) {
+    std::string name = inputName(i);
+    StringRef rest = name;
+    if (!rest.consume_front("past_key_values.") && !rest.consume_front("past."))
+      continue;
+    if (llvm::any_of(states, [&](const State &s) { return s.input == i; }))
+      continue;
+    for (unsigned j = 0; j < terminator->getNumOperands(); ++j) {
+      if (outputName(j) != "present." + rest.str() &&
+          outputName(j) != "present_key_values." + rest.str())
+        continue;
+      std::optional<Dims> past = dimsOf(function.getArgument(i));
+      std::optional<Dims> present = dimsOf(terminator->getOperand(j));
+      if (!past || !present || past->size() != present->size() ||
+          elementTypeOf(function.getArgument(i).getType()) !=
+              elementTypeOf(terminator->getOperand(j).getType()))
+        continue;
+      int64_t axis = -1;
+      unsigned differing = 0;
+      for (auto [d, dims] : llvm::enumerate(llvm::zip(*past, *present)))
+        if (std::get<0>(dims) != std::get<1>(dims)) {
+          axis = d;
+          ++differing;
+        }
+      if (differing <= 1)
+        states.push_back({i, j, axis, false, outputName(j)});
+    }
+  }
+}
+
+void SchedulePlanner::numberUses(Block &block) {
+  for (Operation &op : block) {
+    positions[&op] = ++position;
+    for (Value operand : op.getOperands())
+      lastUse[source(operand)] = position;
+    for (Region &region : op.getRegions())
+      for (Block &inner : region)
+        numberUses(inner);
+    // What a branch uses lives until its end.
+    if (op.getNumRegions())
+      op.walk([&](Operation *inner) {
+        for (Value operand : inner->getOperands())
+          lastUse[source(operand)] = position;
+      });
+  }
+}
+
+Value SchedulePlanner::makeBuffer(rt::BufferKind kind, int64_t index, Type type) {
+  return builder.create<rt::BufferOp>(function.getLoc(), bufferType(), kind, index,
+                                      byteSize(type).str(), elementTypeOf(type),
+                                      FlatSymbolRefAttr(), ElementsAttr(), Attribute());
+}
+
+Value SchedulePlanner::bufferOf(Value value) {
+  value = source(value);
+  Value &buffer = buffers[value];
+  if (buffer)
+    return buffer;
+  if (auto argument = dyn_cast<BlockArgument>(value)) {
+    unsigned number = argument.getArgNumber();
+    for (auto [i, state] : llvm::enumerate(states))
+      if (state.inPlace && state.input == number)
+        return buffer = makeBuffer(rt::BufferKind::State, i, value.getType());
+    return buffer = makeBuffer(rt::BufferKind::Input, number, value.getType());
+  }
+  if (auto param = value.getDefiningOp<GetParamOp>()) {
+    for (auto &[other, known] : buffers)
+      if (known && other != value)
+        if (auto same = other.getDefiningOp<GetParamOp>();
+            same && same->getAttrDictionary() == param->getAttrDictionary())
+          return buffers[value] = known;
+    auto made = builder.create<rt::BufferOp>(param.getLoc(), bufferType(), rt::BufferKind::Constant,
+                                             0, byteSize(value.getType()).str(),
+                                             elementTypeOf(value.getType()), param.getParamAttr(),
+                                             ElementsAttr(), param->getAttr("layout"));
+    return buffers[value] = made;
+  }
+  if (auto constant = value.getDefiningOp<ConstantOp>())
+    return buffer = builder.create<rt::BufferOp>(
+               constant.getLoc(), bufferType(), rt::BufferKind::Constant, 0,
+               byteSize(value.getType()).str(), elementTypeOf(value.getType()), FlatSymbolRefAttr(),
+               constant.getValue(), Attribute());
+  return nullptr;
+}
+
+/// The buffer of a result that a launch is about to write.
+Value SchedulePlanner::placeResult(Value value) {
+  if (auto it = outputOf.find(value); it != outputOf.end()) {
+    for (auto [i, state] : llvm::enumerate(states))
+      if (state.inPlace && state.output == it->second)
+        return buffers[value] = bufferOf(function.getArgument(state.input));
+    return buffers[value] = makeBuffer(rt::BufferKind::Output, it->second, value.getType());
+  }
+  ++transientCount;
+  Sym size = byteSize(value.getType());
+  unsigned until = std::max(lastUse.lookup(value), position);
+  auto comparable = [](const Sym &a, const Sym &b) {
+    return (a - b).isNonNegative() || (b - a).isNonNegative();
+  };
+  Slot *best = nullptr;
+  for (Slot &slot : slots) {
+    if (slot.busyUntil >= position)
+      continue;
+    if (slot.size == size) {
+      best = &slot;
+      break;
+    }
+    if (!best && comparable(slot.size, size))
+      best = &slot;
+  }
+  if (!best) {
+    slots.push_back({size, until});
+    best = &slots.back();
+  }
+  best->busyUntil = until;
+  best->size = Sym::max(best->size, size);
+  return buffers[value] =
+             makeBuffer(rt::BufferKind::Transient, best - slots.begin(), value.getType());
+}
+
+/// The kernel that attends after the cache has been appended to: a copy of the first one.
+FlatSymbolRefAttr SchedulePlanner::secondPhase(rt::DispatchOp dispatch) {
+  std::string name = dispatch.getKernel().str() + "_attend";
+  SymbolTable table(module);
+  if (!table.lookup(name)) {
+    auto kernel = table.lookup<rt::KernelOp>(dispatch.getKernel());
+    auto copy = cast<rt::KernelOp>(kernel->clone());
+    copy.setSymName(name);
+    copy.setPhase(1);
+    module.getBody()->push_back(copy);
+  }
+  return FlatSymbolRefAttr::get(builder.getContext(), name);
+}
+
+void SchedulePlanner::emitDispatch(rt::DispatchOp dispatch) {
+  SmallVector<Value> reads, writes;
+  for (Value input : dispatch.getInputs())
+    reads.push_back(bufferOf(input));
+  for (Value output : dispatch.getOutputs())
+    writes.push_back(placeResult(output));
+  IntegerAttr capacityOf;
+  for (Value write : writes) {
+    auto buffer = write.getDefiningOp<rt::BufferOp>();
+    if (buffer.getKind() == rt::BufferKind::State && !capacityOf)
+      capacityOf = builder.getI64IntegerAttr(buffer.getIndex());
+  }
+  SmallVector<FlatSymbolRefAttr> kernels{dispatch.getKernelAttr()};
+  if (cachedAttention(dispatch))
+    kernels.push_back(secondPhase(dispatch));
+  for (FlatSymbolRefAttr kernel : kernels)
+    builder.create<rt::LaunchOp>(dispatch.getLoc(), kernel, dispatch.getNodes(),
+                                 dispatch.getNodeOps(), reads, writes, capacityOf);
+}
+
+LogicalResult SchedulePlanner::emitBlock(Block &block) {
+  for (Operation &op : block) {
+    position = positions[&op];
+    if (auto dispatch = dyn_cast<rt::DispatchOp>(op)) {
+      emitDispatch(dispatch);
+    } else if (auto read = dyn_cast<ReadSymbolOp>(op)) {
+      auto count = cast<ShapedType>(read.getTensor().getType()).getNumElements();
+      builder.create<rt::ReadOp>(op.getLoc(), bufferOf(read.getTensor()), read.getName(), count);
+    } else if (auto require = dyn_cast<RequireOp>(op)) {
+      builder.create<rt::RequireOp>(op.getLoc(), require.getLhs(), require.getRhs(),
+                                    require.getMessage(), require.getAtMost());
+    } else if (isa<func::ReturnOp>(op)) {
+      for (auto [i, value] : llvm::enumerate(op.getOperands())) {
+        auto held = outputOf.find(source(value));
+        if (held != outputOf.end() && held->second == i)
+          continue;
+        Value from = bufferOf(value);
+        if (!from)
+          return op.emitError("output '") << outputName(i) << "' is not in memory";
+        Value to = makeBuffer(rt::BufferKind::Output, i, value.getType());
+        builder.create<rt::CopyOp>(op.getLoc(), from, to, byteSize(value.getType()).str());
+      }
+    } else if (auto node = dyn_cast<NodeOp>(op)) {
+      if (!node.getBodies().empty())
+        return op.emitError("unsupported node '")
+               << node.getNodeName() << "' (" << node.getOpType() << ", opset " << node.getOpset()
+               << "): control flow with a condition known only at run time";
+    } else if (!isa<GetParamOp, ConstantOp, SymbolicOp, NoneOp>(op)) {
+      return op.emitError("is no part of a schedule");
+    }
+  }
+  return success();
+}
+
+void SchedulePlanner::declareInterface() {
+  Operation *terminator = function.getBody().front().getTerminator();
+  for (auto [i, argument] : llvm::enumerate(function.getArguments()))
+    builder.create<rt::InputOp>(function.getLoc(), i, inputName(i), argument.getType());
+  for (auto [i, value] : llvm::enumerate(terminator->getOperands()))
+    builder.create<rt::OutputOp>(function.getLoc(), i, outputName(i), value.getType());
+  for (auto [i, state] : llvm::enumerate(states))
+    builder.create<rt::StateOp>(function.getLoc(), i, state.name, state.input, state.output,
+                                state.axis, state.inPlace);
+}
+
+LogicalResult SchedulePlanner::run() {
+  Operation *terminator = function.getBody().front().getTerminator();
+  findCaches();
+  findNamedStates();
+  // An output is written in place by the launch that computes it, where no other output is.
+  for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
+    Value held = source(value);
+    if (held.getDefiningOp<rt::DispatchOp>())
+      outputOf.try_emplace(held, i);
+  }
+  numberUses(function.getBody().front());
+  builder.setInsertionPoint(function);
+  auto schedule = builder.create<rt::ScheduleOp>(function.getLoc(), function.getName());
+  builder.setInsertionPointToEnd(&schedule.getBody().emplaceBlock());
+  declareInterface();
+  if (failed(emitBlock(function.getBody().front())))
+    return failure();
+  function.erase();
+  return success();
+}
+
+namespace {
+class PlanSchedulePass : public tacq::impl::PlanScheduleBase<PlanSchedulePass> {
+  using PlanScheduleBase::PlanScheduleBase;
+
+  void runOnOperation() override {
+    for (auto function : llvm::to_vector(getOperation().getOps<func::FuncOp>())) {
+      SchedulePlanner planner(getOperation(), function);
+      if (failed(planner.run()))
+        return signalPassFailure();
+      numSlots += planner.slotCount();
+      numTransients += planner.transientCount;
+      numInPlaceStates += planner.inPlaceCount;
+    }
+  }
+};
+} // namespace
