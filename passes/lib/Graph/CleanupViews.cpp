@@ -72,7 +72,7 @@ static bool isRandom(NodeOp node) {
 
 namespace {
 
-struct CleanupViews : impl::CleanupViewsBase<CleanupViews> {
+struct CleanupViews : tacq::impl::CleanupViewsBase<CleanupViews> {
   void runOnOperation() override {
     Block &block = getOperation().getBody().front();
     bool changed = true;

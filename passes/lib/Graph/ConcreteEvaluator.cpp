@@ -117,7 +117,7 @@ static std::optional<ConcreteTensor> fromElements(ElementsAttr elements, int64_t
   int64_t i = 0;
   if (tensor.isReal) {
     auto values = elements.tryGetValues<llvm::APFloat>();
-    if (failed(values))
+    if (!values)
       return std::nullopt;
     for (llvm::APFloat value : *values) {
       bool lossy;
@@ -127,7 +127,7 @@ static std::optional<ConcreteTensor> fromElements(ElementsAttr elements, int64_t
     return tensor;
   }
   auto values = elements.tryGetValues<llvm::APInt>();
-  if (failed(values))
+  if (!values)
     return std::nullopt;
   bool zeroExtend = type.isUnsignedInteger() || type.isInteger(1);
   for (const llvm::APInt &value : *values)

@@ -135,7 +135,7 @@ static std::optional<Activated> matchActivation(NodeOp node) {
 
 namespace {
 
-struct FuseLinear : impl::FuseLinearBase<FuseLinear> {
+struct FuseLinear : tacq::impl::FuseLinearBase<FuseLinear> {
   using FuseLinearBase::FuseLinearBase;
 
   void runOnOperation() override {
@@ -253,11 +253,11 @@ struct FuseLinear : impl::FuseLinearBase<FuseLinear> {
 
   /// Plain linear operations of one input become one with several results.
   void joinSiblings(Block &block, MatchReport &report) {
-    llvm::MapVector<std::tuple<Value, Type, Type, bool>, SmallVector<LinearOp>> groups;
+    llvm::MapVector<std::tuple<Value, Type, Type, size_t>, SmallVector<LinearOp>> groups;
     for (auto linear : block.getOps<LinearOp>())
       if (plainLinear(linear.getResults()[0]))
         groups[{linear.getX(), elementTypeOf(linear.getWeights()[0]),
-                elementTypeOf(linear.getResults()[0]), linear.getBiases().empty()}]
+                elementTypeOf(linear.getResults()[0]), linear.getBiases().size()}]
             .push_back(linear);
     for (auto &[key, members] : groups) {
       Operation *first = members.front();

@@ -28,7 +28,7 @@ std::optional<double> tacq::scalarOf(Value value) {
     ElementsAttr elements = constant.getValue();
     if (elements.getNumElements() != 1)
       return std::nullopt;
-    if (auto reals = elements.tryGetValues<llvm::APFloat>(); succeeded(reals)) {
+    if (auto reals = elements.tryGetValues<llvm::APFloat>()) {
       llvm::APFloat element = *reals->begin();
       bool lossy;
       element.convert(llvm::APFloat::IEEEdouble(), llvm::APFloat::rmNearestTiesToEven, &lossy);
@@ -56,7 +56,7 @@ std::optional<Dims> tacq::symbolsOf(Value value) {
   if (!constant)
     return std::nullopt;
   auto integers = constant.getValue().tryGetValues<llvm::APInt>();
-  if (failed(integers))
+  if (!integers)
     return std::nullopt;
   for (const llvm::APInt &element : *integers)
     result.push_back(Sym(element.getBitWidth() == 1 ? element.getZExtValue()

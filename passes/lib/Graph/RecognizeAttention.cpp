@@ -140,7 +140,7 @@ static Value behindGuard(Value probabilities) {
 
 namespace {
 
-struct RecognizeAttention : impl::RecognizeAttentionBase<RecognizeAttention> {
+struct RecognizeAttention : tacq::impl::RecognizeAttentionBase<RecognizeAttention> {
   using RecognizeAttentionBase::RecognizeAttentionBase;
 
   void runOnOperation() override {

@@ -79,7 +79,7 @@ static std::optional<Weight> findWeight(Value value, std::string &reason) {
 
 namespace {
 
-struct RecognizeLinear : impl::RecognizeLinearBase<RecognizeLinear> {
+struct RecognizeLinear : tacq::impl::RecognizeLinearBase<RecognizeLinear> {
   using RecognizeLinearBase::RecognizeLinearBase;
 
   void runOnOperation() override {

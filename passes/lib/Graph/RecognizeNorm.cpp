@@ -134,7 +134,7 @@ private:
   }
 };
 
-struct RecognizeNorm : impl::RecognizeNormBase<RecognizeNorm> {
+struct RecognizeNorm : tacq::impl::RecognizeNormBase<RecognizeNorm> {
   using RecognizeNormBase::RecognizeNormBase;
 
   void runOnOperation() override {

@@ -149,7 +149,7 @@ static std::optional<Rotation> matchRotation(NodeOp add) {
 
 namespace {
 
-struct RecognizeRope : impl::RecognizeRopeBase<RecognizeRope> {
+struct RecognizeRope : tacq::impl::RecognizeRopeBase<RecognizeRope> {
   using RecognizeRopeBase::RecognizeRopeBase;
 
   void runOnOperation() override {

@@ -70,7 +70,7 @@ static bool isTranspose(ArrayRef<char> a, ArrayRef<char> b, int64_t rows, int64_
 
 namespace {
 
-struct UnifyParams : impl::UnifyParamsBase<UnifyParams> {
+struct UnifyParams : tacq::impl::UnifyParamsBase<UnifyParams> {
   using UnifyParamsBase::UnifyParamsBase;
 
   /// The store given by the caller, or null: then the files are opened.

@@ -86,7 +86,7 @@ private:
 
 /// A node with its operands' elements (null: absent), as the operator functions see it.
 struct ConcreteNode {
-  NodeOp node;
+  mutable NodeOp node;
   llvm::SmallVector<ConcreteEvaluator::Tensor> operands;
   /// The result's shape if its type tells it.
   std::optional<llvm::SmallVector<int64_t>> resultShape;
