@@ -3,7 +3,7 @@
 #include "mlir/IR/DialectRegistry.h"
 #include "mlir/Tools/mlir-opt/MlirOptMain.h"
 #include "mlir/Transforms/Passes.h"
-#include "tacq/InitAll.h"
+#include "tacq/Register.h"
 
 int main(int argc, char **argv) {
   mlir::DialectRegistry registry;
