@@ -91,7 +91,8 @@ def TACQ_NodeOp : TACQ_Op<"node", [NoTerminator, RecursiveMemoryEffects]> {
   let description = [{
     `op_type`, `domain` and `opset` say which operator; `attrs` holds the node's attributes under
     their own names; `node_name` is the user's name for it. An absent optional operand is the result
-    of `tacq.none`. Subgraphs (If, Loop, Scan) are regions with a terminating `tacq.yield`; they see
+    of `tacq.none`. Subgraphs (If: the branch for true, then the one for false; Loop, Scan) are regions with a
+    terminating `tacq.yield`; they see
     the values around them.
 
     Before shape inference results may be unranked tensors.
