@@ -1,6 +1,7 @@
 //===- OnnxDims.cpp - Names of the dimensions of a model's inputs ---------===//
 
 #include "OnnxImporter.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace tacq;

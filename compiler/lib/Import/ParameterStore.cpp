@@ -3,6 +3,7 @@
 #include "tacq/Import/ParameterStore.h"
 #include "mlir/IR/BuiltinOps.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"
