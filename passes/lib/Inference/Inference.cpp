@@ -252,7 +252,8 @@ FailureOr<SmallVector<Value>> tacq::inferAndFold(NodeOp node) {
     if (isAbsent(result))
       context.types[i] = result.getType();
   if (failed(spec->infer(context))) {
-    node.emitError() << describe(node) << ": " << context.failure_;
+    node.emitError(context.isUnsupported_ ? "unsupported " : "")
+        << describe(node) << ": " << context.failure_;
     return failure();
   }
   OpBuilder builder(node);

@@ -137,8 +137,7 @@ TACQ_API tacq_status_t *tacq_runtime_list_devices(tacq_runtime_t *runtime,
 TACQ_API tacq_status_t *tacq_device_open(tacq_runtime_t *runtime, const char *name,
                                          tacq_device_t **device);
 TACQ_API void tacq_device_release(tacq_device_t *device);
-TACQ_API tacq_status_t *tacq_device_get_info(const tacq_device_t *device,
-                                             tacq_device_info_t *info);
+TACQ_API tacq_status_t *tacq_device_get_info(const tacq_device_t *device, tacq_device_info_t *info);
 
 /* ---- modules ----------------------------------------------------------------------------- */
 
@@ -191,8 +190,8 @@ typedef struct tacq_tensor_info {
   const char *name; /* all pointers are valid as long as the module */
   tacq_element_type_t element_type;
   int32_t rank;
-  const int64_t *dims;           /* rank many; -1: dynamic */
-  const char *const *dim_texts;  /* rank many: "batch", "past + sequence", "64" */
+  const int64_t *dims;          /* rank many; -1: dynamic */
+  const char *const *dim_texts; /* rank many: "batch", "past + sequence", "64" */
   /* The state (key/value cache) it belongs to, or -1. A stateful session keeps such inputs. */
   int32_t state;
 } tacq_tensor_info_t;
@@ -272,10 +271,10 @@ TACQ_API int64_t tacq_session_capacity(const tacq_session_t *session);
 
 typedef struct tacq_session_counters {
   size_t struct_size;
-  uint64_t runs;        /* successful ones */
-  uint64_t dispatches;  /* of all runs */
-  uint64_t commands;    /* executed, dispatches included */
-  uint64_t allocations; /* of device memory since the session was created */
+  uint64_t runs;            /* successful ones */
+  uint64_t dispatches;      /* of all runs */
+  uint64_t commands;        /* executed, dispatches included */
+  uint64_t allocations;     /* of device memory since the session was created */
   uint64_t bytes_transient; /* memory held now: slots and scratch */
   uint64_t bytes_state;     /* caches */
   uint64_t bytes_output;

@@ -90,6 +90,11 @@ public:
     failure_ = reason.str();
     return mlir::failure();
   }
+  /// As `fail`, for a valid node that TACQ cannot compile.
+  mlir::LogicalResult unsupported(const llvm::Twine &reason) {
+    isUnsupported_ = true;
+    return fail(reason);
+  }
   /// The call is valid only if a == b; decided now if it can be, else checked at every call.
   mlir::LogicalResult require(const Sym &a, const Sym &b, const llvm::Twine &what);
   /// As `require`, a <= b.
@@ -112,6 +117,7 @@ public:
   llvm::SmallVector<std::optional<Dims>> resultValues;
   llvm::SmallVector<Requirement> requirements;
   std::string failure_;
+  bool isUnsupported_ = false;
 };
 
 using InferFn = mlir::LogicalResult (*)(InferContext &);

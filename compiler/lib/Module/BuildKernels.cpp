@@ -1,0 +1,24 @@
+//===- BuildKernels.cpp - The functions of all kernels --------------------===//
+
+#include "ModuleEmitter.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "tacq/Dialect/Schedule/ScheduleDialect.h"
+
+using namespace mlir;
+using namespace tacq;
+
+FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const CpuTarget &target,
+                                                       llvm::StringMap<KernelCode> &codes) {
+  OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
+  OpBuilder builder(module.getContext());
+  for (auto kernel : module.getOps<rt::KernelOp>()) {
+    builder.setInsertionPointToEnd(kernels->getBody());
+    KernelCode &code = codes[kernel.getSymName()];
+    std::unique_ptr<KernelBuilder> k =
+        KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
+    if (failed(emitNodeKernel(*k)))
+      return failure();
+    code.tasks = k->taskCount();
+  }
+  return kernels;
+}

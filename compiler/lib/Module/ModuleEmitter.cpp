@@ -1,0 +1,366 @@
+//===- ModuleEmitter.cpp - From a schedule to a module file ---------------===//
+
+#include "ModuleEmitter.h"
+#include "SymbolLowering.h"
+#include "tacq/Dialect/Schedule/ScheduleDialect.h"
+#include "tacq/ModuleWriter.h"
+
+using namespace mlir;
+using namespace tacq;
+
+static constexpr uint32_t none = 0xFFFFFFFFu;
+
+static format::ElementType formatType(Type type) {
+  using namespace tacq::format;
+  if (type.isF16())
+    return ElementType_F16;
+  if (type.isBF16())
+    return ElementType_BF16;
+  if (type.isF32())
+    return ElementType_F32;
+  if (type.isF64())
+    return ElementType_F64;
+  bool isUnsigned = type.isUnsignedInteger();
+  switch (type.getIntOrFloatBitWidth()) {
+  case 1:
+    return ElementType_Bool;
+  case 8:
+    return isUnsigned ? ElementType_U8 : ElementType_I8;
+  case 16:
+    return isUnsigned ? ElementType_U16 : ElementType_I16;
+  case 32:
+    return isUnsigned ? ElementType_U32 : ElementType_I32;
+  default:
+    return isUnsigned ? ElementType_U64 : ElementType_I64;
+  }
+}
+
+namespace {
+class ModuleEmitter {
+public:
+  ModuleEmitter(ModuleOp module, const ParameterStore &parameters, const std::string &file,
+                ModuleWriter &writer)
+      : module(module), parameters(parameters), file(file), writer(writer),
+        contents(writer.module()), symbols(contents) {}
+
+  Error run(const std::vector<CpuTarget> &targets);
+
+private:
+  Error compileKernels(const std::vector<CpuTarget> &targets);
+  Error emitInput(StringRef name, Type type);
+  Error emitInterface(rt::ScheduleOp schedule);
+  void emitOutputs(rt::ScheduleOp schedule);
+  Error emitBuffer(rt::BufferOp op);
+  Error emitConstant(rt::BufferOp op, uint32_t &index);
+  Error emitCommands(Block &block, std::vector<format::CommandUnion> &commands);
+  void emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion> &commands);
+  void closeSegment(std::vector<format::CommandUnion> &commands);
+
+  ModuleOp module;
+  const ParameterStore &parameters;
+  std::string file;
+  ModuleWriter &writer;
+  format::ModuleT &contents;
+  SymbolLowering symbols;
+  llvm::StringMap<KernelCode> codes;
+  llvm::StringMap<uint32_t> kernelNumbers;
+  llvm::DenseMap<Value, uint32_t> buffers;
+  llvm::StringMap<uint32_t> constants;
+  std::string diagnostics;
+  /// An input dimension that is an expression: the symbol of its extent, and what it must be.
+  struct CheckedDim {
+    std::string symbol;
+    Sym dim;
+    std::string input;
+  };
+  std::vector<CheckedDim> checkedDims;
+  /// Where the Eval command of the open segment goes; nothing while the prologue is open.
+  std::optional<size_t> evalPosition;
+};
+} // namespace
+
+Error ModuleEmitter::compileKernels(const std::vector<CpuTarget> &targets) {
+  for (auto kernel : module.getOps<rt::KernelOp>())
+    kernelNumbers.try_emplace(kernel.getSymName(), kernelNumbers.size());
+  contents.kernel_count = kernelNumbers.size();
+  for (const CpuTarget &target : targets) {
+    ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+      if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+        diagnostics += diagnostic.str() + "\n";
+      return mlir::success();
+    });
+    FailureOr<OwningOpRef<ModuleOp>> kernels = buildCpuKernels(module, target, codes);
+    SmallVector<char> elf;
+    if (failed(kernels) || failed(compileCpuKernels(**kernels, target, elf)))
+      return Error(TACQ_INTERNAL, "code generation for " + target.name + " failed: " + diagnostics);
+    format::ExecutableT executable;
+    executable.driver = "cpu";
+    executable.target = target.name;
+    executable.format =
+        StringRef(target.triple).starts_with("aarch64") ? "elf64-aarch64" : "elf64-x86-64";
+    executable.features = target.requiredFeatures;
+    executable.rank = target.rank;
+    executable.kernels.resize(kernelNumbers.size());
+    for (auto &[name, number] : kernelNumbers)
+      executable.kernels[number] = name.str();
+    uint32_t index;
+    if (Error error = writer.addExecutable(executable, elf.data(), elf.size(), index))
+      return error;
+  }
+  return Error();
+}
+
+/// True for a dimension that is one name, not an expression.
+static bool isName(const Sym &dim) {
+  return dim.terms().size() == 1 && dim.terms()[0].coefficient == 1 &&
+         dim.terms()[0].factors.size() == 1 &&
+         dim.terms()[0].factors[0]->kind == Sym::AtomKind::Name;
+}
+
+Error ModuleEmitter::emitInput(StringRef name, Type type) {
+  auto tensor = std::make_unique<format::TensorDeclT>();
+  tensor->name = name.str();
+  tensor->element_type = formatType(cast<ShapedType>(type).getElementType());
+  Dims dims = *dimsOf(type);
+  for (const Sym &dim : dims) {
+    std::string text = dim.str();
+    tensor->dim_texts.push_back(text);
+    if (std::optional<int64_t> extent = dim.constant()) {
+      tensor->dims.push_back(format::Dim(*extent, none));
+    } else if (isName(dim)) {
+      uint32_t symbol = symbols.isDefined(text) ? symbols.lower(dim) : symbols.define(text);
+      tensor->dims.push_back(format::Dim(-1, symbol));
+    } else {
+      // The extent is a symbol of its own, which is compared once all names are known.
+      std::string own = "%dim." + std::to_string(checkedDims.size());
+      tensor->dims.push_back(format::Dim(-1, symbols.define(own)));
+      checkedDims.push_back({own, dim, name.str()});
+    }
+  }
+  contents.inputs.push_back(std::move(tensor));
+  return Error();
+}
+
+Error ModuleEmitter::emitInterface(rt::ScheduleOp schedule) {
+  Block &body = schedule.getBody().front();
+  for (auto input : body.getOps<rt::InputOp>())
+    if (Error error = emitInput(input.getName(), input.getType()))
+      return error;
+  for (const CheckedDim &checked : checkedDims) {
+    std::string unknown;
+    checked.dim.collectNames([&](StringRef part) {
+      if (!symbols.isDefined(part))
+        unknown = part.str();
+    });
+    if (!unknown.empty())
+      return Error(TACQ_UNSUPPORTED, "'" + file + "': the dimension " + checked.dim.str() +
+                                         " of input '" + checked.input + "' names " + unknown +
+                                         ", which is no dimension of any input");
+    symbols.require(Sym::name(checked.symbol), checked.dim, false,
+                    "input '" + checked.input + "': a dimension is not " + checked.dim.str());
+  }
+  for (auto state : body.getOps<rt::StateOp>()) {
+    auto made = std::make_unique<format::StateT>();
+    made->name = state.getName().str();
+    made->input = state.getInput();
+    made->output = state.getOutput();
+    made->axis = state.getAxis();
+    made->in_place = state.getInPlace();
+    if (made->in_place)
+      symbols.capacity("%capacity." + std::to_string(contents.states.size()),
+                       contents.states.size());
+    contents.states.push_back(std::move(made));
+  }
+  return Error();
+}
+
+/// Outputs are declared last: their dimensions may depend on what is read while the model runs.
+void ModuleEmitter::emitOutputs(rt::ScheduleOp schedule) {
+  for (auto output : schedule.getBody().getOps<rt::OutputOp>()) {
+    auto tensor = std::make_unique<format::TensorDeclT>();
+    tensor->name = output.getName().str();
+    tensor->element_type = formatType(cast<ShapedType>(output.getType()).getElementType());
+    Dims dims = *dimsOf(output.getType());
+    for (const Sym &dim : dims) {
+      tensor->dim_texts.push_back(dim.str());
+      std::optional<int64_t> extent = dim.constant();
+      if (extent && *extent >= 0)
+        tensor->dims.push_back(format::Dim(*extent, none));
+      else
+        tensor->dims.push_back(format::Dim(-1, symbols.lower(dim)));
+    }
+    contents.outputs.push_back(std::move(tensor));
+  }
+}
+
+Error ModuleEmitter::emitConstant(rt::BufferOp op, uint32_t &index) {
+  if (op.getValue()) {
+    ElementsAttr value = *op.getValue();
+    Type element = value.getElementType();
+    std::vector<char> bytes;
+    unsigned width = std::max(8u, element.getIntOrFloatBitWidth()) / 8;
+    auto append = [&](const APInt &bits) {
+      uint64_t raw = bits.getZExtValue();
+      bytes.insert(bytes.end(), reinterpret_cast<char *>(&raw),
+                   reinterpret_cast<char *>(&raw) + width);
+    };
+    if (isa<FloatType>(element))
+      for (const APFloat &real : value.getValues<APFloat>())
+        append(real.bitcastToAPInt());
+    else
+      for (const APInt &integer : value.getValues<APInt>())
+        append(integer);
+    return writer.addConstant("constant." + std::to_string(contents.constants.size()), bytes.data(),
+                              bytes.size(), index);
+  }
+  StringRef name = op.getParamAttr().getValue();
+  std::string key = name.str();
+  if (op.getLayout()) {
+    llvm::raw_string_ostream stream(key);
+    stream << " " << *op.getLayout();
+  }
+  auto known = constants.find(key);
+  if (known != constants.end()) {
+    index = known->second;
+    return Error();
+  }
+  ArrayRef<char> bytes = parameters.bytes(name);
+  if (Error error = writer.addConstant(key, bytes.data(), bytes.size(), index))
+    return error;
+  constants[key] = index;
+  auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(op, op.getParamAttr());
+  auto info = std::make_unique<format::TensorInfoT>();
+  info->name = name.str();
+  auto type = cast<ShapedType>(param.getType());
+  info->shape.assign(type.getShape().begin(), type.getShape().end());
+  info->bits = std::max(8u, type.getElementTypeBitWidth());
+  info->scheme = "dense";
+  info->parts.push_back(format::TensorPart(bytes.size(), index, format::PartRole_Dense));
+  contents.tensors.push_back(std::move(info));
+  return Error();
+}
+
+Error ModuleEmitter::emitBuffer(rt::BufferOp op) {
+  static const format::BufferKind kinds[] = {
+      format::BufferKind_Input, format::BufferKind_Output, format::BufferKind_Constant,
+      format::BufferKind_Transient, format::BufferKind_State};
+  uint32_t index = op.getIndex(), size = none;
+  if (op.getKind() == rt::BufferKind::Constant) {
+    if (Error error = emitConstant(op, index))
+      return error;
+  } else if (op.getKind() == rt::BufferKind::Transient) {
+    size = symbols.lower(*Sym::parse(op.getSize()));
+    contents.slot_count = std::max(contents.slot_count, index + 1);
+  }
+  buffers[op.getResult()] = contents.buffers.size();
+  contents.buffers.push_back(format::Buffer(kinds[size_t(op.getKind())],
+                                            formatType(op.getElement()), 0, index, size, none));
+  return Error();
+}
+
+void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion> &commands) {
+  format::DispatchT dispatch;
+  dispatch.kernel = kernelNumbers.lookup(op.getKernel());
+  for (Value buffer : op->getOperands())
+    dispatch.bindings.push_back(buffers.lookup(buffer));
+  dispatch.node = op.getNodes().empty() ? none : uint32_t(contents.nodes.size());
+  auto specialize = [&](const Sym &value) {
+    return value.substitute([&](StringRef name) -> std::optional<Sym> {
+      if (name == "%node")
+        return Sym(int64_t(contents.nodes.size()));
+      if (name == "%capacity" && op.getCapacityOf())
+        return Sym::name("%capacity." + std::to_string(*op.getCapacityOf()));
+      return std::nullopt;
+    });
+  };
+  KernelCode &code = codes[op.getKernel()];
+  for (const Sym &symbol : code.symbols.list())
+    dispatch.symbols.push_back(symbols.lower(specialize(symbol)));
+  dispatch.tasks = symbols.lower(specialize(code.tasks));
+  for (auto [name, type] : llvm::zip(op.getNodes().getAsValueRange<StringAttr>(),
+                                     op.getNodeOps().getAsValueRange<StringAttr>())) {
+    auto node = std::make_unique<format::NodeInfoT>();
+    node->name = name.str();
+    node->op = type.str();
+    node->file = file;
+    contents.nodes.push_back(std::move(node));
+  }
+  commands.emplace_back().Set(std::move(dispatch));
+}
+
+/// Gives the operations gathered so far to the prologue, or to the Eval command that waits for
+/// them.
+void ModuleEmitter::closeSegment(std::vector<format::CommandUnion> &commands) {
+  auto [begin, count] = symbols.endSegment();
+  if (!evalPosition) {
+    contents.prologue = count;
+    return;
+  }
+  format::EvalT *eval = commands[*evalPosition].AsEval();
+  eval->begin = begin;
+  eval->count = count;
+}
+
+Error ModuleEmitter::emitCommands(Block &block, std::vector<format::CommandUnion> &commands) {
+  for (Operation &op : block) {
+    if (auto buffer = dyn_cast<rt::BufferOp>(op)) {
+      if (Error error = emitBuffer(buffer))
+        return error;
+    } else if (auto launch = dyn_cast<rt::LaunchOp>(op)) {
+      emitLaunch(launch, commands);
+    } else if (auto copy = dyn_cast<rt::CopyOp>(op)) {
+      format::CopyT made;
+      made.src = buffers.lookup(copy.getSource());
+      made.dst = buffers.lookup(copy.getTarget());
+      made.size = symbols.lower(*Sym::parse(copy.getSize()));
+      commands.emplace_back().Set(std::move(made));
+    } else if (auto read = dyn_cast<rt::ReadOp>(op)) {
+      auto buffer = read.getSource().getDefiningOp<rt::BufferOp>();
+      bool early =
+          buffer.getKind() == rt::BufferKind::Input || buffer.getKind() == rt::BufferKind::Constant;
+      // What is computed is there only when this point is reached.
+      if (!early) {
+        closeSegment(commands);
+        evalPosition = commands.size();
+        commands.emplace_back().Set(format::EvalT());
+      }
+      symbols.read(read.getName(), buffers.lookup(read.getSource()), read.getCount());
+    } else if (auto require = dyn_cast<rt::RequireOp>(op)) {
+      symbols.require(*Sym::parse(require.getLhs()), *Sym::parse(require.getRhs()),
+                      require.getAtMost(), require.getMessage());
+    } else if (!isa<rt::InputOp, rt::OutputOp, rt::StateOp>(op)) {
+      return Error(TACQ_INTERNAL, "no module form for " + op.getName().getStringRef().str());
+    }
+  }
+  return Error();
+}
+
+Error ModuleEmitter::run(const std::vector<CpuTarget> &targets) {
+  auto schedules = module.getOps<rt::ScheduleOp>();
+  if (schedules.empty())
+    return Error(TACQ_INTERNAL, "there is no schedule to write");
+  rt::ScheduleOp schedule = *schedules.begin();
+  if (Error error = compileKernels(targets))
+    return error;
+  if (Error error = emitInterface(schedule))
+    return error;
+  auto block = std::make_unique<format::BlockT>();
+  if (Error error = emitCommands(schedule.getBody().front(), block->commands))
+    return error;
+  emitOutputs(schedule);
+  closeSegment(block->commands);
+  contents.blocks.push_back(std::move(block));
+  contents.producer = "tacq-compile " TACQ_VERSION;
+  contents.model_name = file;
+  contents.model_hash = parameters.contentHash();
+  return writer.finish();
+}
+
+Error tacq::emitModule(ModuleOp module, const std::vector<CpuTarget> &targets,
+                       const ParameterStore &parameters, const std::string &file,
+                       const std::string &path) {
+  std::unique_ptr<ModuleWriter> writer;
+  if (Error error = ModuleWriter::create(path, writer))
+    return error;
+  return ModuleEmitter(module, parameters, file, *writer).run(targets);
+}

@@ -1,0 +1,35 @@
+//===- ModuleEmitter.h - From a schedule to a module file -------*- C++ -*-===//
+
+#ifndef TACQ_MODULE_MODULEEMITTER_H
+#define TACQ_MODULE_MODULEEMITTER_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/IR/OwningOpRef.h"
+#include "tacq/CPU/CpuTarget.h"
+#include "tacq/Codegen/KernelBuilder.h"
+#include "tacq/Error.h"
+#include "tacq/Import/ParameterStore.h"
+#include <string>
+
+namespace tacq {
+
+/// What the code of a kernel asks of its launches.
+struct KernelCode {
+  KernelSymbols symbols;
+  Sym tasks;
+};
+
+/// Builds the functions of all kernels of the module for one target. `codes` collects what they ask
+/// for, by the kernel's name, over all targets. Fails with a diagnostic.
+mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
+buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<KernelCode> &codes);
+
+/// Writes the module with one `tacq_rt.schedule` to `path`, with an executable for each target.
+/// `file` is the model's file name for messages.
+Error emitModule(mlir::ModuleOp module, const std::vector<CpuTarget> &targets,
+                 const ParameterStore &parameters, const std::string &file,
+                 const std::string &path);
+
+} // namespace tacq
+
+#endif // TACQ_MODULE_MODULEEMITTER_H

@@ -1,0 +1,209 @@
+//===- CpuDriver.cpp - Devices of the cpu driver --------------------------===//
+//
+// Device, memory and the driver table. Programs are in CpuProgram.cpp.
+//
+//===----------------------------------------------------------------------===//
+
+#include "CpuDevice.h"
+#include "Drivers.h"
+#include "Status.h"
+
+#include <cerrno>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+using namespace tacq;
+
+namespace {
+
+constexpr long kMaxThreads = 1024;
+
+std::string describe(const CpuFeatures &features, int32_t cores) {
+  return formatText("%s, %d cores; %s", features.model.c_str(), cores, features.text().c_str());
+}
+
+void fillInfo(tacq_device_info_t &info, const std::string &name, const std::string &description) {
+  snprintf(info.name, sizeof(info.name), "%s", name.c_str());
+  snprintf(info.description, sizeof(info.description), "%s", description.c_str());
+}
+
+tacq_status_t *listDevices(const tacq_driver_t *, tacq_device_info_t *infos, size_t capacity,
+                           size_t *count) {
+  *count = 1;
+  if (capacity > 0)
+    fillInfo(infos[0], "cpu", describe(CpuFeatures::detect(), ThreadPool::availableCores()));
+  return nullptr;
+}
+
+Error parseOptions(const std::string &options, int32_t &threads) {
+  size_t at = 0;
+  while (at < options.size()) {
+    size_t end = options.find(',', at);
+    if (end == std::string::npos)
+      end = options.size();
+    std::string option = options.substr(at, end - at);
+    at = end + 1;
+    if (option.compare(0, 8, "threads=") != 0)
+      return makeError(TACQ_INVALID_ARGUMENT, "device 'cpu' has no option '%s'; known is threads=N",
+                       option.c_str());
+    char *rest;
+    errno = 0;
+    long value = strtol(option.c_str() + 8, &rest, 10);
+    if (rest == option.c_str() + 8 || *rest || errno || value < 1 || value > kMaxThreads)
+      return makeError(TACQ_INVALID_ARGUMENT,
+                       "device 'cpu': '%s' is not a number of threads from 1 to %ld",
+                       option.c_str(), kMaxThreads);
+    threads = static_cast<int32_t>(value);
+  }
+  return success();
+}
+
+tacq_status_t *openDevice(const tacq_driver_t *, const tacq_host_t *host, const char *options,
+                          tacq_driver_device_t **device) {
+  int32_t threads = ThreadPool::availableCores();
+  if (Error error = parseOptions(options, threads))
+    return toStatus(error);
+  *device = reinterpret_cast<tacq_driver_device_t *>(new CpuDevice(*host, threads));
+  return nullptr;
+}
+
+void closeDevice(tacq_driver_device_t *device) { delete CpuDevice::of(device); }
+
+tacq_status_t *describeDevice(tacq_driver_device_t *handle, tacq_device_info_t *info) {
+  CpuDevice *device = CpuDevice::of(handle);
+  fillInfo(*info, formatText("cpu:threads=%d", device->pool.size()),
+           describe(device->features, ThreadPool::availableCores()));
+  return nullptr;
+}
+
+int32_t supports(tacq_driver_device_t *handle, const tacq_executable_desc_t *executable,
+                 char *reason, size_t reasonSize) {
+  CpuDevice *device = CpuDevice::of(handle);
+  if (device->features.format != executable->format) {
+    snprintf(reason, reasonSize, "is of format %s", executable->format);
+    return 0;
+  }
+  std::string missing;
+  bool amx = false;
+  for (size_t i = 0; i < executable->feature_count; ++i) {
+    amx |= strcmp(executable->features[i], "amx-tile") == 0;
+    if (!device->features.has(executable->features[i]))
+      missing += (missing.empty() ? "needs " : ", ") + std::string(executable->features[i]);
+  }
+  if (!missing.empty()) {
+    snprintf(reason, reasonSize, "%s", missing.c_str());
+    return 0;
+  }
+  // The permission covers the whole process, so it is asked for only when it is used.
+  if (amx && !enableAmx()) {
+    snprintf(reason, reasonSize, "needs amx-tile, which the system does not permit");
+    return 0;
+  }
+  return 1;
+}
+
+// ---- memory --------------------------------------------------------------------------------
+
+tacq_status_t *createBuffer(tacq_driver_device_t *device, int64_t size,
+                            tacq_driver_buffer_t **buffer) {
+  CpuBuffer result;
+  if (Error error = CpuDevice::of(device)->allocate(size, true, result))
+    return toStatus(error);
+  *buffer = reinterpret_cast<tacq_driver_buffer_t *>(new CpuBuffer(result));
+  return nullptr;
+}
+
+tacq_status_t *wrapHost(tacq_driver_device_t *, const void *memory, int64_t size,
+                        tacq_driver_buffer_t **buffer) {
+  auto *bytes = const_cast<uint8_t *>(static_cast<const uint8_t *>(memory));
+  *buffer = reinterpret_cast<tacq_driver_buffer_t *>(new CpuBuffer{bytes, size, false});
+  return nullptr;
+}
+
+void destroyBuffer(tacq_driver_device_t *device, tacq_driver_buffer_t *buffer) {
+  CpuDevice::of(device)->release(*CpuBuffer::of(buffer));
+  delete CpuBuffer::of(buffer);
+}
+
+void *hostPointer(tacq_driver_device_t *, tacq_driver_buffer_t *buffer) {
+  return CpuBuffer::of(buffer)->memory;
+}
+
+void copyRows(uint8_t *dst, tacq_region_t to, const uint8_t *src, tacq_region_t from,
+              int64_t rowBytes, int64_t rows) {
+  if (rowBytes > 0)
+    for (int64_t i = 0; i < rows; ++i)
+      memcpy(dst + to.offset + i * to.pitch, src + from.offset + i * from.pitch,
+             static_cast<size_t>(rowBytes));
+}
+
+tacq_status_t *writeBuffer(tacq_driver_device_t *, tacq_driver_buffer_t *dst, tacq_region_t to,
+                           const void *src, tacq_region_t from, int64_t rowBytes, int64_t rows) {
+  copyRows(CpuBuffer::of(dst)->memory, to, static_cast<const uint8_t *>(src), from, rowBytes, rows);
+  return nullptr;
+}
+
+tacq_status_t *readBuffer(tacq_driver_device_t *, void *dst, tacq_region_t to,
+                          tacq_driver_buffer_t *src, tacq_region_t from, int64_t rowBytes,
+                          int64_t rows) {
+  copyRows(static_cast<uint8_t *>(dst), to, CpuBuffer::of(src)->memory, from, rowBytes, rows);
+  return nullptr;
+}
+
+tacq_status_t *copyBuffer(tacq_driver_device_t *, tacq_driver_buffer_t *dst, tacq_region_t to,
+                          tacq_driver_buffer_t *src, tacq_region_t from, int64_t rowBytes,
+                          int64_t rows) {
+  copyRows(CpuBuffer::of(dst)->memory, to, CpuBuffer::of(src)->memory, from, rowBytes, rows);
+  return nullptr;
+}
+
+} // namespace
+
+CpuDevice::CpuDevice(const tacq_host_t &host, int32_t threads)
+    : host(host), features(CpuFeatures::detect()), pool(threads) {}
+
+Error CpuDevice::allocate(int64_t size, bool zero, CpuBuffer &buffer) {
+  size_t bytes = size > 0 ? static_cast<size_t>(size) : 1;
+  auto *memory =
+      static_cast<uint8_t *>(host.allocator.allocate(host.allocator.user, bytes, kAlignment));
+  if (!memory)
+    return makeError(TACQ_OUT_OF_MEMORY, "device 'cpu' cannot allocate %zu bytes", bytes);
+  if (zero)
+    memset(memory, 0, bytes);
+  buffer = {memory, static_cast<int64_t>(bytes), true};
+  return success();
+}
+
+void CpuDevice::release(CpuBuffer &buffer) {
+  if (buffer.memory && buffer.owned)
+    host.allocator.release(host.allocator.user, buffer.memory, static_cast<size_t>(buffer.size),
+                           kAlignment);
+  buffer = CpuBuffer();
+}
+
+const tacq_driver_t *tacq::cpuDriver() {
+  static const tacq_driver_t driver = {
+      sizeof(tacq_driver_t),
+      TACQ_DRIVER_VERSION,
+      "cpu",
+      /*user=*/nullptr,
+      listDevices,
+      openDevice,
+      closeDevice,
+      describeDevice,
+      supports,
+      /*needs_no_executable=*/0,
+      createBuffer,
+      wrapHost,
+      destroyBuffer,
+      hostPointer,
+      writeBuffer,
+      readBuffer,
+      copyBuffer,
+      createCpuProgram,
+      destroyCpuProgram,
+      runCpuProgram,
+  };
+  return &driver;
+}

@@ -1,0 +1,116 @@
+//===- ThreadPool.cpp - Workers of a cpu device ---------------------------===//
+
+#include "ThreadPool.h"
+
+#include <algorithm>
+#include <cfenv>
+#include <sched.h>
+#include <unistd.h>
+
+using namespace tacq;
+
+namespace {
+
+/// Rounds of the spin loops, about 50 microseconds: longer than the gap between two dispatches of
+/// one run, shorter than anything a user would notice on a busy machine.
+constexpr int kSpinRounds = 1000;
+
+void pauseBriefly() {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+
+} // namespace
+
+int32_t ThreadPool::availableCores() {
+  // The set has room for 1024 cores; on larger machines the call fails and all are counted.
+  cpu_set_t set;
+  CPU_ZERO(&set);
+  if (sched_getaffinity(0, sizeof(set), &set) == 0)
+    return std::max(1, CPU_COUNT(&set));
+  return std::max(1, static_cast<int32_t>(sysconf(_SC_NPROCESSORS_ONLN)));
+}
+
+ThreadPool::ThreadPool(int32_t wanted) {
+  // pthread_create instead of std::thread, which can only report failure by an exception.
+  for (int32_t i = 1; i < wanted; ++i)
+    starts.push_back({this, i});
+  for (Start &start : starts) {
+    pthread_t thread;
+    if (pthread_create(&thread, nullptr, enter, &start) != 0)
+      break;
+    threads.push_back(thread);
+  }
+  // The workers read it after the first job only.
+  count = static_cast<int32_t>(threads.size()) + 1;
+}
+
+void *ThreadPool::enter(void *start) {
+  auto *self = static_cast<Start *>(start);
+  // Threads inherit it from their creator; kernels expect the default.
+  fesetenv(FE_DFL_ENV);
+  self->pool->work(self->worker);
+  return nullptr;
+}
+
+ThreadPool::~ThreadPool() {
+  stop = true;
+  generation.fetch_add(1);
+  {
+    std::lock_guard<std::mutex> lock(sleepMutex);
+  }
+  wake.notify_all();
+  for (pthread_t thread : threads)
+    pthread_join(thread, nullptr);
+}
+
+void ThreadPool::work(int32_t worker) {
+  uint64_t seen = 0;
+  for (;;) {
+    for (int i = 0; i < kSpinRounds && generation.load(std::memory_order_acquire) == seen; ++i)
+      pauseBriefly();
+    if (generation.load(std::memory_order_acquire) == seen) {
+      std::unique_lock<std::mutex> lock(sleepMutex);
+      // Sequentially consistent with run(): either it sees the sleeper or the sleeper sees the job.
+      sleeping.fetch_add(1);
+      wake.wait(lock, [&] { return generation.load() != seen; });
+      sleeping.fetch_sub(1);
+    }
+    seen = generation.load(std::memory_order_acquire);
+    if (stop)
+      return;
+    if (worker < workers)
+      function(context, worker);
+    pending.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+void ThreadPool::run(int32_t wanted, Function job, void *jobContext) {
+  if (wanted <= 1 || count == 1) {
+    job(jobContext, 0);
+    return;
+  }
+  std::lock_guard<std::mutex> runLock(runMutex);
+  function = job;
+  context = jobContext;
+  workers = std::min(wanted, count);
+  // Workers without a part count, too: nobody may look at the job after it has been replaced.
+  pending.store(count - 1, std::memory_order_relaxed);
+  generation.fetch_add(1);
+  if (sleeping.load() > 0) {
+    {
+      std::lock_guard<std::mutex> lock(sleepMutex);
+    }
+    wake.notify_all();
+  }
+  job(jobContext, 0);
+  for (int i = 0; pending.load(std::memory_order_acquire) != 0; ++i) {
+    if (i < kSpinRounds)
+      pauseBriefly();
+    else
+      sched_yield();
+  }
+}

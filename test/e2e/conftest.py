@@ -1,0 +1,78 @@
+"""Fixtures of the end-to-end tests: the built tools and the compiled exports."""
+import os
+import pathlib
+import subprocess
+import sys
+
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent))
+import exports  # noqa: E402
+
+BUILD = pathlib.Path(os.environ.get("TACQ_BUILD", exports.ROOT / "build")).resolve()
+
+
+class Tools:
+    """Runs the project's command-line tools."""
+
+    def __init__(self, build):
+        self.build = build
+        self.jobs = int(os.environ.get("TACQ_JOBS", "2"))
+
+    def path(self, name):
+        path = self.build / "bin" / name
+        assert path.exists(), f"{path} is not built"
+        return path
+
+    def run(self, name, *arguments, status=0, timeout=300, **options):
+        """Runs a tool and checks its exit status."""
+        result = subprocess.run([str(self.path(name)), *map(str, arguments)], text=True,
+                                capture_output=True, timeout=timeout, **options)
+        assert result.returncode == status, (
+            f"{name} {' '.join(map(str, arguments))}: exit status {result.returncode} instead of "
+            f"{status}\n{result.stdout[-2000:]}\n{result.stderr[-2000:]}")
+        return result
+
+    def fails(self, name, *arguments, status, says=(), **options):
+        """Runs a tool that must fail with one sentence that contains all of `says`."""
+        result = self.run(name, *arguments, status=status, **options)
+        errors = [line for line in result.stderr.splitlines() if f"{name}: error: " in line]
+        assert len(errors) == 1, f"expected one error line:\n{result.stderr[-2000:]}"
+        for text in [says] if isinstance(says, str) else says:
+            assert text in result.stderr, f"{text!r} is not in: {result.stderr[-2000:]}"
+        return result
+
+
+@pytest.fixture(scope="session")
+def tools():
+    return Tools(BUILD)
+
+
+@pytest.fixture(scope="session")
+def work():
+    folder = BUILD / "test" / "e2e"
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def onnx_file(work):
+    """onnx_file(NAME): path of an export."""
+    return lambda name: exports.export(name, work / "exports")
+
+
+@pytest.fixture(scope="session")
+def module(tools, work, onnx_file):
+    """module(NAME): path of the compiled export, compiled once for a run of the tests."""
+    done = {}
+
+    def compiled(name):
+        if name not in done:
+            path = work / "modules" / f"{name}.tacq"
+            path.parent.mkdir(exist_ok=True)
+            path.unlink(missing_ok=True)
+            tools.run("tacq-compile", onnx_file(name), "--target", "cpu=host", "-o", path)
+            done[name] = path
+        return done[name]
+
+    return compiled

@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+"""Runs clang-tidy over the project's sources; see check-tidy.sh."""
+import argparse
+import concurrent.futures
+import hashlib
+import json
+import os
+import pathlib
+import re
+import shlex
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+# Precompiled headers are clang's own business: clang-tidy reads the headers as text.
+PCH = re.compile(r"-Xclang -include-pch -Xclang \S+|-Xclang -fno-pch-timestamp|-Winvalid-pch")
+
+
+def compile_commands(build):
+    """The compile commands of the project's own sources, without the precompiled headers."""
+    entries = {}
+    for entry in json.loads((build / "compile_commands.json").read_text()):
+        path = pathlib.Path(entry["file"])
+        if not path.is_relative_to(ROOT) or path.is_relative_to(build):
+            continue
+        if "third_party" in path.parts or path.name == "pch.cpp" or path.suffix not in (".cpp", ".c"):
+            continue
+        command = PCH.sub("", entry["command"])
+        words = [w for w in shlex.split(command) if not w.endswith("/ccache")]
+        entries[str(path)] = dict(file=str(path), directory=entry["directory"], arguments=words)
+    return entries
+
+
+def digest(entry, configuration):
+    """Identifies everything that a finding can depend on, or None when it does not preprocess."""
+    words = list(entry["arguments"])
+    if "-o" in words:
+        del words[words.index("-o"):words.index("-o") + 2]
+    result = subprocess.run([*words, "-E", "-C", "-o", "-"], cwd=entry["directory"],
+                            capture_output=True)
+    if result.returncode != 0:
+        return None
+    return hashlib.sha256(configuration + result.stdout).hexdigest()
+
+
+def check(entry, folder, configuration, clean):
+    key = digest(entry, configuration)
+    if key and (clean / key).exists():
+        return entry["file"], 0, ""
+    result = subprocess.run(["clang-tidy-19", "--quiet", "-p", str(folder), entry["file"]],
+                            capture_output=True, text=True)
+    if result.returncode == 0 and key:
+        (clean / key).touch()
+    return entry["file"], result.returncode, result.stdout + result.stderr
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--build", default="build")
+    parser.add_argument("--jobs", type=int, default=int(os.environ.get("TACQ_JOBS", "2")))
+    parser.add_argument("files", nargs="*")
+    args = parser.parse_args()
+    build = (ROOT / args.build).resolve()
+    entries = compile_commands(build)
+    folder = build / "tidy"
+    cache = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
+    clean = pathlib.Path(cache) / "tacq-tidy"
+    clean.mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "compile_commands.json").write_text(json.dumps(list(entries.values())))
+    chosen = [str((ROOT / f).resolve()) for f in args.files] or sorted(entries)
+    unknown = [f for f in chosen if f not in entries]
+    if unknown:
+        sys.exit(f"error: {unknown[0]} is not compiled in {build}")
+    configuration = (ROOT / ".clang-tidy").read_bytes()
+    bad = 0
+    with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
+        tasks = [pool.submit(check, entries[f], folder, configuration, clean) for f in chosen]
+        for number, task in enumerate(concurrent.futures.as_completed(tasks), 1):
+            file, status, text = task.result()
+            if status:
+                bad += 1
+                print(text)
+            print(f"[{number}/{len(chosen)}] {os.path.relpath(file, ROOT)}", file=sys.stderr)
+    print(f"{len(chosen) - bad} of {len(chosen)} files are clean")
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

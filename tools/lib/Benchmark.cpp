@@ -1,0 +1,69 @@
+//===- Benchmark.cpp - Tokens per second ----------------------------------===//
+
+#include "Benchmark.h"
+
+#include <chrono>
+#include <cmath>
+#include <numeric>
+
+using namespace tacq;
+using namespace tacq::tools;
+
+static double mean(const std::vector<double> &values) {
+  return std::accumulate(values.begin(), values.end(), 0.0) / static_cast<double>(values.size());
+}
+
+/// Of a sample; 0 for a single value.
+static double deviation(const std::vector<double> &values) {
+  if (values.size() < 2)
+    return 0;
+  double middle = mean(values), sum = 0;
+  for (double value : values)
+    sum += (value - middle) * (value - middle);
+  return std::sqrt(sum / static_cast<double>(values.size() - 1));
+}
+
+static std::vector<double> speeds(const BenchmarkResult &result) {
+  std::vector<double> values;
+  for (size_t i = 0; i < result.samples.size(); ++i)
+    values.push_back(result.speed(i));
+  return values;
+}
+
+double BenchmarkResult::meanSpeed() const { return mean(speeds(*this)); }
+double BenchmarkResult::deviationSpeed() const { return deviation(speeds(*this)); }
+double BenchmarkResult::meanTime() const { return mean({samples.begin(), samples.end()}); }
+double BenchmarkResult::deviationTime() const {
+  return deviation({samples.begin(), samples.end()});
+}
+
+Error tools::benchmark(LanguageModel &model, const BenchmarkCase &what, int64_t repetitions,
+                       Progress &progress, BenchmarkResult &result) {
+  result.what = what;
+  // Any tokens do: the time of a dense model does not depend on them. They differ so that no two
+  // rows of the embedding are the same.
+  int64_t vocabulary = model.vocabulary() > 0 ? model.vocabulary() : 256;
+  auto token = [&](int64_t i) { return (i * 7919 + 13) % vocabulary; };
+  std::vector<int64_t> prompt(what.prompt);
+  for (int64_t i = 0; i < what.prompt; ++i)
+    prompt[i] = token(i);
+
+  for (int64_t repetition = -1; repetition < repetitions; ++repetition) {
+    if (Error error = model.reset())
+      return error;
+    auto start = std::chrono::steady_clock::now();
+    if (what.prompt > 0)
+      if (Error error = model.step(prompt))
+        return error;
+    for (int64_t i = 0; i < what.generated; ++i)
+      if (Error error = model.step({token(what.prompt + i)}))
+        return error;
+    int64_t time = std::chrono::duration_cast<std::chrono::nanoseconds>(
+                       std::chrono::steady_clock::now() - start)
+                       .count();
+    if (repetition >= 0)
+      result.samples.push_back(time > 0 ? time : 1);
+    progress.advance();
+  }
+  return success();
+}

@@ -1,0 +1,70 @@
+//===- Handles.cpp - The runtime's handles as owning C++ values -----------===//
+
+#include "Handles.h"
+
+#include <cstdio>
+
+using namespace tacq;
+using namespace tacq::tools;
+
+static void logToStderr(void *, tacq_log_level_t level, const char *message) {
+  if (level >= TACQ_LOG_WARNING)
+    std::fprintf(stderr, "%s: %s\n", level == TACQ_LOG_ERROR ? "error" : "warning", message);
+}
+
+Error tools::load(const std::string &path, const std::string &device, Loaded &loaded) {
+  tacq_runtime_options_t options = {};
+  options.struct_size = sizeof(options);
+  options.log = logToStderr;
+  tacq_runtime_t *runtime = nullptr;
+  if (Error error = take(tacq_runtime_create(&options, &runtime)))
+    return error;
+  loaded.runtime.reset(runtime);
+  tacq_device_t *opened = nullptr;
+  if (Error error = take(tacq_device_open(runtime, device.c_str(), &opened)))
+    return error;
+  loaded.device.reset(opened);
+  tacq_module_t *module = nullptr;
+  if (Error error = take(tacq_module_open(runtime, path.c_str(), nullptr, &module)))
+    return error;
+  loaded.module.reset(module);
+  return success();
+}
+
+Error tools::inputInfo(const tacq_module_t *module, size_t index, tacq_tensor_info_t &info) {
+  info = {};
+  info.struct_size = sizeof(info);
+  return take(tacq_module_input_info(module, index, &info));
+}
+
+Error tools::outputInfo(const tacq_module_t *module, size_t index, tacq_tensor_info_t &info) {
+  info = {};
+  info.struct_size = sizeof(info);
+  return take(tacq_module_output_info(module, index, &info));
+}
+
+Error tools::fetch(tacq_session_t *session, size_t index, Output &output) {
+  DLManagedTensor *tensor = nullptr;
+  if (Error error = take(tacq_session_get_output(session, index, &tensor)))
+    return error;
+  output.reset(tensor);
+  return success();
+}
+
+int64_t tools::elementCount(const DLTensor &tensor) {
+  int64_t count = 1;
+  for (int32_t axis = 0; axis < tensor.ndim; ++axis)
+    count *= tensor.shape[axis];
+  return count;
+}
+
+std::string tools::describeType(const tacq_tensor_info_t &info) {
+  std::string text = tacq_element_name(info.element_type);
+  text += "[";
+  for (int32_t axis = 0; axis < info.rank; ++axis) {
+    if (axis)
+      text += ",";
+    text += info.dim_texts[axis];
+  }
+  return text + "]";
+}

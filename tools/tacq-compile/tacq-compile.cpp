@@ -1,0 +1,80 @@
+//===- tacq-compile.cpp - From an ONNX model to a module ------------------===//
+
+#include "CommandLine.h"
+#include "tacq/Compile.h"
+
+#include <cstdio>
+#include <map>
+#include <sstream>
+#include <unistd.h>
+
+using namespace tacq;
+using namespace tacq::tools;
+
+namespace {
+struct Options {
+  std::string model, targets = "cpu=host";
+  CompileOptions compile;
+  bool quiet = false;
+};
+} // namespace
+
+static const std::map<std::string, EmitStage> kStages = {
+    {"import", EmitStage::Import},     {"shapes", EmitStage::Shapes},
+    {"fused", EmitStage::Fused},       {"dispatches", EmitStage::Dispatches},
+    {"schedule", EmitStage::Schedule}, {"kernels", EmitStage::Kernels},
+    {"assembly", EmitStage::Assembly}, {"module", EmitStage::Module}};
+
+static void reportStage(const std::string &stage, unsigned done, unsigned total) {
+  bool terminal = isatty(STDERR_FILENO) == 1;
+  std::fprintf(stderr, terminal ? "\r[%u/%u] %s\033[K%s" : "[%u/%u] %s%s", done, total,
+               stage.c_str(), terminal && done < total ? "" : "\n");
+}
+
+static Error run(Options &options) {
+  options.compile.targets.clear();
+  std::stringstream list(options.targets);
+  for (std::string target; std::getline(list, target, ',');)
+    options.compile.targets.push_back(target);
+  if (options.compile.output.empty()) {
+    if (options.compile.emit == EmitStage::Module)
+      return makeError(TACQ_INVALID_ARGUMENT, "-o M.tacq is required to write a module");
+    options.compile.output = "-";
+  }
+  if (!options.quiet)
+    options.compile.progress = reportStage;
+  return compileModel(options.model, options.compile);
+}
+
+int main(int argc, char **argv) {
+  CLI::App app("Compiles an ONNX model to a module that tacq-run and the runtime library execute. "
+               "Batch, sequence and past may be dynamic: one module serves every size.",
+               "tacq-compile");
+  Options options;
+  app.add_option("model", options.model, "The model; its external data lies in the same folder")
+      ->required()
+      ->type_name("MODEL.onnx");
+  app.add_option("-o,--output", options.compile.output,
+                 "The module; with --emit, the text (default: stdout)")
+      ->type_name("M.tacq");
+  app.add_option("--target", options.targets,
+                 "Comma-separated list of what to compile for: cpu=host, cpu=x86-64-v3, "
+                 "cpu=x86-64-v4. The runtime takes the best one that the machine can run "
+                 "(default: cpu=host)")
+      ->type_name("TARGET,...");
+  app.add_option("--emit", options.compile.emit,
+                 "Stop after a stage and write its text: import, shapes, fused, dispatches, "
+                 "schedule, kernels or assembly (default: module)")
+      ->transform(CLI::CheckedTransformer(kStages, CLI::ignore_case)
+                      .description("")) // the list in the help is the one above
+      ->type_name("STAGE");
+  app.add_flag("--report", options.compile.reportRecognition,
+               "Say on stderr which linear layers, attentions, norms and rotary embeddings were "
+               "recognized, and what nearly was one");
+  app.add_flag("--verbose", options.compile.timing, "Print the time of each pass to stderr");
+  app.add_flag("--quiet", options.quiet, "Print no progress");
+  describeTool(app, "  tacq-compile model.onnx -o model.tacq\n"
+                    "  tacq-compile model.onnx --target cpu=x86-64-v3,cpu=x86-64-v4 -o model.tacq\n"
+                    "  tacq-compile model.onnx --emit fused -o model.mlir\n");
+  return runTool(app, argc, argv, [&] { return run(options); });
+}
