@@ -1,6 +1,7 @@
 //===- OnnxImport.cpp - Reading ONNX models -------------------------------===//
 
 #include "tacq/Import/OnnxImport.h"
+
 #include "OnnxImporter.h"
 #include "OnnxScan.h"
 #include "mlir/IR/Verifier.h"

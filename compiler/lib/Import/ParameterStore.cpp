@@ -1,6 +1,7 @@
 //===- ParameterStore.cpp - The bytes of a model's parameters -------------===//
 
 #include "tacq/Import/ParameterStore.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
 #include "llvm/ADT/StringExtras.h"
