@@ -9,6 +9,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
+#include "tacq/Graph/GraphPasses.h"
 #include "tacq/Ops/Passes.h"
 #include "tacq/Schedule/Passes.h"
 
@@ -21,6 +22,7 @@ void tacq::registerAllDialects(DialectRegistry &registry) {
 }
 
 void tacq::registerAllPasses() {
+  registerGraphPasses();
   registerTACQOpsPasses();
   registerTACQSchedulePasses();
 }
