@@ -33,7 +33,7 @@ LogicalResult ShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                 ArrayRef<StringAttr> dims) {
   for (StringAttr dim : dims)
     if (!Sym::parse(dim.getValue()))
-      return emitError() << "'" << dim.getValue() << "' is not a symbolic expression";
+      return emitError() << "shape.dims: '" << dim.getValue() << "' is not a symbolic expression";
   return success();
 }
 
