@@ -154,7 +154,7 @@ func.func @f(%x: tensor<2x4x3x8xf32>, %t: tensor<1x4x4xf32>) {
 // -----
 func.func @f(%q: tensor<1x4x8xf32>) {
   // expected-error @+1 {{attention.rank}}
-  %y = tacq.attention %q, %q, %q {scale = 1.0 : f64, node_name = "n"} : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>) -> tensor<1x4x8xf32>
+  %y = "tacq.attention"(%q, %q, %q) <{scale = 1.0 : f64, node_name = "n", operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0>}> : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>) -> tensor<1x4x8xf32>
   return
 }
 
@@ -175,7 +175,7 @@ func.func @f(%q: tensor<1x4x2x8xf32>, %p: tensor<1x2x3x8xf32>) {
 // -----
 func.func @f(%q: tensor<1x4x3x8xf32>, %k: tensor<1x4x2x8xf32>) {
   // expected-error @+1 {{attention.heads: 3 query heads are no multiple of 2 key heads}}
-  %y = tacq.attention %q, %k, %k {scale = 1.0 : f64, node_name = "n"} : (tensor<1x4x3x8xf32>, tensor<1x4x2x8xf32>, tensor<1x4x2x8xf32>) -> tensor<1x4x3x8xf32>
+  %y = "tacq.attention"(%q, %k, %k) <{scale = 1.0 : f64, node_name = "n", operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0>}> : (tensor<1x4x3x8xf32>, tensor<1x4x2x8xf32>, tensor<1x4x2x8xf32>) -> tensor<1x4x3x8xf32>
   return
 }
 
