@@ -26,6 +26,10 @@ class LoadedKernels {
 public:
   LoadedKernels() = default;
   LoadedKernels(LoadedKernels &&other) : handle(other.handle) { other.handle = nullptr; }
+  LoadedKernels &operator=(LoadedKernels &&other) {
+    std::swap(handle, other.handle);
+    return *this;
+  }
   ~LoadedKernels();
 
   /// Compiles for a target; not loaded() if that fails.

@@ -2,6 +2,7 @@
 
 #include "ModuleEmitter.h"
 #include "SymbolLowering.h"
+#include "tacq/CPU/WeightPacking.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "tacq/ModuleWriter.h"
 
@@ -50,10 +51,13 @@ private:
   Error emitInput(StringRef name, Type type);
   Error emitInterface(rt::ScheduleOp schedule);
   void emitOutputs(rt::ScheduleOp schedule);
-  Error emitBuffer(rt::BufferOp op);
+  uint32_t bufferNumber(Value buffer);
+  Error emitConstants(rt::ScheduleOp schedule);
+  void findWeightOrders(rt::ScheduleOp schedule);
   Error emitConstant(rt::BufferOp op, uint32_t &index);
   Error emitCommands(Block &block, std::vector<format::CommandUnion> &commands);
   void emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion> &commands);
+  Error emitIf(rt::IfOp op, std::vector<format::CommandUnion> &commands);
   void closeSegment(std::vector<format::CommandUnion> &commands);
 
   ModuleOp module;
@@ -65,6 +69,8 @@ private:
   llvm::StringMap<KernelCode> codes;
   llvm::StringMap<uint32_t> kernelNumbers;
   llvm::DenseMap<Value, uint32_t> buffers;
+  llvm::DenseMap<Operation *, uint32_t> constantNumbers;
+  llvm::DenseMap<Operation *, WeightOrder> weightOrders;
   llvm::StringMap<uint32_t> constants;
   std::string diagnostics;
   /// An input dimension that is an expression: the symbol of its extent, and what it must be.
@@ -76,6 +82,7 @@ private:
   std::vector<CheckedDim> checkedDims;
   /// Where the Eval command of the open segment goes; nothing while the prologue is open.
   std::optional<size_t> evalPosition;
+  bool inBranch = false;
 };
 } // namespace
 
@@ -225,44 +232,92 @@ Error ModuleEmitter::emitConstant(rt::BufferOp op, uint32_t &index) {
     return Error();
   }
   ArrayRef<char> bytes = parameters.bytes(name);
-  if (Error error = writer.addConstant(key, bytes.data(), bytes.size(), index))
-    return error;
-  constants[key] = index;
   auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(op, op.getParamAttr());
+  auto type = cast<ShapedType>(param.getType());
+  uint64_t size = bytes.size();
+  if (auto panel = dyn_cast_or_null<PanelAttr>(op.getLayout().value_or(Attribute()))) {
+    WeightOrder order = weightOrders.lookup(op);
+    bool rowsFirst = order == WeightOrder::NK;
+    int64_t n = type.getDimSize(rowsFirst ? 0 : 1), k = type.getDimSize(rowsFirst ? 1 : 0);
+    size = packedWeightBytes(n, k, panel);
+    if (Error error = writer.beginConstant(key, index))
+      return error;
+    Error failed;
+    packWeight(bytes.data(), order, n, k, panel, [&](const void *data, size_t count) {
+      failed = writer.append(data, count);
+      return !failed;
+    });
+    if (failed)
+      return failed;
+    if (Error error = writer.endConstant())
+      return error;
+  } else if (Error error = writer.addConstant(key, bytes.data(), bytes.size(), index)) {
+    return error;
+  }
+  constants[key] = index;
   auto info = std::make_unique<format::TensorInfoT>();
   info->name = name.str();
-  auto type = cast<ShapedType>(param.getType());
   info->shape.assign(type.getShape().begin(), type.getShape().end());
   info->bits = std::max(8u, type.getElementTypeBitWidth());
   info->scheme = "dense";
-  info->parts.push_back(format::TensorPart(bytes.size(), index, format::PartRole_Dense));
+  if (op.getLayout()) {
+    llvm::raw_string_ostream stream(info->layout);
+    stream << *op.getLayout();
+  }
+  info->parts.push_back(format::TensorPart(size, index, format::PartRole_Dense));
   contents.tensors.push_back(std::move(info));
   return Error();
 }
 
-Error ModuleEmitter::emitBuffer(rt::BufferOp op) {
+/// A packed weight's bytes are read in the order that the linear operation states.
+void ModuleEmitter::findWeightOrders(rt::ScheduleOp schedule) {
+  schedule.walk([&](rt::LaunchOp launch) {
+    auto kernel =
+        SymbolTable::lookupNearestSymbolFrom<rt::KernelOp>(launch, launch.getKernelAttr());
+    for (auto linear : kernel.getBody().getOps<LinearOp>())
+      for (auto [weight, order] :
+           llvm::zip(linear.getWeights(), linear.getWeightOrder().getAsRange<IntegerAttr>()))
+        if (auto argument = dyn_cast<BlockArgument>(weight))
+          weightOrders[launch.getReads()[argument.getArgNumber()].getDefiningOp()] =
+              WeightOrder(order.getInt());
+  });
+}
+
+Error ModuleEmitter::emitConstants(rt::ScheduleOp schedule) {
+  findWeightOrders(schedule);
+  for (auto op : schedule.getBody().getOps<rt::BufferOp>())
+    if (op.getKind() == rt::BufferKind::Constant)
+      if (Error error = emitConstant(op, constantNumbers[op]))
+        return error;
+  return Error();
+}
+
+/// The buffer's number; it is made at its first use, when the names in its size are known.
+uint32_t ModuleEmitter::bufferNumber(Value buffer) {
+  auto known = buffers.find(buffer);
+  if (known != buffers.end())
+    return known->second;
   static const format::BufferKind kinds[] = {
       format::BufferKind_Input, format::BufferKind_Output, format::BufferKind_Constant,
       format::BufferKind_Transient, format::BufferKind_State};
+  auto op = buffer.getDefiningOp<rt::BufferOp>();
   uint32_t index = op.getIndex(), size = none;
   if (op.getKind() == rt::BufferKind::Constant) {
-    if (Error error = emitConstant(op, index))
-      return error;
+    index = constantNumbers[op];
   } else if (op.getKind() == rt::BufferKind::Transient) {
     size = symbols.lower(*Sym::parse(op.getSize()));
     contents.slot_count = std::max(contents.slot_count, index + 1);
   }
-  buffers[op.getResult()] = contents.buffers.size();
   contents.buffers.push_back(format::Buffer(kinds[size_t(op.getKind())],
                                             formatType(op.getElement()), 0, index, size, none));
-  return Error();
+  return buffers[buffer] = contents.buffers.size() - 1;
 }
 
 void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion> &commands) {
   format::DispatchT dispatch;
   dispatch.kernel = kernelNumbers.lookup(op.getKernel());
   for (Value buffer : op->getOperands())
-    dispatch.bindings.push_back(buffers.lookup(buffer));
+    dispatch.bindings.push_back(bufferNumber(buffer));
   dispatch.node = op.getNodes().empty() ? none : uint32_t(contents.nodes.size());
   auto specialize = [&](const Sym &value) {
     return value.substitute([&](StringRef name) -> std::optional<Sym> {
@@ -303,15 +358,15 @@ void ModuleEmitter::closeSegment(std::vector<format::CommandUnion> &commands) {
 
 Error ModuleEmitter::emitCommands(Block &block, std::vector<format::CommandUnion> &commands) {
   for (Operation &op : block) {
-    if (auto buffer = dyn_cast<rt::BufferOp>(op)) {
-      if (Error error = emitBuffer(buffer))
-        return error;
-    } else if (auto launch = dyn_cast<rt::LaunchOp>(op)) {
+    if (auto launch = dyn_cast<rt::LaunchOp>(op)) {
       emitLaunch(launch, commands);
+    } else if (auto choice = dyn_cast<rt::IfOp>(op)) {
+      if (Error error = emitIf(choice, commands))
+        return error;
     } else if (auto copy = dyn_cast<rt::CopyOp>(op)) {
       format::CopyT made;
-      made.src = buffers.lookup(copy.getSource());
-      made.dst = buffers.lookup(copy.getTarget());
+      made.src = bufferNumber(copy.getSource());
+      made.dst = bufferNumber(copy.getTarget());
       made.size = symbols.lower(*Sym::parse(copy.getSize()));
       commands.emplace_back().Set(std::move(made));
     } else if (auto read = dyn_cast<rt::ReadOp>(op)) {
@@ -320,18 +375,43 @@ Error ModuleEmitter::emitCommands(Block &block, std::vector<format::CommandUnion
           buffer.getKind() == rt::BufferKind::Input || buffer.getKind() == rt::BufferKind::Constant;
       // What is computed is there only when this point is reached.
       if (!early) {
+        if (inBranch)
+          return Error(TACQ_UNSUPPORTED,
+                       "'" + file +
+                           "': inside of a branch of an If, a shape (or "
+                           "another If) depends on values that are computed there");
         closeSegment(commands);
         evalPosition = commands.size();
         commands.emplace_back().Set(format::EvalT());
       }
-      symbols.read(read.getName(), buffers.lookup(read.getSource()), read.getCount());
+      symbols.read(read.getName(), bufferNumber(read.getSource()), read.getCount());
     } else if (auto require = dyn_cast<rt::RequireOp>(op)) {
       symbols.require(*Sym::parse(require.getLhs()), *Sym::parse(require.getRhs()),
                       require.getAtMost(), require.getMessage());
-    } else if (!isa<rt::InputOp, rt::OutputOp, rt::StateOp>(op)) {
+    } else if (!isa<rt::InputOp, rt::OutputOp, rt::StateOp, rt::BufferOp>(op)) {
       return Error(TACQ_INTERNAL, "no module form for " + op.getName().getStringRef().str());
     }
   }
+  return Error();
+}
+
+Error ModuleEmitter::emitIf(rt::IfOp op, std::vector<format::CommandUnion> &commands) {
+  format::IfT choice;
+  choice.condition = symbols.lower(*Sym::parse(op.getCondition()));
+  size_t position = commands.size();
+  commands.emplace_back();
+  bool outer = std::exchange(inBranch, true);
+  for (auto [body, number] : {std::pair{&op.getThenBody(), &choice.then_block},
+                              {&op.getElseBody(), &choice.else_block}}) {
+    *number = contents.blocks.size();
+    contents.blocks.push_back(std::make_unique<format::BlockT>());
+    std::vector<format::CommandUnion> nested;
+    if (Error error = emitCommands(body->front(), nested))
+      return error;
+    contents.blocks[*number]->commands = std::move(nested);
+  }
+  inBranch = outer;
+  commands[position].Set(std::move(choice));
   return Error();
 }
 
@@ -344,12 +424,15 @@ Error ModuleEmitter::run(const std::vector<CpuTarget> &targets) {
     return error;
   if (Error error = emitInterface(schedule))
     return error;
-  auto block = std::make_unique<format::BlockT>();
-  if (Error error = emitCommands(schedule.getBody().front(), block->commands))
+  if (Error error = emitConstants(schedule))
+    return error;
+  contents.blocks.push_back(std::make_unique<format::BlockT>());
+  std::vector<format::CommandUnion> commands;
+  if (Error error = emitCommands(schedule.getBody().front(), commands))
     return error;
   emitOutputs(schedule);
-  closeSegment(block->commands);
-  contents.blocks.push_back(std::move(block));
+  closeSegment(commands);
+  contents.blocks.front()->commands = std::move(commands);
   contents.producer = "tacq-compile " TACQ_VERSION;
   contents.model_name = file;
   contents.model_hash = parameters.contentHash();

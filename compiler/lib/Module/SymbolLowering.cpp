@@ -63,9 +63,8 @@ void SymbolLowering::capacity(llvm::StringRef name, uint32_t state) {
 
 void SymbolLowering::require(const Sym &lhs, const Sym &rhs, bool atMost, llvm::StringRef message) {
   uint32_t a = lower(lhs), b = lower(rhs);
-  module.symbol_ops.push_back(
-      format::SymbolOp(atMost ? SymbolOpcode_CheckLe : SymbolOpcode_CheckEq, 0, 0, a, b,
-                       int64_t(module.messages.size())));
+  module.symbol_ops.push_back(format::SymbolOp(atMost ? SymbolOpcode_CheckLe : SymbolOpcode_CheckEq,
+                                               0, 0, a, b, int64_t(module.messages.size())));
   module.messages.push_back(message.str());
 }
 

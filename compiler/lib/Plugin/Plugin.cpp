@@ -17,6 +17,5 @@ extern "C" LLVM_ATTRIBUTE_WEAK mlir::DialectPluginLibraryInfo mlirGetDialectPlug
 }
 
 extern "C" LLVM_ATTRIBUTE_WEAK mlir::PassPluginLibraryInfo mlirGetPassPluginInfo() {
-  return {MLIR_PLUGIN_API_VERSION, "TACQ", LLVM_VERSION_STRING,
-          [] { tacq::registerAllPasses(); }};
+  return {MLIR_PLUGIN_API_VERSION, "TACQ", LLVM_VERSION_STRING, [] { tacq::registerAllPasses(); }};
 }

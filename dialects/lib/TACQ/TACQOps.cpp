@@ -108,6 +108,8 @@ LogicalResult LinearOp::verify() {
     return emitOpError("linear.weights: at least one weight is needed");
   if (getWeightOrder().size() != getWeights().size())
     return emitOpError("linear.weight_order: one entry for each weight");
+  if (getWeightLayouts() && getWeightLayouts()->size() != getWeights().size())
+    return emitOpError("linear.weight_layouts: one entry for each weight");
   if (!getBiases().empty() && getBiases().size() != getWeights().size())
     return emitOpError("linear.biases: one for each weight, or none");
   size_t results = getGated() ? 1 : getWeights().size();

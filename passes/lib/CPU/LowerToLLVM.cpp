@@ -7,6 +7,7 @@
 #include "mlir/Conversion/FuncToLLVM/ConvertFuncToLLVM.h"
 #include "mlir/Conversion/IndexToLLVM/IndexToLLVM.h"
 #include "mlir/Conversion/LLVMCommon/ConversionTarget.h"
+#include "mlir/Conversion/LLVMCommon/Pattern.h"
 #include "mlir/Conversion/LLVMCommon/TypeConverter.h"
 #include "mlir/Conversion/MathToLLVM/MathToLLVM.h"
 #include "mlir/Conversion/MathToLibm/MathToLibm.h"
@@ -125,11 +126,42 @@ LogicalResult lowerLoops(ModuleOp kernels) {
   return applyPartialConversion(kernels, target, std::move(patterns));
 }
 
+/// A bf16 constant as its bits.
+struct BFloat16Constant : ConvertOpToLLVMPattern<arith::ConstantOp> {
+  using ConvertOpToLLVMPattern::ConvertOpToLLVMPattern;
+  LogicalResult matchAndRewrite(arith::ConstantOp op, OpAdaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    if (!getElementTypeOrSelf(op.getType()).isBF16())
+      return failure();
+    Type bits = rewriter.getI16Type();
+    Attribute value;
+    if (auto number = dyn_cast<FloatAttr>(op.getValue()))
+      value = rewriter.getIntegerAttr(bits, number.getValue().bitcastToAPInt());
+    else if (auto numbers = dyn_cast<DenseElementsAttr>(op.getValue()))
+      value = numbers.bitcast(bits);
+    else
+      return failure();
+    rewriter.replaceOpWithNewOp<LLVM::ConstantOp>(op, getTypeConverter()->convertType(op.getType()),
+                                                  value);
+    return success();
+  }
+};
+
 LogicalResult convert(ModuleOp kernels) {
   MLIRContext *context = kernels.getContext();
   LowerToLLVMOptions options(context);
   LLVMTypeConverter converter(context, options);
+  // All arithmetic on bf16 has been expanded: what is left are moves. LLVM would do them in f32 and
+  // call a function to round back.
+  converter.addConversion(
+      [](BFloat16Type type) { return IntegerType::get(type.getContext(), 16); });
+  converter.addConversion([](VectorType type) -> std::optional<Type> {
+    if (!type.getElementType().isBF16() || type.getRank() != 1)
+      return std::nullopt;
+    return type.clone(IntegerType::get(type.getContext(), 16));
+  });
   RewritePatternSet patterns(context);
+  patterns.add<BFloat16Constant>(converter, /*benefit=*/2);
   vector::populateVectorMaskMaterializationPatterns(patterns, /*force32BitVectorIndices=*/false);
   vector::populateVectorTransferLoweringPatterns(patterns);
   populateVectorToLLVMConversionPatterns(converter, patterns, /*reassociateFPReductions=*/true);

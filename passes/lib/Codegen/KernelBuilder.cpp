@@ -201,8 +201,8 @@ static Value constantElement(KernelBuilder &k, Type type, ElementsAttr value, ui
   if (isFloat(type)) {
     APFloat element = value.getValues<APFloat>()[i];
     bool lossy;
-    element.convert(llvm::cast<FloatType>(compute).getFloatSemantics(), APFloat::rmNearestTiesToEven,
-                    &lossy);
+    element.convert(llvm::cast<FloatType>(compute).getFloatSemantics(),
+                    APFloat::rmNearestTiesToEven, &lossy);
     return k.b.create<arith::ConstantOp>(k.b.getFloatAttr(compute, element));
   }
   APInt element = value.getValues<APInt>()[i];

@@ -80,8 +80,7 @@ class InferShapesPass : public tacq::impl::InferShapesBase<InferShapesPass> {
     if (node.getDomain().empty() && type == "If") {
       std::optional<Dims> condition = knownIntegers(node.getInputs()[0]);
       if (condition && condition->size() == 1 && (*condition)[0].constant()) {
-        Region &taken =
-            node.getBodies()[(*condition)[0].isConstant(0) ? elseIndex(node) : 1 - elseIndex(node)];
+        Region &taken = node.getBodies()[(*condition)[0].isConstant(0) ? 1 : 0];
         expanded = true;
         return replace(node, inlineBody(node, taken));
       }
@@ -95,13 +94,6 @@ class InferShapesPass : public tacq::impl::InferShapesBase<InferShapesPass> {
     if (!values->empty() && (*values)[0].getDefiningOp() != node)
       ++numFolded;
     return replace(node, *values);
-  }
-
-  /// Which of the two bodies of an If is the else branch: bodies are in the order of the file's
-  /// attributes, whose names the importer keeps.
-  static unsigned elseIndex(NodeOp node) {
-    auto names = node.getAttrs().getAs<ArrayAttr>("body_names");
-    return names && cast<StringAttr>(names[0]).getValue() == "else_branch" ? 0 : 1;
   }
 
   bool failed_ = false;

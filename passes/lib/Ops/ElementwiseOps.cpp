@@ -1,7 +1,43 @@
-#include "tacq/Ops/OpSpec.h"
+//===- ElementwiseOps.cpp - The elementwise operators' table --------------===//
 
-namespace tacq {
+#include "ElementwiseOps.h"
+#include <vector>
 
-llvm::ArrayRef<OpSpec> elementwiseOps() { return {}; }
+using namespace mlir;
+using namespace tacq;
 
-} // namespace tacq
+LogicalResult tacq::inferSame(InferContext &c) {
+  c.setResult(0, c.elementType(0), c.dims(0));
+  return success();
+}
+
+static LogicalResult inferBroadcastTo(InferContext &c, Type element) {
+  Dims dims = c.dims(0);
+  for (unsigned i = 1; i < c.operandCount(); ++i) {
+    FailureOr<Dims> wider = c.broadcast(dims, c.dims(i));
+    if (failed(wider))
+      return failure();
+    dims = *wider;
+  }
+  c.setResult(0, element, dims);
+  return success();
+}
+
+LogicalResult tacq::inferBroadcast(InferContext &c) {
+  return inferBroadcastTo(c, c.elementType(0));
+}
+
+LogicalResult tacq::inferComparison(InferContext &c) {
+  return inferBroadcastTo(c, IntegerType::get(c.node.getContext(), 1));
+}
+
+llvm::ArrayRef<OpSpec> tacq::elementwiseOps() {
+  static const std::vector<OpSpec> table = [] {
+    std::vector<OpSpec> all;
+    for (llvm::ArrayRef<OpSpec> part :
+         {arithmeticOps(), logicOps(), mathOps(), activationOps(), castOps()})
+      all.insert(all.end(), part.begin(), part.end());
+    return all;
+  }();
+  return table;
+}

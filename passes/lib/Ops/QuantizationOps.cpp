@@ -82,7 +82,7 @@ LogicalResult inferQuantize(InferContext &ctx) {
   else if (int64_t number = ctx.attrs.integer("output_dtype", 0))
     element = typeOfNumber(ctx.node.getContext(), number);
   if (!element)
-    return ctx.fail("the output's element type is not supported");
+    return ctx.unsupported("the output's element type is not supported");
   ctx.setResult(0, element, ctx.dims(0));
   return success();
 }
@@ -94,7 +94,7 @@ LogicalResult inferDequantize(InferContext &ctx) {
   if (int64_t number = ctx.attrs.integer("output_dtype", 0))
     element = typeOfNumber(ctx.node.getContext(), number);
   if (!element)
-    return ctx.fail("the output's element type is not supported");
+    return ctx.unsupported("the output's element type is not supported");
   ctx.setResult(0, element, ctx.dims(0));
   return success();
 }

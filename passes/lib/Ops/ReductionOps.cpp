@@ -110,12 +110,12 @@ template <Reduction kind> LogicalResult inferReduction(InferContext &ctx) {
   if (fromInput && ctx.has(1)) {
     std::optional<int64_t> count = elementCount(ctx.dims(1)).constant();
     if (!count)
-      return ctx.fail("the number of axes is not known at compile time");
+      return ctx.unsupported("the number of axes is not known at compile time");
     std::optional<SmallVector<int64_t>> known = ctx.constants(1);
     if (*count > 0 && !known) {
       std::optional<Dims> read = ctx.values(1);
       if (!read)
-        return ctx.fail("the axes cannot be read");
+        return ctx.unsupported("the axes cannot be read");
       ctx.setResult(0, ctx.elementType(0), dimsForRuntimeAxes(dims, *read, keepDims));
       return success();
     }

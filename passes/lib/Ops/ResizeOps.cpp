@@ -113,17 +113,18 @@ LogicalResult inferResize(InferContext &ctx) {
       for (auto [axis, scale] : llvm::zip(form.axes, *known)) {
         std::optional<Sym> size = scaledSize(dims[axis], float(scale));
         if (!size)
-          return ctx.fail("scale " + std::to_string(scale) +
-                          " of an axis of symbolic size is not a "
-                          "simple fraction");
+          return ctx.unsupported("scale " + std::to_string(scale) +
+                                 " of an axis of symbolic size is not a "
+                                 "simple fraction");
         result[axis] = *size;
       }
     } else {
       // The scales are data: the model has to declare the result's sizes.
       std::optional<Dims> declared = dimsOf(ctx.node.getResult(0));
       if (!form.scales || !declared || declared->size() != dims.size())
-        return ctx.fail("its scales are not known at compile time, and the model does not declare "
-                        "the shape of its result");
+        return ctx.unsupported(
+            "its scales are not known at compile time, and the model does not declare "
+            "the shape of its result");
       result = *declared;
     }
   }

@@ -64,7 +64,9 @@ private:
   Value bufferOf(Value value);
   Value placeResult(Value value);
   LogicalResult emitBlock(Block &block);
-  void emitDispatch(rt::DispatchOp dispatch);
+  LogicalResult emitIf(NodeOp node);
+  LogicalResult emitCopy(Value from, Value to);
+  LogicalResult emitDispatch(rt::DispatchOp dispatch);
   AttentionOp cachedAttention(rt::DispatchOp dispatch);
   FlatSymbolRefAttr secondPhase(rt::DispatchOp dispatch);
 
@@ -77,6 +79,10 @@ private:
   llvm::DenseMap<Value, unsigned> lastUse;
   llvm::DenseMap<Operation *, unsigned> positions;
   llvm::DenseMap<Value, unsigned> outputOf;
+  /// Values of a branch that are computed straight into the buffer of the If's result.
+  llvm::DenseMap<Value, Value> placedByUser;
+  /// Buffers stand in front of all commands: they may be used in any branch.
+  Operation *firstCommand = nullptr;
   SmallVector<Slot> slots;
   unsigned position = 0;
 };
@@ -84,7 +90,8 @@ private:
 
 /// What holds the memory of a value: views are looked through.
 Value SchedulePlanner::source(Value value) {
-  while (auto node = value.getDefiningOp<NodeOp>())
+  for (auto node = value.getDefiningOp<NodeOp>(); node && node.getBodies().empty();
+       node = value.getDefiningOp<NodeOp>())
     value = node.getInputs()[0];
   return value;
 }
@@ -174,6 +181,8 @@ void SchedulePlanner::numberUses(Block &block) {
 }
 
 Value SchedulePlanner::makeBuffer(rt::BufferKind kind, int64_t index, Type type) {
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPoint(firstCommand);
   return builder.create<rt::BufferOp>(function.getLoc(), bufferType(), kind, index,
                                       byteSize(type).str(), elementTypeOf(type),
                                       FlatSymbolRefAttr(), ElementsAttr(), Attribute());
@@ -191,6 +200,8 @@ Value SchedulePlanner::bufferOf(Value value) {
         return buffer = makeBuffer(rt::BufferKind::State, i, value.getType());
     return buffer = makeBuffer(rt::BufferKind::Input, number, value.getType());
   }
+  OpBuilder::InsertionGuard guard(builder);
+  builder.setInsertionPoint(firstCommand);
   if (auto param = value.getDefiningOp<GetParamOp>()) {
     for (auto &[other, known] : buffers)
       if (known && other != value)
@@ -213,6 +224,8 @@ Value SchedulePlanner::bufferOf(Value value) {
 
 /// The buffer of a result that a launch is about to write.
 Value SchedulePlanner::placeResult(Value value) {
+  if (Value place = placedByUser.lookup(value))
+    return buffers[value] = place;
   if (auto it = outputOf.find(value); it != outputOf.end()) {
     for (auto [i, state] : llvm::enumerate(states))
       if (state.inPlace && state.output == it->second)
@@ -260,7 +273,7 @@ FlatSymbolRefAttr SchedulePlanner::secondPhase(rt::DispatchOp dispatch) {
   return FlatSymbolRefAttr::get(builder.getContext(), name);
 }
 
-void SchedulePlanner::emitDispatch(rt::DispatchOp dispatch) {
+LogicalResult SchedulePlanner::emitDispatch(rt::DispatchOp dispatch) {
   SmallVector<Value> reads, writes;
   for (Value input : dispatch.getInputs())
     reads.push_back(bufferOf(input));
@@ -273,18 +286,66 @@ void SchedulePlanner::emitDispatch(rt::DispatchOp dispatch) {
       capacityOf = builder.getI64IntegerAttr(buffer.getIndex());
   }
   SmallVector<FlatSymbolRefAttr> kernels{dispatch.getKernelAttr()};
-  if (cachedAttention(dispatch))
+  if (cachedAttention(dispatch)) {
+    if (!capacityOf)
+      return dispatch.emitError(
+          "the cache of an attention is not an input and output of the model");
     kernels.push_back(secondPhase(dispatch));
+  }
   for (FlatSymbolRefAttr kernel : kernels)
     builder.create<rt::LaunchOp>(dispatch.getLoc(), kernel, dispatch.getNodes(),
                                  dispatch.getNodeOps(), reads, writes, capacityOf);
+  return success();
+}
+
+/// Both branches write the buffers of the results; only one of them runs.
+LogicalResult SchedulePlanner::emitIf(NodeOp node) {
+  if (node.getOpType() != "If" || node.getBodies().size() != 2)
+    return node.emitError("unsupported node '")
+           << node.getNodeName() << "' (" << node.getOpType() << ", opset " << node.getOpset()
+           << "): control flow of this kind is compiled only with a known trip count";
+  std::string name = "branch" + std::to_string(position);
+  builder.create<rt::ReadOp>(node.getLoc(), bufferOf(node.getInputs()[0]), name, 1);
+  SmallVector<Value> results;
+  for (Value result : node.getOutputs())
+    results.push_back(placeResult(result));
+  auto choice = builder.create<rt::IfOp>(node.getLoc(), "%" + name + "[0]");
+  OpBuilder::InsertionGuard guard(builder);
+  for (auto [body, target] : llvm::zip(
+           node.getBodies(), ArrayRef<Region *>{&choice.getThenBody(), &choice.getElseBody()})) {
+    Block &block = body.front();
+    builder.setInsertionPointToEnd(&target->emplaceBlock());
+    OperandRange yielded = block.getTerminator()->getOperands();
+    for (auto [value, result] : llvm::zip(yielded, results)) {
+      Value held = source(value);
+      if (held.getDefiningOp<rt::DispatchOp>() && held.getParentBlock() == &block)
+        placedByUser.try_emplace(held, result);
+    }
+    if (failed(emitBlock(block)))
+      return failure();
+    for (auto [value, result] : llvm::zip(yielded, results))
+      if (failed(emitCopy(value, result)))
+        return failure();
+  }
+  return success();
+}
+
+/// Copies a value into a buffer, unless it is there already.
+LogicalResult SchedulePlanner::emitCopy(Value value, Value to) {
+  Value from = bufferOf(value);
+  if (!from)
+    return emitError(value.getLoc(), "a value that is to be copied is not in memory");
+  if (from != to)
+    builder.create<rt::CopyOp>(value.getLoc(), from, to, byteSize(value.getType()).str());
+  return success();
 }
 
 LogicalResult SchedulePlanner::emitBlock(Block &block) {
   for (Operation &op : block) {
     position = positions[&op];
     if (auto dispatch = dyn_cast<rt::DispatchOp>(op)) {
-      emitDispatch(dispatch);
+      if (failed(emitDispatch(dispatch)))
+        return failure();
     } else if (auto read = dyn_cast<ReadSymbolOp>(op)) {
       auto count = cast<ShapedType>(read.getTensor().getType()).getNumElements();
       builder.create<rt::ReadOp>(op.getLoc(), bufferOf(read.getTensor()), read.getName(), count);
@@ -296,18 +357,13 @@ LogicalResult SchedulePlanner::emitBlock(Block &block) {
         auto held = outputOf.find(source(value));
         if (held != outputOf.end() && held->second == i)
           continue;
-        Value from = bufferOf(value);
-        if (!from)
-          return op.emitError("output '") << outputName(i) << "' is not in memory";
-        Value to = makeBuffer(rt::BufferKind::Output, i, value.getType());
-        builder.create<rt::CopyOp>(op.getLoc(), from, to, byteSize(value.getType()).str());
+        if (failed(emitCopy(value, makeBuffer(rt::BufferKind::Output, i, value.getType()))))
+          return failure();
       }
     } else if (auto node = dyn_cast<NodeOp>(op)) {
-      if (!node.getBodies().empty())
-        return op.emitError("unsupported node '")
-               << node.getNodeName() << "' (" << node.getOpType() << ", opset " << node.getOpset()
-               << "): control flow with a condition known only at run time";
-    } else if (!isa<GetParamOp, ConstantOp, SymbolicOp, NoneOp>(op)) {
+      if (!node.getBodies().empty() && failed(emitIf(node)))
+        return failure();
+    } else if (!isa<GetParamOp, ConstantOp, SymbolicOp, NoneOp, YieldOp>(op)) {
       return op.emitError("is no part of a schedule");
     }
   }
@@ -340,8 +396,11 @@ LogicalResult SchedulePlanner::run() {
   auto schedule = builder.create<rt::ScheduleOp>(function.getLoc(), function.getName());
   builder.setInsertionPointToEnd(&schedule.getBody().emplaceBlock());
   declareInterface();
+  // Stands for the first command while buffers are made.
+  firstCommand = builder.create<rt::RequireOp>(function.getLoc(), "0", "0", "", false);
   if (failed(emitBlock(function.getBody().front())))
     return failure();
+  firstCommand->erase();
   function.erase();
   return success();
 }

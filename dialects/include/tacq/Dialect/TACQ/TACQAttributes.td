@@ -33,6 +33,19 @@ def TACQ_SourceAttr : TACQ_Attr<"Source", "source"> {
   let assemblyFormat = "`<` $file `,` $offset `,` $length `>`";
 }
 
+def TACQ_PanelAttr : TACQ_Attr<"Panel", "panel"> {
+  let summary = "Layout of a packed weight: panels of output features";
+  let description = [{
+    A weight of N output and K input features is stored as ceil(N / width) panels, one after the
+    other, each `[K][width]`: the element of output feature n and input feature k is at
+    `((n / width) * K + k) * width + n % width`. Features beyond N are zero.
+
+    Example: `#tacq.panel<16, f32>`.
+  }];
+  let parameters = (ins "unsigned":$width, "::mlir::Type":$element);
+  let assemblyFormat = "`<` $width `,` $element `>`";
+}
+
 def TACQ_NormKind : I32EnumAttr<"NormKind", "kind of normalization over the last axis", [
     I32EnumAttrCase<"RMS", 0, "rms">, I32EnumAttrCase<"Layer", 1, "layer">]> {
   let cppNamespace = "::tacq";

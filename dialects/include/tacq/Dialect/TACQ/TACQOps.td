@@ -27,9 +27,15 @@ def TACQ_ParamOp : TACQ_Op<"param", [Symbol]> {
 
 def TACQ_GetParamOp : TACQ_Op<"get_param", [Pure]> {
   let summary = "The value of a parameter";
-  let arguments = (ins FlatSymbolRefAttr:$param);
+  let description = [{
+    With a `layout` the bytes are stored in it; the type is still that of the parameter.
+  }];
+  let arguments = (ins FlatSymbolRefAttr:$param, OptionalAttr<AnyAttr>:$layout);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$param attr-dict `:` type($result)";
+  let builders = [OpBuilder<(ins "::mlir::Type":$type, "::llvm::StringRef":$param), [{
+    build($_builder, $_state, type, param, /*layout=*/::mlir::Attribute());
+  }]>];
 }
 
 def TACQ_ConstantOp : TACQ_Op<"constant", [Pure, ConstantLike]> {
@@ -85,7 +91,8 @@ def TACQ_NodeOp : TACQ_Op<"node", [NoTerminator, RecursiveMemoryEffects]> {
   let description = [{
     `op_type`, `domain` and `opset` say which operator; `attrs` holds the node's attributes under
     their own names; `node_name` is the user's name for it. An absent optional operand is the result
-    of `tacq.none`. Subgraphs (If, Loop, Scan) are regions with a terminating `tacq.yield`; they see
+    of `tacq.none`. Subgraphs (If: the branch for true, then the one for false; Loop, Scan) are regions with a
+    terminating `tacq.yield`; they see
     the values around them.
 
     Before shape inference results may be unranked tensors.
@@ -117,18 +124,27 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
 
     With `gated` there are two weights and one result, `activation(y_0) * y_1`; otherwise one result
     for each weight, and `activation` applies to each. `residual` (one result only) is added last.
-    Biases are given for all weights or for none.
+    Biases are given for all weights or for none. `weight_layouts` says how the weights are stored,
+    one layout for each; without it they are row-major.
   }];
   let arguments = (ins TACQ_Tensor:$x, Variadic<TACQ_Operand>:$weights,
                        Variadic<TACQ_Tensor>:$biases, Optional<TACQ_Tensor>:$residual,
                        I32ArrayAttr:$weight_order,
                        DefaultValuedAttr<TACQ_Activation, "::tacq::Activation::None">:$activation,
-                       UnitAttr:$gated, StrAttr:$node_name);
+                       UnitAttr:$gated, OptionalAttr<ArrayAttr>:$weight_layouts,
+                       StrAttr:$node_name);
   let results = (outs Variadic<TACQ_Tensor>:$results);
   let assemblyFormat = [{
     $x `,` `weights` `(` $weights `)` (`biases` `(` $biases^ `)`)? (`residual` `(` $residual^ `)`)?
     attr-dict `:` functional-type(operands, results)
   }];
+  let builders = [OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$x,
+      "::mlir::ValueRange":$weights, "::mlir::ValueRange":$biases, "::mlir::Value":$residual,
+      "::mlir::ArrayAttr":$weightOrder, "::tacq::Activation":$activation, "bool":$gated,
+      "::llvm::StringRef":$nodeName), [{
+    build($_builder, $_state, results, x, weights, biases, residual, weightOrder, activation, gated,
+          /*weight_layouts=*/::mlir::ArrayAttr(), nodeName);
+  }]>];
   let hasVerifier = 1;
 }
 

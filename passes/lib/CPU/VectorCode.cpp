@@ -1,0 +1,96 @@
+//===- VectorCode.cpp - Vectors of f32 over flat buffers ------------------===//
+
+#include "VectorCode.h"
+#include "tacq/CPU/MathExpansion.h"
+
+using namespace mlir;
+using namespace tacq;
+
+Value VectorCode::splat(float value) { return f32Constant(b, f32Vector(), value); }
+
+Value VectorCode::splat(Value scalar) { return b.create<vector::BroadcastOp>(f32Vector(), scalar); }
+
+Value VectorCode::mask(Value count) {
+  return b.create<vector::CreateMaskOp>(VectorType::get(vectorLanes, b.getI1Type()),
+                                        ValueRange{count});
+}
+
+Value VectorCode::load(Value buffer, Value at, Value mask) {
+  Type element = cast<MemRefType>(buffer.getType()).getElementType();
+  auto type = VectorType::get(vectorLanes, element);
+  Value raw;
+  if (mask) {
+    Value zeros = b.create<arith::ConstantOp>(b.getZeroAttr(type));
+    raw = b.create<vector::MaskedLoadOp>(type, buffer, ValueRange{at}, mask, zeros);
+  } else {
+    raw = b.create<vector::LoadOp>(type, buffer, ValueRange{at});
+  }
+  return element.isF32() ? raw : b.create<arith::ExtFOp>(f32Vector(), raw).getResult();
+}
+
+void VectorCode::store(Value vector, Value buffer, Value at, Value mask) {
+  Type element = cast<MemRefType>(buffer.getType()).getElementType();
+  if (!element.isF32())
+    vector = b.create<arith::TruncFOp>(VectorType::get(vectorLanes, element), vector);
+  if (mask)
+    b.create<vector::MaskedStoreOp>(buffer, ValueRange{at}, mask, vector);
+  else
+    b.create<vector::StoreOp>(vector, buffer, ValueRange{at});
+}
+
+Value VectorCode::loadScalar(Value buffer, Value at) {
+  Value raw = b.create<memref::LoadOp>(buffer, ValueRange{at});
+  return raw.getType().isF32() ? raw : b.create<arith::ExtFOp>(b.getF32Type(), raw).getResult();
+}
+
+void VectorCode::storeScalar(Value value, Value buffer, Value at) {
+  Type element = cast<MemRefType>(buffer.getType()).getElementType();
+  if (!element.isF32())
+    value = b.create<arith::TruncFOp>(element, value);
+  b.create<memref::StoreOp>(value, buffer, ValueRange{at});
+}
+
+Value VectorCode::fma(Value x, Value y, Value z) { return b.create<math::FmaOp>(x, y, z); }
+
+Value VectorCode::sum(Value vector) {
+  return b.create<vector::ReductionOp>(vector::CombiningKind::ADD, vector);
+}
+
+Value VectorCode::largest(Value vector) {
+  return b.create<vector::ReductionOp>(vector::CombiningKind::MAXNUMF, vector);
+}
+
+SmallVector<Value> VectorCode::loop(Value first, Value last, int64_t step, ValueRange carried,
+                                    function_ref<SmallVector<Value>(Value, ValueRange)> body) {
+  auto loop = b.create<scf::ForOp>(first, last, k.index(step), carried);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(loop.getBody());
+  SmallVector<Value> next = body(loop.getInductionVar(), loop.getRegionIterArgs());
+  // Without carried values the loop has been built with its terminator.
+  if (!next.empty())
+    b.create<scf::YieldOp>(next);
+  return SmallVector<Value>(loop.getResults());
+}
+
+void VectorCode::loop(Value first, Value last, int64_t step, function_ref<void(Value)> body) {
+  loop(first, last, step, {}, [&](Value i, ValueRange) {
+    body(i);
+    return SmallVector<Value>();
+  });
+}
+
+void VectorCode::when(Value condition, function_ref<void()> then) {
+  auto branch = b.create<scf::IfOp>(condition, /*withElseRegion=*/false);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(branch.thenBlock());
+  then();
+}
+
+Value VectorCode::stackBuffer(int64_t elements, Type element) {
+  // In the entry block, so that a loop does not grow the stack.
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&k.function().front());
+  auto type = MemRefType::get({elements}, element);
+  Value buffer = b.create<memref::AllocaOp>(type, b.getI64IntegerAttr(64));
+  return b.create<memref::CastOp>(MemRefType::get({ShapedType::kDynamic}, element), buffer);
+}

@@ -1,0 +1,59 @@
+//===- VectorCode.h - Vectors of f32 over flat buffers ----------*- C++ -*-===//
+//
+// What the hot kernels have in common: elements of any floating-point type are loaded as f32
+// vectors of 16 lanes (which a target with shorter registers splits), and rounded when they are
+// stored.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_LIB_CPU_VECTORCODE_H
+#define TACQ_LIB_CPU_VECTORCODE_H
+
+#include "tacq/Codegen/KernelBuilder.h"
+
+namespace tacq {
+
+constexpr int64_t vectorLanes = 16;
+
+class VectorCode {
+public:
+  explicit VectorCode(KernelBuilder &k) : k(k), b(k.b) {}
+
+  KernelBuilder &k;
+  mlir::ImplicitLocOpBuilder &b;
+
+  mlir::VectorType f32Vector() { return mlir::VectorType::get(vectorLanes, b.getF32Type()); }
+  mlir::Value splat(float value);
+  mlir::Value splat(mlir::Value scalar);
+  /// Lanes [0, count); all lanes for a count beyond, none for one below 1.
+  mlir::Value mask(mlir::Value count);
+
+  /// 16 elements as f32; with a mask, lanes that are off are 0 and are not read.
+  mlir::Value load(mlir::Value buffer, mlir::Value at, mlir::Value mask = {});
+  void store(mlir::Value vector, mlir::Value buffer, mlir::Value at, mlir::Value mask = {});
+  /// One element as f32.
+  mlir::Value loadScalar(mlir::Value buffer, mlir::Value at);
+  void storeScalar(mlir::Value value, mlir::Value buffer, mlir::Value at);
+
+  mlir::Value fma(mlir::Value x, mlir::Value y, mlir::Value z);
+  mlir::Value sum(mlir::Value vector);
+  mlir::Value largest(mlir::Value vector);
+
+  mlir::Value plus(mlir::Value x, int64_t y) { return y == 0 ? x : k.add(x, k.index(y)); }
+  mlir::Value times(mlir::Value x, int64_t y) { return y == 1 ? x : k.mul(x, k.index(y)); }
+
+  /// for i in [first, last) by step, with carried values.
+  llvm::SmallVector<mlir::Value>
+  loop(mlir::Value first, mlir::Value last, int64_t step, mlir::ValueRange carried,
+       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
+  void loop(mlir::Value first, mlir::Value last, int64_t step,
+            llvm::function_ref<void(mlir::Value)> body);
+  void when(mlir::Value condition, llvm::function_ref<void()> then);
+
+  /// Memory of this call on the stack, 64-byte aligned: a few pages at most.
+  mlir::Value stackBuffer(int64_t elements, mlir::Type element);
+};
+
+} // namespace tacq
+
+#endif // TACQ_LIB_CPU_VECTORCODE_H
