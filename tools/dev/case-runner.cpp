@@ -173,12 +173,7 @@ struct Child {
   rlimit noCore = {0, 0};
   setrlimit(RLIMIT_CORE, &noCore);
   alarm(static_cast<unsigned>(context.options.timeout));
-  Verdict verdict;
-  try {
-    verdict = Case(context, line).run();
-  } catch (const std::exception &exception) {
-    verdict = {"CRASH", exception.what()};
-  }
+  Verdict verdict = Case(context, line).run();
   std::string text =
       json{{"status", verdict.status}, {"message", verdict.message.substr(0, 3000)}}.dump(
           -1, ' ', false, json::error_handler_t::replace);

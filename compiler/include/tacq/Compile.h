@@ -4,6 +4,7 @@
 #define TACQ_COMPILE_H
 
 #include "tacq/Error.h"
+#include "tacq/Graph/GraphPasses.h"
 #include <functional>
 #include <string>
 #include <vector>
@@ -50,7 +51,8 @@ struct CompileOptions {
 Error compileModel(const std::string &path, const CompileOptions &options);
 
 /// The passes of all stages up to `last`.
-void buildPipeline(mlir::OpPassManager &manager, EmitStage last);
+void buildPipeline(mlir::OpPassManager &manager, EmitStage last,
+                   const GraphPipelineOptions &options);
 
 } // namespace tacq
 

@@ -7,6 +7,7 @@
 #include "mlir/Pass/PassManager.h"
 #include "mlir/Support/FileUtilities.h"
 #include "tacq/CPU/CpuTarget.h"
+#include "tacq/CPU/WeightPacking.h"
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Ops/Passes.h"
@@ -18,15 +19,18 @@
 using namespace mlir;
 using namespace tacq;
 
-void tacq::buildPipeline(OpPassManager &manager, EmitStage last) {
+void tacq::buildPipeline(OpPassManager &manager, EmitStage last,
+                         const GraphPipelineOptions &options) {
   if (last == EmitStage::Import)
     return;
   manager.nest<func::FuncOp>().addPass(createInferShapes());
   if (last == EmitStage::Shapes)
     return;
+  buildGraphPipeline(manager, options);
   manager.nest<func::FuncOp>().addPass(createDecompose());
   if (last == EmitStage::Fused)
     return;
+  manager.addPass(createPackWeightsPass());
   manager.addPass(createFormDispatches());
   if (last == EmitStage::Dispatches)
     return;
@@ -142,7 +146,10 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
     if (options.timing)
       manager.enableTiming();
     EmitStage last = std::min(options.emit, EmitStage::Schedule);
-    buildPipeline(manager, last);
+    GraphPipelineOptions graphOptions;
+    graphOptions.remarks = options.reportRecognition;
+    graphOptions.parameters = &model.parameters;
+    buildPipeline(manager, last, graphOptions);
     if (failed(manager.run(*model.module)))
       return errors.take(file);
   }

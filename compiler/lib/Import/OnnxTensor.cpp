@@ -1,6 +1,7 @@
 //===- OnnxTensor.cpp - Types and tensors of an ONNX model ----------------===//
 
 #include "OnnxTensor.h"
+
 #include "OnnxScan.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringSwitch.h"
@@ -99,7 +100,11 @@ Type tacq::declaredType(const onnx::TypeProto &type, MLIRContext *context) {
     element = UnknownType::get(context);
   if (!type.tensor_type().has_shape())
     return UnrankedTensorType::get(element);
-  SmallVector<int64_t> shape(type.tensor_type().shape().dim_size(), ShapedType::kDynamic);
+  SmallVector<int64_t> shape;
+  for (const onnx::TensorShapeProto::Dimension &dim : type.tensor_type().shape().dim()) {
+    bool known = dim.has_dim_value() && dim.dim_value() >= 0;
+    shape.push_back(known ? dim.dim_value() : ShapedType::kDynamic);
+  }
   return RankedTensorType::get(shape, element);
 }
 

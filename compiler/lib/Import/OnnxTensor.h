@@ -27,7 +27,7 @@ std::string dataTypeName(int32_t onnxType);
 /// Why a value of this type cannot be compiled ("is a sequence"); empty if it can, or if the model
 /// does not tell the type.
 std::string unsupportedType(const onnx::TypeProto &type);
-/// Element type and rank of a declared type; elements or shape may be unknown.
+/// Element type, rank and constant sizes of a declared type; any of them may be unknown.
 mlir::Type declaredType(const onnx::TypeProto &type, mlir::MLIRContext *context);
 mlir::Type unknownType(mlir::MLIRContext *context);
 bool hasUnknownElements(mlir::Type type);

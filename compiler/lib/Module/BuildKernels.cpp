@@ -2,6 +2,7 @@
 
 #include "ModuleEmitter.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "tacq/CPU/HotKernels.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 
 using namespace mlir;
@@ -16,7 +17,13 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    if (failed(emitNodeKernel(*k)))
+    CpuKernelOptions options;
+    for (auto attention : kernel.getBody().getOps<AttentionOp>())
+      if (attention.getPastKey()) {
+        options.capacity = Sym::name("%capacity");
+        options.append = kernel.getPhase() == 0;
+      }
+    if (failed(emitCpuKernel(*k, target, options)))
       return failure();
     code.tasks = k->taskCount();
   }

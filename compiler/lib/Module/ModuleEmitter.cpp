@@ -2,6 +2,7 @@
 
 #include "ModuleEmitter.h"
 #include "SymbolLowering.h"
+#include "tacq/CPU/WeightPacking.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "tacq/ModuleWriter.h"
 
@@ -52,6 +53,7 @@ private:
   void emitOutputs(rt::ScheduleOp schedule);
   uint32_t bufferNumber(Value buffer);
   Error emitConstants(rt::ScheduleOp schedule);
+  void findWeightOrders(rt::ScheduleOp schedule);
   Error emitConstant(rt::BufferOp op, uint32_t &index);
   Error emitCommands(Block &block, std::vector<format::CommandUnion> &commands);
   void emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion> &commands);
@@ -68,6 +70,7 @@ private:
   llvm::StringMap<uint32_t> kernelNumbers;
   llvm::DenseMap<Value, uint32_t> buffers;
   llvm::DenseMap<Operation *, uint32_t> constantNumbers;
+  llvm::DenseMap<Operation *, WeightOrder> weightOrders;
   llvm::StringMap<uint32_t> constants;
   std::string diagnostics;
   /// An input dimension that is an expression: the symbol of its extent, and what it must be.
@@ -229,22 +232,59 @@ Error ModuleEmitter::emitConstant(rt::BufferOp op, uint32_t &index) {
     return Error();
   }
   ArrayRef<char> bytes = parameters.bytes(name);
-  if (Error error = writer.addConstant(key, bytes.data(), bytes.size(), index))
-    return error;
-  constants[key] = index;
   auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(op, op.getParamAttr());
+  auto type = cast<ShapedType>(param.getType());
+  uint64_t size = bytes.size();
+  if (auto panel = dyn_cast_or_null<PanelAttr>(op.getLayout().value_or(Attribute()))) {
+    WeightOrder order = weightOrders.lookup(op);
+    bool rowsFirst = order == WeightOrder::NK;
+    int64_t n = type.getDimSize(rowsFirst ? 0 : 1), k = type.getDimSize(rowsFirst ? 1 : 0);
+    size = packedWeightBytes(n, k, panel);
+    if (Error error = writer.beginConstant(key, index))
+      return error;
+    Error failed;
+    packWeight(bytes.data(), order, n, k, panel, [&](const void *data, size_t count) {
+      failed = writer.append(data, count);
+      return !failed;
+    });
+    if (failed)
+      return failed;
+    if (Error error = writer.endConstant())
+      return error;
+  } else if (Error error = writer.addConstant(key, bytes.data(), bytes.size(), index)) {
+    return error;
+  }
+  constants[key] = index;
   auto info = std::make_unique<format::TensorInfoT>();
   info->name = name.str();
-  auto type = cast<ShapedType>(param.getType());
   info->shape.assign(type.getShape().begin(), type.getShape().end());
   info->bits = std::max(8u, type.getElementTypeBitWidth());
   info->scheme = "dense";
-  info->parts.push_back(format::TensorPart(bytes.size(), index, format::PartRole_Dense));
+  if (op.getLayout()) {
+    llvm::raw_string_ostream stream(info->layout);
+    stream << *op.getLayout();
+  }
+  info->parts.push_back(format::TensorPart(size, index, format::PartRole_Dense));
   contents.tensors.push_back(std::move(info));
   return Error();
 }
 
+/// A packed weight's bytes are read in the order that the linear operation states.
+void ModuleEmitter::findWeightOrders(rt::ScheduleOp schedule) {
+  schedule.walk([&](rt::LaunchOp launch) {
+    auto kernel =
+        SymbolTable::lookupNearestSymbolFrom<rt::KernelOp>(launch, launch.getKernelAttr());
+    for (auto linear : kernel.getBody().getOps<LinearOp>())
+      for (auto [weight, order] :
+           llvm::zip(linear.getWeights(), linear.getWeightOrder().getAsRange<IntegerAttr>()))
+        if (auto argument = dyn_cast<BlockArgument>(weight))
+          weightOrders[launch.getReads()[argument.getArgNumber()].getDefiningOp()] =
+              WeightOrder(order.getInt());
+  });
+}
+
 Error ModuleEmitter::emitConstants(rt::ScheduleOp schedule) {
+  findWeightOrders(schedule);
   for (auto op : schedule.getBody().getOps<rt::BufferOp>())
     if (op.getKind() == rt::BufferKind::Constant)
       if (Error error = emitConstant(op, constantNumbers[op]))

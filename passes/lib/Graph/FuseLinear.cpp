@@ -53,7 +53,9 @@ struct LinearParts {
 
 } // namespace
 
-static LinearOp linearOf(Value value) { return value ? value.getDefiningOp<LinearOp>() : LinearOp(); }
+static LinearOp linearOf(Value value) {
+  return value ? value.getDefiningOp<LinearOp>() : LinearOp();
+}
 
 /// A linear operation with one weight and nothing after the bias.
 static LinearOp plainLinear(Value value) {
@@ -87,8 +89,7 @@ static std::optional<Activated> matchErfGelu(NodeOp root) {
   while (!factors.empty()) {
     Value factor = factors.pop_back_val();
     NodeOp mul = nodeOf(factor, "Mul");
-    if (mul && leaves.size() + factors.size() < 4 &&
-        (mul == root || factor.hasOneUse())) {
+    if (mul && leaves.size() + factors.size() < 4 && (mul == root || factor.hasOneUse())) {
       factors.append(mul.getInputs().begin(), mul.getInputs().end());
       products.push_back(mul);
     } else if (std::optional<double> scalar = scalarOf(factor)) {
@@ -101,8 +102,8 @@ static std::optional<Activated> matchErfGelu(NodeOp root) {
     return std::nullopt;
   for (unsigned i : {0u, 1u}) {
     NodeOp add = nodeOf(leaves[i], "Add");
-    auto split = add ? splitOperands(add, [](Value v) { return scalarOf(v) == 1.0; })
-                     : std::nullopt;
+    auto split =
+        add ? splitOperands(add, [](Value v) { return scalarOf(v) == 1.0; }) : std::nullopt;
     NodeOp erf = split ? nodeOf(split->second, "Erf") : NodeOp();
     Value x = leaves[1 - i];
     if (!erf || scaledBy(erf.getInputs()[0], std::sqrt(0.5)) != x)

@@ -59,8 +59,8 @@ std::optional<Dims> tacq::symbolsOf(Value value) {
   if (!integers)
     return std::nullopt;
   for (const llvm::APInt &element : *integers)
-    result.push_back(Sym(element.getBitWidth() == 1 ? element.getZExtValue()
-                                                    : element.getSExtValue()));
+    result.push_back(
+        Sym(element.getBitWidth() == 1 ? element.getZExtValue() : element.getSExtValue()));
   return result;
 }
 
@@ -182,6 +182,12 @@ void MatchReport::nearMatch(Operation *op, StringRef nodeName, const Twine &reas
   ++nearMatches;
   if (remarks)
     op->emitRemark() << "no " << what << " at node '" << nodeName << "': " << reason.str();
+}
+
+void MatchReport::note(Operation *op, StringRef nodeName, const Twine &text) {
+  ++nearMatches;
+  if (remarks)
+    op->emitRemark() << what << " at node '" << nodeName << "': " << text.str();
 }
 
 void tacq::eraseDeadNodes(Block &block) {

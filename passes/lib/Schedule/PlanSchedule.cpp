@@ -66,7 +66,7 @@ private:
   LogicalResult emitBlock(Block &block);
   LogicalResult emitIf(NodeOp node);
   LogicalResult emitCopy(Value from, Value to);
-  void emitDispatch(rt::DispatchOp dispatch);
+  LogicalResult emitDispatch(rt::DispatchOp dispatch);
   AttentionOp cachedAttention(rt::DispatchOp dispatch);
   FlatSymbolRefAttr secondPhase(rt::DispatchOp dispatch);
 
@@ -273,7 +273,7 @@ FlatSymbolRefAttr SchedulePlanner::secondPhase(rt::DispatchOp dispatch) {
   return FlatSymbolRefAttr::get(builder.getContext(), name);
 }
 
-void SchedulePlanner::emitDispatch(rt::DispatchOp dispatch) {
+LogicalResult SchedulePlanner::emitDispatch(rt::DispatchOp dispatch) {
   SmallVector<Value> reads, writes;
   for (Value input : dispatch.getInputs())
     reads.push_back(bufferOf(input));
@@ -286,11 +286,16 @@ void SchedulePlanner::emitDispatch(rt::DispatchOp dispatch) {
       capacityOf = builder.getI64IntegerAttr(buffer.getIndex());
   }
   SmallVector<FlatSymbolRefAttr> kernels{dispatch.getKernelAttr()};
-  if (cachedAttention(dispatch))
+  if (cachedAttention(dispatch)) {
+    if (!capacityOf)
+      return dispatch.emitError(
+          "the cache of an attention is not an input and output of the model");
     kernels.push_back(secondPhase(dispatch));
+  }
   for (FlatSymbolRefAttr kernel : kernels)
     builder.create<rt::LaunchOp>(dispatch.getLoc(), kernel, dispatch.getNodes(),
                                  dispatch.getNodeOps(), reads, writes, capacityOf);
+  return success();
 }
 
 /// Both branches write the buffers of the results; only one of them runs.
@@ -339,7 +344,8 @@ LogicalResult SchedulePlanner::emitBlock(Block &block) {
   for (Operation &op : block) {
     position = positions[&op];
     if (auto dispatch = dyn_cast<rt::DispatchOp>(op)) {
-      emitDispatch(dispatch);
+      if (failed(emitDispatch(dispatch)))
+        return failure();
     } else if (auto read = dyn_cast<ReadSymbolOp>(op)) {
       auto count = cast<ShapedType>(read.getTensor().getType()).getNumElements();
       builder.create<rt::ReadOp>(op.getLoc(), bufferOf(read.getTensor()), read.getName(), count);

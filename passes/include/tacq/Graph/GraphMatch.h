@@ -4,7 +4,6 @@
 #define TACQ_GRAPH_GRAPHMATCH_H
 
 #include "tacq/Ops/OpSpec.h"
-#include "llvm/ADT/Statistic.h"
 
 namespace tacq {
 
@@ -59,6 +58,9 @@ public:
   void matched(mlir::Operation *op, llvm::StringRef nodeName, const llvm::Twine &detail = "");
   /// The node looked like the pattern, but is left as it is.
   void nearMatch(mlir::Operation *op, llvm::StringRef nodeName, const llvm::Twine &reason);
+
+  /// The pattern is there, but a part of it has no better form.
+  void note(mlir::Operation *op, llvm::StringRef nodeName, const llvm::Twine &text);
 
   unsigned matches = 0, nearMatches = 0;
 

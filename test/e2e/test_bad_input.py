@@ -1,0 +1,276 @@
+"""What users get wrong: one clear sentence, the right exit status, nothing left behind."""
+import json
+import random
+import shutil
+import struct
+import subprocess
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+import exports
+
+CACHED = "dynamo_past_opset18"
+PLAIN = "dynamo_plain_opset23"
+
+
+def small_model(path, nodes=None, inputs=None, outputs=None, initializers=(), opset=17):
+    """y = Relu(x) unless told otherwise."""
+    value = helper.make_tensor_value_info
+    graph = helper.make_graph(
+        nodes or [helper.make_node("Relu", ["x"], ["y"], name="relu")], "g",
+        inputs or [value("x", TensorProto.FLOAT, ["n", 4])],
+        outputs or [value("y", TensorProto.FLOAT, ["n", 4])], list(initializers))
+    model = helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", opset)])
+    onnx.save(model, path)
+    return path
+
+
+@pytest.fixture
+def compile_fails(tools, tmp_path):
+    def fails(model, status, says, *more):
+        out = tmp_path / "out" / "m.tacq"
+        out.parent.mkdir(exist_ok=True)
+        result = tools.fails("tacq-compile", model, "-o", out, *more, status=status, says=says)
+        assert not list(out.parent.iterdir()), "something was left behind"
+        return result
+    return fails
+
+
+# ---- models
+
+def test_missing_model(compile_fails, tmp_path):
+    compile_fails(tmp_path / "nosuch.onnx", 3, "nosuch.onnx")
+
+
+@pytest.mark.parametrize("share", [0.0, 0.3, 0.7, 0.99])
+def test_truncated_model(compile_fails, tmp_path, share):
+    data = (exports.TINY / "dynamo_past_opset18.onnx").read_bytes()
+    (tmp_path / "cut.onnx").write_bytes(data[:int(share * len(data))])
+    compile_fails(tmp_path / "cut.onnx", 3, "cut.onnx")
+
+
+def test_text_instead_of_a_model(compile_fails, tmp_path):
+    (tmp_path / "text.onnx").write_text("this is no model\n" * 100)
+    compile_fails(tmp_path / "text.onnx", 3, "text.onnx")
+
+
+def test_missing_external_data(compile_fails, tmp_path):
+    shutil.copy(exports.TINY / "dynamo_past_opset18.onnx", tmp_path)
+    compile_fails(tmp_path / "dynamo_past_opset18.onnx", 3, "dynamo.onnx.data")
+
+
+def test_short_external_data(compile_fails, tmp_path):
+    shutil.copy(exports.TINY / "dynamo_past_opset18.onnx", tmp_path)
+    (tmp_path / "dynamo.onnx.data").write_bytes(b"\0" * 1000)
+    compile_fails(tmp_path / "dynamo_past_opset18.onnx", 3, "dynamo.onnx.data")
+
+
+@pytest.mark.parametrize("location", ["../secret.data", "/etc/passwd", "a/../../secret.data"])
+def test_external_data_outside_of_the_folder(compile_fails, tmp_path, location):
+    (tmp_path / "secret.data").write_bytes(b"\0" * 64)
+    folder = tmp_path / "model"
+    (folder / "a").mkdir(parents=True)
+    tensor = TensorProto(name="w", data_type=TensorProto.FLOAT, dims=[4],
+                         data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    path = small_model(folder / "m.onnx", [helper.make_node("Add", ["x", "w"], ["y"])],
+                       initializers=[tensor])
+    compile_fails(path, 3, ["m.onnx", location])
+
+
+def test_all_unsupported_nodes_at_once(compile_fails, tmp_path):
+    path = small_model(tmp_path / "m.onnx", [
+        helper.make_node("Frobnicate", ["x"], ["a"], name="first", domain="com.example"),
+        helper.make_node("Relu", ["a"], ["b"], name="fine"),
+        helper.make_node("Twiddle", ["b"], ["y"], name="second", domain="com.example")])
+    model = onnx.load(path)
+    model.opset_import.append(helper.make_opsetid("com.example", 1))
+    onnx.save(model, path)
+    result = compile_fails(path, 2, ["first", "Frobnicate", "second", "Twiddle", "m.onnx"])
+    assert "fine" not in result.stderr
+
+
+def test_wrong_type_of_operand(compile_fails, tmp_path):
+    path = small_model(tmp_path / "m.onnx",
+                       [helper.make_node("Add", ["x", "i"], ["y"], name="mixed")],
+                       initializers=[helper.make_tensor("i", TensorProto.INT64, [4], [1, 2, 3, 4])])
+    compile_fails(path, 3, ["mixed", "m.onnx"])
+
+
+def test_contradicting_shapes(compile_fails, tmp_path):
+    path = small_model(tmp_path / "m.onnx",
+                       [helper.make_node("Add", ["x", "w"], ["y"], name="sum")],
+                       initializers=[helper.make_tensor("w", TensorProto.FLOAT, [3], [1, 2, 3])])
+    compile_fails(path, 3, ["sum", "m.onnx"])
+
+
+def test_value_that_nobody_makes(compile_fails, tmp_path):
+    path = small_model(tmp_path / "m.onnx", [helper.make_node("Relu", ["ghost"], ["y"])])
+    compile_fails(path, 3, ["ghost", "m.onnx"])
+
+
+def test_unknown_target(compile_fails, tmp_path):
+    compile_fails(small_model(tmp_path / "m.onnx"), 1, "abacus", "--target", "cpu=abacus")
+    compile_fails(small_model(tmp_path / "m.onnx"), 1, "toaster", "--target", "toaster=x")
+
+
+def test_output_that_cannot_be_written(tools, tmp_path):
+    tools.fails("tacq-compile", small_model(tmp_path / "m.onnx"), "-o",
+                tmp_path / "no" / "such" / "m.tacq", status=3, says="m.tacq")
+
+
+def test_corrupted_models_never_crash(tools, tmp_path):
+    """Flipped bytes: compiled, or refused with 2 or 3."""
+    data = bytearray(small_model(tmp_path / "m.onnx").read_bytes())
+    chance = random.Random(7)
+    for number in range(40):
+        changed = bytearray(data)
+        for _ in range(chance.randint(1, 4)):
+            changed[chance.randrange(len(changed))] = chance.randrange(256)
+        (tmp_path / "c.onnx").write_bytes(changed)
+        result = subprocess.run([tools.path("tacq-compile"), tmp_path / "c.onnx", "-o",
+                                 tmp_path / "c.tacq"], capture_output=True, text=True)
+        assert result.returncode in (0, 2, 3), (number, result.returncode, result.stderr)
+        if result.returncode:
+            assert "tacq-compile: error: " in result.stderr
+
+
+# ---- modules
+
+def test_cut_and_flipped_modules(tools, module, tmp_path):
+    """The loader's own tests go through every byte; here each tool meets some of them."""
+    data = module(PLAIN).read_bytes()
+    chance = random.Random(11)
+    metadata = struct.unpack_from("<Q", data, 24)[0]
+    cuts = [0, 1, 50, 95, 96, metadata, metadata + 100, len(data) - 1]
+    flips = [8, 20, 90] + [chance.randrange(len(data)) for _ in range(5)]
+    path = tmp_path / "broken.tacq"
+    for tool, more in (("tacq-run", []), ("tacq-dump", []),
+                       ("tacq-eval", ["--data", exports.TINY / "math_dev.jsonl"]),
+                       ("tacq-bench", [])):
+        for cut in cuts:
+            path.write_bytes(data[:cut])
+            tools.fails(tool, path, *more, status=3, says="broken.tacq")
+        for flip in flips:
+            changed = bytearray(data)
+            changed[flip] ^= 0x40
+            path.write_bytes(changed)
+            tools.fails(tool, path, *more, status=3, says="broken.tacq")
+
+
+@pytest.mark.parametrize("tool,more", [
+    ("tacq-run", []), ("tacq-dump", []), ("tacq-bench", []),
+    ("tacq-eval", ["--data", exports.TINY / "math_dev.jsonl"])])
+def test_missing_module(tools, tmp_path, tool, more):
+    tools.fails(tool, tmp_path / "nosuch.tacq", *more, status=3, says="nosuch.tacq")
+
+
+# ---- flags
+
+@pytest.mark.parametrize("tool", ["tacq-compile", "tacq-run", "tacq-eval", "tacq-bench",
+                                  "tacq-dump"])
+def test_usage(tools, tool):
+    tools.fails(tool, status=1, says="--help")
+    tools.fails(tool, "m.tacq", "--frobnicate", status=1, says="frobnicate")
+    text = tools.run(tool, "--help").stdout
+    assert "Examples:" in text and "Exit status:" in text
+    assert tools.run(tool, "--version").stdout.startswith(tool + " ")
+
+
+def test_flags_of_run(tools, module, tmp_path):
+    path = module(PLAIN)
+    np.save(tmp_path / "ids.npy", np.zeros((1, 3), np.int64))
+    ids = f"input_ids=@{tmp_path / 'ids.npy'}"
+    tools.fails("tacq-run", path, status=1, says="input_ids")
+    tools.fails("tacq-run", path, "--input", f"nosuch=@{tmp_path / 'ids.npy'}", status=1,
+                says="nosuch")
+    tools.fails("tacq-run", path, "--input", "input_ids", status=1, says="NAME=@FILE")
+    tools.fails("tacq-run", path, "--input", ids, "--output", "nosuch=@y.npy", status=1,
+                says="nosuch")
+    tools.fails("tacq-run", path, "--input", ids, "--device", "gpu", status=1, says="gpu")
+    tools.fails("tacq-run", path, "--input", ids, "--device", "cpu:threads=0", status=1,
+                says="threads")
+    tools.fails("tacq-run", path, "--generate", status=1, says="--prompts")
+    tools.fails("tacq-bench", path, "--prompt", 0, "--decode", 0, status=1, says="--decode")
+
+
+# ---- tensors
+
+def test_tensors_that_do_not_fit(tools, module, tmp_path):
+    path = module(PLAIN)
+    wrong = {"f32": np.zeros((1, 3), np.float32), "rank": np.zeros((1, 3, 1), np.int64),
+             "big": np.full((1, 3), 100000, np.int64), "negative": np.full((1, 3), -1000, np.int64)}
+    for name, array in wrong.items():
+        np.save(tmp_path / f"{name}.npy", array)
+        out = tmp_path / "y.npy"
+        tools.fails("tacq-run", path, "--input", f"input_ids=@{tmp_path / name}.npy", "--output",
+                    f"logits=@{out}", status=3)
+        assert not out.exists()
+    np.save(tmp_path / "ids.npy", np.zeros((1, 3), np.int64))
+    (tmp_path / "cut.npy").write_bytes((tmp_path / "ids.npy").read_bytes()[:140])
+    (tmp_path / "text.npy").write_text("no array")
+    for name in ("cut", "text", "nosuch"):
+        tools.fails("tacq-run", path, "--input", f"input_ids=@{tmp_path / name}.npy", status=3,
+                    says=f"{name}.npy")
+
+
+def test_shapes_that_contradict_each_other(tools, module, tmp_path):
+    np.savez(tmp_path / "in.npz", input_ids=np.zeros((1, 3), np.int64),
+             attention_mask=np.ones((2, 3), np.int64), position_ids=np.zeros((1, 3), np.int64))
+    tools.fails("tacq-run", module(CACHED), "--input", f"@{tmp_path / 'in.npz'}", status=3,
+                says="attention_mask")
+    np.savez(tmp_path / "in.npz", input_ids=np.zeros((1, 3), np.int64),
+             attention_mask=np.ones((1, 7), np.int64), position_ids=np.zeros((1, 3), np.int64))
+    tools.fails("tacq-run", module(CACHED), "--input", f"@{tmp_path / 'in.npz'}", status=3)
+
+
+def test_verification_that_fails(tools, module, tmp_path):
+    ids = np.arange(6, dtype=np.int64).reshape(1, 6)
+    np.savez(tmp_path / "in.npz", input_ids=ids)
+    out = tmp_path / "y.npy"
+    run = ("tacq-run", module(PLAIN), "--input", f"@{tmp_path / 'in.npz'}")
+    tools.run(*run, "--output", f"logits=@{out}")
+    logits = np.load(out)
+    np.savez(tmp_path / "same.npz", logits=logits)
+    assert "ok" in tools.run(*run, "--verify", tmp_path / "same.npz").stdout
+    logits[0, 2, 5] += 0.5
+    np.savez(tmp_path / "other.npz", logits=logits)
+    result = tools.fails(*run, "--verify", tmp_path / "other.npz", status=3, says="tolerance")
+    assert "FAILED, 1 of" in result.stdout
+    tools.run(*run, "--verify", tmp_path / "other.npz", "--atol", 0.6)
+    np.savez(tmp_path / "shape.npz", logits=logits[:, :3])
+    tools.fails(*run, "--verify", tmp_path / "shape.npz", status=3, says="shape")
+
+
+# ---- token files
+
+@pytest.mark.parametrize("text,says", [
+    ("{\"tokens\": [1, 2]}\n{\"tokens\": [1,\n", "line 2"),
+    ("{\"tokens\": [1, 400]}\n", "400"),
+    ("{\"tokens\": [-1]}\n", "-1"),
+    ("{\"tokens\": []}\n", "line 1"),
+    ("{\"prompt\": \"text\"}\n", "tokens"),
+    ("", "holds no sequence")])
+def test_wrong_prompts(tools, module, tmp_path, text, says):
+    prompts, out = tmp_path / "p.jsonl", tmp_path / "o.jsonl"
+    prompts.write_text(text)
+    tools.fails("tacq-run", module(CACHED), "--generate", "--prompts", prompts, "--output", out,
+                status=3, says=["p.jsonl", says])
+    assert not out.exists()
+    tools.fails("tacq-eval", module(CACHED), "--data", prompts, status=3, says=["p.jsonl", says])
+
+
+def test_full_cache(tools, module, tmp_path):
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text(json.dumps({"tokens": list(range(10))}) + "\n")
+    tools.fails("tacq-run", module(CACHED), "--generate", "--prompts", prompts, "--max-new", 20,
+                "--capacity", 16, "--output", tmp_path / "o.jsonl", status=3, says="capacity")
+
+
+def test_model_that_is_no_language_model(tools, tmp_path):
+    tools.run("tacq-compile", small_model(tmp_path / "m.onnx"), "-o", tmp_path / "m.tacq")
+    data = exports.TINY / "math_dev.jsonl"
+    tools.fails("tacq-eval", tmp_path / "m.tacq", "--data", data, status=2, says="input_ids")
