@@ -189,7 +189,9 @@ void AttentionKernel::emitTask(Value batch, Value keyHead, Value block) {
     Value keyCount = k.min(k.sub(keyEnd, firstKey), k.index(blockKeys));
     transposeKeys(keys, firstKey, keyCount);
     Matrix scoreMatrix{scores, zero, k.index(blockKeys)};
-    loop(zero, k.index(blockRows * blockKeys), vectorLanes,
+    // Small tiles may go one row beyond the last.
+    Value tiledRows = k.min(plus(rowCount, smallTileRows - 1), k.index(blockRows));
+    loop(zero, times(tiledRows, blockKeys), vectorLanes,
          [&](Value at) { store(splat(0.0f), scores, at); });
     multiply({queries, zero, k.index(paddedDepth)}, {keysT, zero, k.index(blockKeys)}, scoreMatrix,
              rowCount, k.index(paddedDepth), blockKeys / vectorLanes, vectorLanes);
