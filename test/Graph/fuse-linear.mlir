@@ -59,6 +59,29 @@ func.func @gelu(%x: !x) -> !y {
   return %5 : !y
 }
 
+// CHECK-LABEL: func.func @gelu_tanh
+// CHECK: tacq.linear %arg0, weights(%{{.*}}) {activation = 3 : i32
+// CHECK-NOT: Tanh
+// CHECK: return
+func.func @gelu_tanh(%x: !x) -> !y {
+  %a = tacq.get_param @a : !w
+  %three = tacq.constant dense<3.0> : tensor<f32> : tensor<f32>
+  %c = tacq.constant dense<0.044715> : tensor<f32> : tensor<f32>
+  %root = tacq.constant dense<0.797884583> : tensor<f32> : tensor<f32>
+  %one = tacq.constant dense<1.0> : tensor<f32> : tensor<f32>
+  %half = tacq.constant dense<0.5> : tensor<f32> : tensor<f32>
+  %0 = tacq.linear %x, weights(%a) {node_name = "l", weight_order = [1 : i32]} : (!x, !w) -> !y
+  %1 = tacq.node "Mul" opset 18 (%0, %half) : (!y, tensor<f32>) -> !y
+  %2 = tacq.node "Pow" opset 18 (%0, %three) : (!y, tensor<f32>) -> !y
+  %3 = tacq.node "Mul" opset 18 (%2, %c) : (!y, tensor<f32>) -> !y
+  %4 = tacq.node "Add" opset 18 (%0, %3) : (!y, !y) -> !y
+  %5 = tacq.node "Mul" opset 18 (%4, %root) : (!y, tensor<f32>) -> !y
+  %6 = tacq.node "Tanh" opset 18 (%5) : (!y) -> !y
+  %7 = tacq.node "Add" opset 18 (%6, %one) : (!y, tensor<f32>) -> !y
+  %8 = tacq.node "Mul" opset 18 (%1, %7) : (!y, !y) -> !y
+  return %8 : !y
+}
+
 // CHECK-LABEL: func.func @siblings
 // CHECK: %[[Y:.*]]:2 = tacq.linear %arg0, weights(%{{.*}}, %{{.*}}) {node_name = "q, k", weight_order = [1 : i32, 1 : i32]}
 // CHECK: return %[[Y]]#0, %[[Y]]#1

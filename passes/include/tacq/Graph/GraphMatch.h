@@ -14,7 +14,8 @@ bool isNode(mlir::Operation *op, llvm::StringRef opType);
 /// True if the value's only use is by `user`, any number of times.
 bool isUsedOnlyBy(mlir::Value value, mlir::Operation *user);
 
-/// The element of a constant with one element, of any rank.
+/// The element of a tensor with one element, of any rank, that is constant or computed from
+/// constants.
 std::optional<double> scalarOf(mlir::Value value);
 /// The elements of a constant or symbolic integer tensor.
 std::optional<Dims> symbolsOf(mlir::Value value);
