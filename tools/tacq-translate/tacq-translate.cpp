@@ -1,11 +1,17 @@
 //===- tacq-translate.cpp - Translations to and from the compiler's IR ----===//
 
+#include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/MLIRContext.h"
+#include "mlir/Parser/Parser.h"
+#include "tacq/Dialect/TACQ/TACQDialect.h"
 #include "tacq/ExitCode.h"
 #include "tacq/Import/OnnxImport.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
 #include "llvm/Support/InitLLVM.h"
+#include "llvm/Support/Path.h"
+#include "llvm/Support/SHA256.h"
 #include "llvm/Support/raw_ostream.h"
 
 using namespace llvm;
@@ -17,6 +23,14 @@ static cl::opt<std::string> output("o", cl::desc("Output file"), cl::value_desc(
                                    cl::init("-"), cl::cat(category));
 static cl::opt<bool> importOnnxModel("import-onnx", cl::desc("Turn an ONNX model into IR"),
                                      cl::cat(category));
+static cl::opt<bool>
+    listParameters("list-parameters",
+                   cl::desc("List name, type, size in bytes and SHA-256 of the parameters of an "
+                            "ONNX model, or of IR (.mlir, .mlirbc)"),
+                   cl::cat(category));
+static cl::opt<std::string>
+    modelFolder("model-folder", cl::desc("Where the files are that the parameters of IR name"),
+                cl::value_desc("folder"), cl::cat(category));
 static cl::opt<bool> printLocations("print-locations", cl::desc("Print each node's location"),
                                     cl::cat(category));
 
@@ -25,20 +39,17 @@ static int fail(const tacq::Error &error) {
   return tacq::exitStatus(error);
 }
 
-static int runImportOnnx() {
-  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
-  tacq::ImportedModel model;
+static tacq::Error importModel(mlir::MLIRContext &context, tacq::ImportedModel &model) {
   tacq::Error error = tacq::importOnnx(input, context, {}, model);
   for (const std::string &warning : model.warnings)
     errs() << "tacq-translate: warning: " << warning << "\n";
-  if (error)
-    return fail(error);
-  mlir::OpPrintingFlags flags;
-  flags.enableDebugInfo(printLocations);
+  return error;
+}
+
+static int writeOutput(function_ref<void(raw_ostream &)> print) {
   // Written beside and renamed, so that nobody sees half of it.
   llvm::Error written = writeToOutput(output, [&](raw_ostream &out) {
-    model.module->print(out, flags);
-    out << "\n";
+    print(out);
     return llvm::Error::success();
   });
   if (written)
@@ -47,11 +58,53 @@ static int runImportOnnx() {
   return 0;
 }
 
+static int runImportOnnx(mlir::MLIRContext &context) {
+  tacq::ImportedModel model;
+  if (tacq::Error error = importModel(context, model))
+    return fail(error);
+  mlir::OpPrintingFlags flags;
+  flags.enableDebugInfo(printLocations);
+  return writeOutput([&](raw_ostream &out) {
+    model.module->print(out, flags);
+    out << "\n";
+  });
+}
+
+static int runListParameters(mlir::MLIRContext &context) {
+  tacq::ImportedModel model;
+  StringRef extension = sys::path::extension(input);
+  if (extension == ".mlir" || extension == ".mlirbc") {
+    context.loadDialect<tacq::TACQDialect, mlir::func::FuncDialect>();
+    model.module = mlir::parseSourceFile<mlir::ModuleOp>(input, &context);
+    // The parser has said where and what.
+    if (!model.module)
+      return static_cast<int>(tacq::ExitCode::InvalidInput);
+    StringRef folder = modelFolder.empty() ? sys::path::parent_path(input) : StringRef(modelFolder);
+    if (tacq::Error error = tacq::ParameterStore::open(*model.module, folder, model.parameters))
+      return fail(error);
+  } else if (tacq::Error error = importModel(context, model)) {
+    return fail(error);
+  }
+  return writeOutput([&](raw_ostream &out) {
+    for (tacq::ParamOp param : model.module->getOps<tacq::ParamOp>()) {
+      ArrayRef<char> bytes = model.parameters.bytes(param.getSymName());
+      auto digest = SHA256::hash(
+          ArrayRef<uint8_t>(reinterpret_cast<const uint8_t *>(bytes.data()), bytes.size()));
+      out << param.getSymName() << " " << param.getType() << " " << bytes.size() << " "
+          << toHex(digest, /*LowerCase=*/true) << "\n";
+    }
+  });
+}
+
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(argc, argv, "Translates models to and from the compiler's IR\n");
+  mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   if (importOnnxModel)
-    return runImportOnnx();
-  return fail(tacq::Error(TACQ_INVALID_ARGUMENT, "say what to do: --import-onnx"));
+    return runImportOnnx(context);
+  if (listParameters)
+    return runListParameters(context);
+  return fail(
+      tacq::Error(TACQ_INVALID_ARGUMENT, "say what to do: --import-onnx or --list-parameters"));
 }

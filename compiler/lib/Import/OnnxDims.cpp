@@ -1,6 +1,7 @@
 //===- OnnxDims.cpp - Names of the dimensions of a model's inputs ---------===//
 
 #include "OnnxImporter.h"
+#include "llvm/ADT/StringExtras.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -58,7 +59,12 @@ Dims InputDims::dimsOf(const onnx::ValueInfoProto &input) {
       continue;
     }
     std::optional<Sym> sym = parseDim(text);
-    if (sym && !sym->constant()) {
+    std::optional<int64_t> size = sym ? sym->constant() : std::nullopt;
+    if (size && *size >= 0) {
+      dims.push_back(Sym(*size));
+      continue;
+    }
+    if (sym && !size) {
       // An expression says something only about names that have a value of their own: the size of
       // "batch-size" is no difference.
       bool known = true;
@@ -67,10 +73,6 @@ Dims InputDims::dimsOf(const onnx::ValueInfoProto &input) {
         dims.push_back(*sym);
         continue;
       }
-    }
-    if (sym && sym->constant() && *sym->constant() >= 0) {
-      dims.push_back(*sym);
-      continue;
     }
     auto [renamed, isNew] = renames.try_emplace(text);
     if (isNew)

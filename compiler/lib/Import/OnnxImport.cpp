@@ -1,6 +1,7 @@
 //===- OnnxImport.cpp - Reading ONNX models -------------------------------===//
 
 #include "tacq/Import/OnnxImport.h"
+
 #include "OnnxImporter.h"
 #include "OnnxScan.h"
 #include "mlir/IR/Verifier.h"
@@ -284,9 +285,8 @@ Error OnnxImporter::importBody(const onnx::GraphProto &graph, Scope &outer, Stri
 
 Error OnnxImporter::finish() {
   if (!imported.unsupported.empty())
-    return Error(TACQ_UNSUPPORTED,
-                 "'" + path + "' has " + std::to_string(imported.unsupported.size()) +
-                     " parts that cannot be compiled:" + describeUnsupported(imported.unsupported));
+    return Error(TACQ_UNSUPPORTED, "'" + path + "' cannot be compiled because of:" +
+                                       describeUnsupported(imported.unsupported));
   std::string problems;
   ScopedDiagnosticHandler collect(&context, [&](Diagnostic &diagnostic) {
     problems += "\n  " + diagnostic.str();

@@ -162,8 +162,14 @@ bool Scanner::message(Message kind, uint64_t begin, uint64_t end, unsigned depth
     case Bytes:
       if (!varint(at, end, length))
         return overrun(start, inside);
-      if (length > end - at)
+      if (length > end - at) {
+        // What of it is there tells more exactly where the file was cut.
+        std::string ignored;
+        if (child && end == file.size() &&
+            !message(child->message, at, end, depth + 1, inside, ignored))
+          return false;
         return overrun(start, inside);
+      }
       payload = at;
       at += length;
       break;

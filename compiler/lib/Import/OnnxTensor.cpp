@@ -1,6 +1,7 @@
 //===- OnnxTensor.cpp - Types and tensors of an ONNX model ----------------===//
 
 #include "OnnxTensor.h"
+
 #include "OnnxScan.h"
 #include "mlir/IR/Builders.h"
 #include "llvm/ADT/StringSwitch.h"

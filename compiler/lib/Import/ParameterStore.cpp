@@ -1,8 +1,10 @@
 //===- ParameterStore.cpp - The bytes of a model's parameters -------------===//
 
 #include "tacq/Import/ParameterStore.h"
+
 #include "mlir/IR/BuiltinOps.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
+#include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/Path.h"

@@ -64,8 +64,8 @@ public:
   /// link to a folder of blobs, and so is the file with its weights).
   void allowFolder(llvm::StringRef folder);
 
-  /// XXH3 (128 bits, as hexadecimal digits) of the names and the contents of all mapped files. It
-  /// reads every byte.
+  /// XXH3 (128 bits, as hexadecimal digits) of the names and the contents of all mapped files:
+  /// after an import, the model file and its external data. It reads every byte.
   std::string contentHash() const;
 
 private:
