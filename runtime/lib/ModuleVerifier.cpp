@@ -41,6 +41,12 @@ private:
   Error bad(const char *format, ...) __attribute__((format(printf, 2, 3)));
   Error symbol(uint32_t index, const std::string &what, bool optional);
   Error buffer(uint32_t index, const std::string &what);
+  /// FlatBuffers aligns the length of a vector; elements of 8 bytes need more.
+  template <typename Vector> Error aligned(const Vector *vector, const std::string &what) {
+    if (!vector || reinterpret_cast<uintptr_t>(vector->Data()) % 8 == 0)
+      return success();
+    return bad("%s is not aligned to 8 bytes", what.c_str());
+  }
   Error tensors(const flatbuffers::Vector<flatbuffers::Offset<TensorDecl>> *decls,
                 const char *kind);
   Error states();
@@ -96,6 +102,8 @@ Error Verification::tensors(const flatbuffers::Vector<flatbuffers::Offset<Tensor
       return bad("%s has the name of another %s", what.c_str(), kind);
     if (decl.element_type() == ElementType_None || decl.element_type() > ElementType_MAX)
       return bad("%s has the unknown element type %u", what.c_str(), decl.element_type());
+    if (Error error = aligned(decl.dims(), "the shape of " + what))
+      return error;
     if (sizeOf(decl.dims()) > kMaxRank)
       return bad("%s has rank %zu, more than %zu", what.c_str(), sizeOf(decl.dims()), kMaxRank);
     if (sizeOf(decl.dims()) != sizeOf(decl.dim_texts()))
@@ -159,6 +167,8 @@ Error Verification::states() {
 
 Error Verification::symbolOps() {
   size_t count = sizeOf(module.symbol_ops());
+  if (Error error = aligned(module.symbol_ops(), "the vector of symbol operations"))
+    return error;
   if (module.prologue() > count)
     return bad("the prologue has %u operations, but there are %zu", module.prologue(), count);
   for (size_t i = 0; i < count; ++i) {
@@ -250,6 +260,11 @@ Error Verification::weights() {
   std::vector<uint64_t> used(sizeOf(module.constants()), 0);
   for (size_t i = 0; i < sizeOf(module.tensors()); ++i) {
     const TensorInfo &tensor = *module.tensors()->Get(i);
+    std::string what = formatText("weight '%s'", tensor.name()->c_str());
+    if (Error error = aligned(tensor.parts(), "the vector of parts of " + what))
+      return error;
+    if (Error error = aligned(tensor.shape(), "the shape of " + what))
+      return error;
     for (size_t p = 0; p < sizeOf(tensor.parts()); ++p) {
       const TensorPart &part = *tensor.parts()->Get(p);
       if (part.role() > PartRole_MAX)

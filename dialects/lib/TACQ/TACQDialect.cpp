@@ -11,6 +11,23 @@ using namespace tacq;
 #include "tacq/Dialect/TACQ/TACQEnums.cpp.inc"
 #define GET_ATTRDEF_CLASSES
 #include "tacq/Dialect/TACQ/TACQAttributes.cpp.inc"
+/// "4096x4096": a lexer of its own, since 0x10 is a number elsewhere.
+static ParseResult parseExtents(AsmParser &parser, int64_t &rows, int64_t &columns) {
+  SmallVector<int64_t> extents;
+  SMLoc place = parser.getCurrentLocation();
+  if (parser.parseDimensionList(extents, /*allowDynamic=*/false, /*withTrailingX=*/false))
+    return failure();
+  if (extents.size() != 2)
+    return parser.emitError(place, "expected two extents");
+  rows = extents[0];
+  columns = extents[1];
+  return success();
+}
+
+static void printExtents(AsmPrinter &printer, int64_t rows, int64_t columns) {
+  printer << rows << "x" << columns;
+}
+
 #define GET_TYPEDEF_CLASSES
 #include "tacq/Dialect/TACQ/TACQTypes.cpp.inc"
 
@@ -33,7 +50,7 @@ LogicalResult ShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                 ArrayRef<StringAttr> dims) {
   for (StringAttr dim : dims)
     if (!Sym::parse(dim.getValue()))
-      return emitError() << "'" << dim.getValue() << "' is not a symbolic expression";
+      return emitError() << "shape.dims: '" << dim.getValue() << "' is not a symbolic expression";
   return success();
 }
 

@@ -10,6 +10,13 @@ LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
   for (Operation &op : kernel.region().front()) {
     if (auto linear = dyn_cast<LinearOp>(op))
       return emitLinear(kernel, linear, target);
+    if (auto attention = dyn_cast<AttentionOp>(op))
+      return options.append ? emitCacheAppend(kernel, attention, options.capacity)
+                            : emitAttention(kernel, attention, target, options.capacity);
+    if (auto norm = dyn_cast<NormOp>(op))
+      return emitNorm(kernel, norm, target);
+    if (auto rope = dyn_cast<RopeOp>(op))
+      return emitRope(kernel, rope, target);
   }
   return emitNodeKernel(kernel);
 }

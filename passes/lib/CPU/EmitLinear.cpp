@@ -1,12 +1,17 @@
 //===- EmitLinear.cpp - Matrix products with packed weights ---------------===//
 //
-// A tile of the result is `rows` rows by `panels` panels of 16 output features, held in registers
-// while the kernel runs over K: each step loads one vector of each panel and broadcasts one element
-// of each row. Rows are in blocks of `rows`; what is left over is done in blocks of `tailRows`
-// whose surplus rows repeat the last one, and a single row (decoding) has a tile of its own, with
-// several sums for each output so that its additions do not wait for each other.
+// A task is a group of rows by a group of panels. One thread's tasks go through the panels with the
+// same rows, which then stay in the second-level cache; weights come in order and can be
+// prefetched.
 //
-// A task is a group of panels by a group of rows, panels first: a thread gets neighbouring panels.
+// A tile of the result is `rows` rows by `panels` panels of 16 output features, held in registers
+// over a piece of K: each step loads one vector of each panel and broadcasts one element of each
+// row. The pieces are the outer loop, so that a piece of the panels stays in the first-level cache
+// for all the rows of the task; the sums wait in memory meanwhile. Rows are in blocks of `rows`;
+// what is left over is done in blocks of `tailRows` whose surplus rows repeat the last one.
+//
+// A single row (decoding) is bound by the weights' way from memory: it runs over all of K at once,
+// with several sums for each output so that its additions do not wait for each other.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,10 +26,13 @@ using namespace tacq;
 
 namespace {
 
-/// Rows of a task: enough to use a panel many times from cache, few enough to share the work out.
+/// Rows of a task: enough to use a piece of the panels many times, few enough to share the work.
 constexpr int64_t rowsPerTask = 96;
-/// Inputs of 16 bits are converted to f32 in pieces of this many columns.
-constexpr int64_t convertedColumns = 256;
+/// Columns of a piece of K.
+constexpr int64_t pieceColumns = 128;
+/// Distance of the copied rows of a piece: not a power of two, so that they do not compete for the
+/// same sets of the cache, as the rows of the input do.
+constexpr int64_t copiedStride = pieceColumns + 16;
 /// Chains of dependent additions that keep two multiply-add units busy.
 constexpr int64_t chains = 8;
 
@@ -62,13 +70,17 @@ private:
   LogicalResult collect();
   void emitTask(Value group, Value firstRow, Value lastRow);
   void emitRows(const Target &target, Value group, Value firstRow, Value lastRow);
-  void emitTile(const Target &target, Value group, Value firstRow, Value lastRow, int64_t tileRows);
+  void emitBlocks(const Target &target, Value group, Value firstRow, Value lastRow);
+  void emitPiece(const Target &target, ArrayRef<Value> panelStarts, Value firstRow, Value lastRow,
+                 Value firstColumn, int64_t columns);
+  void emitTile(ArrayRef<Value> buffers, ArrayRef<Value> panelStarts, Value firstRow, Value row,
+                Value lastRow, int64_t tileRows, Value firstColumn, int64_t columns);
+  void emitSingleRow(const Target &target, Value group, Value row);
+  SmallVector<Value> startsOfPanels(const Target &target, Value group);
   SmallVector<Value> accumulate(SmallVector<Value> sums, int64_t sets, Value buffer,
                                 ArrayRef<Value> rowStarts, ArrayRef<Value> weights,
-                                ArrayRef<Value> panelStarts, Value firstColumn, int64_t columns);
-  SmallVector<Value> product(const Target &target, ArrayRef<Value> rowStarts,
-                             ArrayRef<Value> panelStarts);
-  void convertRows(ArrayRef<Value> rowStarts, Value firstColumn, int64_t columns);
+                                ArrayRef<Value> panelStarts, int64_t columns);
+  void copyRow(Value from, Value to, int64_t columns);
   void emitResults(const Target &target, Value group, Value firstRow, Value rowCount);
   Value activate(Value x);
 
@@ -78,8 +90,10 @@ private:
   int64_t depth = 0; // K
   Sym rowCount;
   Value x, residual;
-  Value converted; // x in f32, if it is not
-  Value tile;      // the sums of a tile, [rows][panels][16]
+  Value sums;          // of a task, [rowsPerTask][panels][16]
+  bool copies = false; // rows that are not f32, or whose distance is bad for the cache
+  Value copied;        // a piece of the rows of a tile, as f32
+  Value wideWeights;   // a piece of the panels, as f32, if they are of 16 bits
   SmallVector<Weight> weights;
 };
 
@@ -130,9 +144,15 @@ LogicalResult LinearKernel::emit() {
     rows = *count < rows ? std::min(tailRows, *count) : rows;
     tailRows = std::min(tailRows, rows);
   }
-  tile = stackBuffer(rows * panels * vectorLanes, b.getF32Type());
-  if (!cast<MemRefType>(x.getType()).getElementType().isF32())
-    converted = stackBuffer(rows * convertedColumns, b.getF32Type());
+  auto isF32 = [](Value buffer) {
+    return cast<MemRefType>(buffer.getType()).getElementType().isF32();
+  };
+  Type f32 = b.getF32Type();
+  sums = stackBuffer(rowsPerTask * panels * vectorLanes, f32);
+  copies = !isF32(x) || depth % 1024 == 0;
+  copied = stackBuffer(std::max(rows * copiedStride, isF32(x) ? 0 : depth + vectorLanes), f32);
+  if (llvm::any_of(weights, [&](const Weight &w) { return !isF32(w.weight); }))
+    wideWeights = stackBuffer(panels * pieceColumns * vectorLanes, f32);
 
   int64_t groups = 0;
   for (const Weight &weight : ArrayRef(weights).take_front(gated ? 1 : weights.size()))
@@ -141,9 +161,9 @@ LogicalResult LinearKernel::emit() {
   k.parallel(rowGroups * groups, [&](Value task) {
     Value group = task, firstRow = k.index(0), lastRow = k.sym(rowCount);
     if (!rowGroups.isConstant(1)) {
-      Value count = k.sym(rowGroups);
-      group = b.create<arith::DivUIOp>(task, count);
-      firstRow = times(b.create<arith::RemUIOp>(task, count), rowsPerTask);
+      Value count = k.index(groups);
+      group = b.create<arith::RemUIOp>(task, count);
+      firstRow = times(b.create<arith::DivUIOp>(task, count), rowsPerTask);
       lastRow = k.min(plus(firstRow, rowsPerTask), lastRow);
     }
     emitTask(group, firstRow, lastRow);
@@ -204,93 +224,130 @@ void LinearKernel::emitTask(Value group, Value firstRow, Value lastRow) {
 
 void LinearKernel::emitRows(const Target &target, Value group, Value firstRow, Value lastRow) {
   Value count = k.sub(lastRow, firstRow);
-  Value blockEnd = k.sub(lastRow, b.create<arith::RemUIOp>(count, k.index(rows)));
-  loop(firstRow, blockEnd, rows, [&](Value row) { emitTile(target, group, row, lastRow, rows); });
-  if (rows == 1)
+  if (rows == 1) {
+    emitSingleRow(target, group, firstRow);
+    emitResults(target, group, firstRow, count);
     return;
-  loop(blockEnd, lastRow, tailRows, [&](Value row) {
-    Value single = k.equal(plus(row, 1), lastRow);
-    auto branch = b.create<scf::IfOp>(single, /*withElseRegion=*/true);
+  }
+  auto branch = b.create<scf::IfOp>(k.equal(count, k.index(1)), /*withElseRegion=*/true);
+  {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(branch.thenBlock());
-    emitTile(target, group, row, lastRow, 1);
+    emitSingleRow(target, group, firstRow);
     b.setInsertionPointToStart(branch.elseBlock());
-    emitTile(target, group, row, lastRow, tailRows);
+    emitBlocks(target, group, firstRow, lastRow);
+  }
+  emitResults(target, group, firstRow, count);
+}
+
+SmallVector<Value> LinearKernel::startsOfPanels(const Target &target, Value group) {
+  int64_t panelSize = depth * vectorLanes;
+  if (gated)
+    return SmallVector<Value>(2, times(group, panelSize));
+  SmallVector<Value> starts;
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    Value number = plus(times(group, panels), panel);
+    // The last group may have a panel too few: it repeats one, and does not store it.
+    if (panel > 0 && !target.wholeTiles)
+      number = k.min(number, plus(target.panelCount, -1));
+    starts.push_back(times(number, panelSize));
+  }
+  return starts;
+}
+
+void LinearKernel::emitSingleRow(const Target &target, Value group, Value row) {
+  int64_t sets = std::max<int64_t>(1, chains / panels);
+  SmallVector<Value, 2> buffers(target.weights);
+  buffers.resize(panels, target.weights[0]);
+  Value start = times(row, depth), from = x;
+  if (!cast<MemRefType>(x.getType()).getElementType().isF32()) {
+    copyRow(start, k.index(0), depth);
+    from = copied;
+    start = k.index(0);
+  }
+  SmallVector<Value> zeros(panels * sets, splat(0.0f));
+  SmallVector<Value> result =
+      accumulate(zeros, sets, from, {start}, buffers, startsOfPanels(target, group), depth);
+  for (int64_t panel = 0; panel < panels; ++panel) {
+    Value sum = result[panel];
+    for (int64_t set = 1; set < sets; ++set)
+      sum = k.add(sum, result[set * panels + panel]);
+    store(sum, sums, k.index(panel * vectorLanes));
+  }
+}
+
+void LinearKernel::emitBlocks(const Target &target, Value group, Value firstRow, Value lastRow) {
+  Value count = k.sub(lastRow, firstRow);
+  loop(k.index(0), times(count, panels * vectorLanes), vectorLanes,
+       [&](Value at) { store(splat(0.0f), sums, at); });
+  SmallVector<Value> panelStarts = startsOfPanels(target, group);
+  int64_t rest = depth % pieceColumns, whole = depth - rest;
+  if (whole > 0)
+    loop(k.index(0), k.index(whole), pieceColumns, [&](Value column) {
+      emitPiece(target, panelStarts, firstRow, lastRow, column, pieceColumns);
+    });
+  if (rest > 0)
+    emitPiece(target, panelStarts, firstRow, lastRow, k.index(whole), rest);
+}
+
+/// Adds the products over a piece of K to the sums of all rows.
+void LinearKernel::emitPiece(const Target &target, ArrayRef<Value> panelStarts, Value firstRow,
+                             Value lastRow, Value firstColumn, int64_t columns) {
+  SmallVector<Value, 2> buffers(target.weights);
+  buffers.resize(panels, target.weights[0]);
+  SmallVector<Value, 2> starts;
+  for (Value start : panelStarts)
+    starts.push_back(k.add(start, times(firstColumn, vectorLanes)));
+  if (wideWeights && !cast<MemRefType>(buffers[0].getType()).getElementType().isF32()) {
+    for (int64_t panel = 0; panel < panels; ++panel) {
+      Value to = k.index(panel * pieceColumns * vectorLanes);
+      loop(k.index(0), k.index(columns * vectorLanes), vectorLanes, [&](Value at) {
+        store(load(buffers[panel], k.add(starts[panel], at)), wideWeights, k.add(to, at));
+      });
+      starts[panel] = to;
+    }
+    buffers.assign(panels, wideWeights);
+  }
+  Value count = k.sub(lastRow, firstRow);
+  Value blockEnd = k.sub(lastRow, b.create<arith::RemUIOp>(count, k.index(rows)));
+  loop(firstRow, blockEnd, rows, [&](Value row) {
+    emitTile(buffers, starts, firstRow, row, lastRow, rows, firstColumn, columns);
+  });
+  loop(blockEnd, lastRow, tailRows, [&](Value row) {
+    emitTile(buffers, starts, firstRow, row, lastRow, tailRows, firstColumn, columns);
   });
 }
 
-void LinearKernel::emitTile(const Target &target, Value group, Value firstRow, Value lastRow,
-                            int64_t tileRows) {
-  bool whole = tileRows == rows || tileRows == 1;
-  SmallVector<Value> rowStarts, panelStarts;
-  Value start = times(firstRow, depth);
-  for (int64_t row = 0; row < tileRows; ++row)
-    rowStarts.push_back(whole ? plus(start, row * depth)
-                              : times(k.min(plus(firstRow, row), plus(lastRow, -1)), depth));
-  int64_t panelSize = depth * vectorLanes;
-  if (gated) {
-    panelStarts.assign(2, times(group, panelSize));
-  } else {
-    for (int64_t panel = 0; panel < panels; ++panel) {
-      Value number = plus(times(group, panels), panel);
-      if (panel > 0 && !target.wholeTiles)
-        number = k.min(number, plus(target.panelCount, -1));
-      panelStarts.push_back(times(number, panelSize));
-    }
+/// One tile over a piece of K. The surplus rows of the last tile repeat its last row; their sums
+/// have places of their own, since a task's sums are for a multiple of every tile's rows.
+void LinearKernel::emitTile(ArrayRef<Value> buffers, ArrayRef<Value> panelStarts, Value firstRow,
+                            Value row, Value lastRow, int64_t tileRows, Value firstColumn,
+                            int64_t columns) {
+  SmallVector<Value> rowStarts, tileSums;
+  for (int64_t i = 0; i < tileRows; ++i) {
+    Value from = tileRows == rows ? row : k.min(plus(row, i), plus(lastRow, -1));
+    from = k.add(times(from, depth), firstColumn);
+    if (tileRows == rows)
+      from = plus(from, i * depth);
+    rowStarts.push_back(copies ? k.index(i * copiedStride) : from);
+    if (copies)
+      copyRow(from, rowStarts.back(), columns);
   }
-  SmallVector<Value> sums = product(target, rowStarts, panelStarts);
-  for (auto [i, sum] : llvm::enumerate(sums))
-    store(sum, tile, k.index(i * vectorLanes));
-  Value rowCount = k.index(tileRows);
-  if (!whole)
-    rowCount = k.min(rowCount, k.sub(lastRow, firstRow));
-  emitResults(target, group, firstRow, rowCount);
+  Value sumsAt = times(k.sub(row, firstRow), panels * vectorLanes);
+  for (int64_t i = 0; i < tileRows * panels; ++i)
+    tileSums.push_back(load(sums, plus(sumsAt, i * vectorLanes)));
+  tileSums = accumulate(tileSums, 1, copies ? copied : x, rowStarts, buffers, panelStarts, columns);
+  for (auto [i, sum] : llvm::enumerate(tileSums))
+    store(sum, sums, plus(sumsAt, i * vectorLanes));
 }
 
-/// The sums of a tile, row by row.
-SmallVector<Value> LinearKernel::product(const Target &target, ArrayRef<Value> rowStarts,
-                                         ArrayRef<Value> panelStarts) {
-  int64_t outputs = rowStarts.size() * panels;
-  int64_t sets = std::max<int64_t>(1, chains / outputs);
-  SmallVector<Value, 2> buffers(target.weights);
-  buffers.resize(panels, target.weights[0]);
-  SmallVector<Value> sums(outputs * sets, splat(0.0f));
-  if (!converted) {
-    sums = accumulate(sums, sets, x, rowStarts, buffers, panelStarts, k.index(0), depth);
-  } else {
-    SmallVector<Value> convertedStarts;
-    for (size_t row = 0; row < rowStarts.size(); ++row)
-      convertedStarts.push_back(k.index(row * convertedColumns));
-    auto piece = [&](Value first, int64_t columns, ValueRange carried) {
-      convertRows(rowStarts, first, columns);
-      SmallVector<Value> starts;
-      for (Value panel : panelStarts)
-        starts.push_back(k.add(panel, times(first, vectorLanes)));
-      return accumulate(carried, sets, converted, convertedStarts, buffers, starts, k.index(0),
-                        columns);
-    };
-    int64_t rest = depth % convertedColumns, wholePieces = depth - rest;
-    if (wholePieces > 0)
-      sums = loop(
-          k.index(0), k.index(wholePieces), convertedColumns, sums,
-          [&](Value first, ValueRange carried) { return piece(first, convertedColumns, carried); });
-    if (rest > 0)
-      sums = piece(k.index(wholePieces), rest, sums);
-  }
-  for (int64_t set = 1; set < sets; ++set)
-    for (int64_t i = 0; i < outputs; ++i)
-      sums[i] = k.add(sums[i], sums[set * outputs + i]);
-  sums.resize(outputs);
-  return sums;
-}
-
-/// Adds the products over `columns` columns to the sums.
+/// Adds the products over `columns` columns to the sums, which are ordered by set, row, panel.
 SmallVector<Value> LinearKernel::accumulate(SmallVector<Value> sums, int64_t sets, Value buffer,
                                             ArrayRef<Value> rowStarts, ArrayRef<Value> weights,
-                                            ArrayRef<Value> panelStarts, Value firstColumn,
-                                            int64_t columns) {
+                                            ArrayRef<Value> panelStarts, int64_t columns) {
   int64_t outputs = sums.size() / sets;
-  int64_t unroll = std::max<int64_t>(4, sets);
+  // More than one step of a large tile at a time would only give LLVM loads to move around.
+  int64_t unroll = outputs >= chains ? 1 : std::max<int64_t>(4, sets);
   auto step = [&](Value column, int64_t offset, SmallVectorImpl<Value> &sums) {
     SmallVector<Value, 2> panel;
     Value at = times(plus(column, offset), vectorLanes);
@@ -307,27 +364,23 @@ SmallVector<Value> LinearKernel::accumulate(SmallVector<Value> sums, int64_t set
   };
   int64_t rest = columns % unroll, whole = columns - rest;
   if (whole > 0)
-    sums = loop(firstColumn, plus(firstColumn, whole), unroll, sums,
-                [&](Value column, ValueRange carried) {
-                  SmallVector<Value> next(carried);
-                  for (int64_t offset = 0; offset < unroll; ++offset)
-                    step(column, offset, next);
-                  return next;
-                });
+    sums = loop(k.index(0), k.index(whole), unroll, sums, [&](Value column, ValueRange carried) {
+      SmallVector<Value> next(carried);
+      for (int64_t offset = 0; offset < unroll; ++offset)
+        step(column, offset, next);
+      return next;
+    });
   for (int64_t offset = 0; offset < rest; ++offset)
-    step(plus(firstColumn, whole), offset, sums);
+    step(k.index(whole), offset, sums);
   return sums;
 }
 
-void LinearKernel::convertRows(ArrayRef<Value> rowStarts, Value firstColumn, int64_t columns) {
+void LinearKernel::copyRow(Value from, Value to, int64_t columns) {
   int64_t rest = columns % vectorLanes, whole = columns - rest;
-  for (auto [row, rowStart] : llvm::enumerate(rowStarts)) {
-    Value from = k.add(rowStart, firstColumn), to = k.index(row * convertedColumns);
-    loop(k.index(0), k.index(whole), vectorLanes,
-         [&](Value column) { store(load(x, k.add(from, column)), converted, k.add(to, column)); });
-    for (int64_t column = whole; column < columns; ++column)
-      storeScalar(loadScalar(x, plus(from, column)), converted, plus(to, column));
-  }
+  loop(k.index(0), k.index(whole), vectorLanes,
+       [&](Value column) { store(load(x, k.add(from, column)), copied, k.add(to, column)); });
+  for (int64_t column = whole; column < columns; ++column)
+    storeScalar(loadScalar(x, plus(from, column)), copied, plus(to, column));
 }
 
 Value LinearKernel::activate(Value x) {
@@ -354,17 +407,17 @@ Value LinearKernel::activate(Value x) {
   llvm_unreachable("unknown activation");
 }
 
-/// Bias, activation, residual and the rounding of a tile's sums.
+/// Bias, activation, residual and the rounding of the sums of a task.
 void LinearKernel::emitResults(const Target &target, Value group, Value firstRow, Value rowCount) {
   int64_t results = gated ? 1 : panels;
   loop(k.index(0), rowCount, 1, [&](Value row) {
     Value rowStart = k.mul(k.add(firstRow, row), target.features);
-    Value sums = times(row, panels * vectorLanes);
+    Value sumsAt = times(row, panels * vectorLanes);
     for (int64_t panel = 0; panel < results; ++panel) {
       Value column = times(plus(times(group, results), panel), vectorLanes);
       Value active = target.wholeTiles ? Value() : mask(k.sub(target.features, column));
       auto sumOf = [&](int64_t i) {
-        Value sum = load(tile, plus(sums, i * vectorLanes));
+        Value sum = load(sums, plus(sumsAt, i * vectorLanes));
         if (target.biases.empty())
           return sum;
         return k.add(sum, load(target.biases[gated ? i : 0], column, active));

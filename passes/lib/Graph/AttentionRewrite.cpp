@@ -169,9 +169,9 @@ AttentionOp AttentionRewriter::rewrite(const AttentionParts &parts, std::string 
       keyMask = input ? input : keyMask;
       continue;
     }
-    report.nearMatch(parts.anchor, parts.nodeName,
-                     (found.predicate ? std::string("there are two masks of keys") : found.reason) +
-                         "; it stays a tensor that is added to the scores");
+    report.note(parts.anchor, parts.nodeName,
+                (found.predicate ? std::string("there are two masks of keys") : found.reason) +
+                    "; it stays a tensor that is added to the scores");
     rest.push_back(mask);
   }
 
@@ -194,15 +194,15 @@ AttentionOp AttentionRewriter::rewrite(const AttentionParts &parts, std::string 
       tensorType(element, {q.batch, q.sequence, Sym(q.heads), Sym(v.features)})};
   if (hasCache) {
     Sym heads(k.heads);
-    types.push_back(tensorType(elementTypeOf(key.past), {q.batch, heads, sizes.keys, Sym(k.features)}));
+    types.push_back(
+        tensorType(elementTypeOf(key.past), {q.batch, heads, sizes.keys, Sym(k.features)}));
     types.push_back(
         tensorType(elementTypeOf(value.past), {q.batch, heads, sizes.keys, Sym(v.features)}));
   }
   auto attention = opBuilder.create<AttentionOp>(
       builder.loc, types[0], hasCache ? types[1] : Type(), hasCache ? types[2] : Type(),
       toSequenceMajor(builder, q), toSequenceMajor(builder, k), toSequenceMajor(builder, v),
-      pastKey, pastValue, keyMask, bias,
-      opBuilder.getF64FloatAttr(parts.scale * q.scale * k.scale),
+      pastKey, pastValue, keyMask, bias, opBuilder.getF64FloatAttr(parts.scale * q.scale * k.scale),
       causal ? opBuilder.getUnitAttr() : UnitAttr(), opBuilder.getStringAttr(parts.nodeName));
   if (hasCache) {
     opBuilder.setInsertionPointAfter(attention);

@@ -13,34 +13,97 @@ namespace {
 enum class Kind {
   None,
   // Unary.
-  Identity, Neg, Abs, Sign, Floor, Ceil, Round, Not, IsNaN, IsInf, Sqrt, Reciprocal, Exp, Log,
-  Cos, Sin, Relu, Cast, BitwiseNot,
+  Identity,
+  Neg,
+  Abs,
+  Sign,
+  Floor,
+  Ceil,
+  Round,
+  Not,
+  IsNaN,
+  IsInf,
+  Sqrt,
+  Reciprocal,
+  Exp,
+  Log,
+  Cos,
+  Sin,
+  Relu,
+  Cast,
+  BitwiseNot,
   // Binary; the comparisons give bool.
-  Add, Sub, Mul, Div, Mod, Pow, And, Or, Xor, Min, Max, BitwiseAnd, BitwiseOr, BitwiseXor,
-  Equal, Less, LessOrEqual, Greater, GreaterOrEqual,
+  Add,
+  Sub,
+  Mul,
+  Div,
+  Mod,
+  Pow,
+  And,
+  Or,
+  Xor,
+  Min,
+  Max,
+  BitwiseAnd,
+  BitwiseOr,
+  BitwiseXor,
+  Equal,
+  Less,
+  LessOrEqual,
+  Greater,
+  GreaterOrEqual,
   // Ternary.
-  Where, Clip,
+  Where,
+  Clip,
 };
 
 } // namespace
 
 static Kind kindOf(StringRef name) {
   return llvm::StringSwitch<Kind>(name)
-      .Case("Identity", Kind::Identity).Case("Neg", Kind::Neg).Case("Abs", Kind::Abs)
-      .Case("Sign", Kind::Sign).Case("Floor", Kind::Floor).Case("Ceil", Kind::Ceil)
-      .Case("Round", Kind::Round).Case("Not", Kind::Not).Case("IsNaN", Kind::IsNaN)
-      .Case("IsInf", Kind::IsInf).Case("Sqrt", Kind::Sqrt).Case("Reciprocal", Kind::Reciprocal)
-      .Case("Exp", Kind::Exp).Case("Log", Kind::Log).Case("Cos", Kind::Cos).Case("Sin", Kind::Sin)
-      .Case("Relu", Kind::Relu).Case("Cast", Kind::Cast).Case("CastLike", Kind::Cast)
-      .Case("BitwiseNot", Kind::BitwiseNot).Case("Add", Kind::Add).Case("Sub", Kind::Sub)
-      .Case("Mul", Kind::Mul).Case("Div", Kind::Div).Case("Mod", Kind::Mod).Case("Pow", Kind::Pow)
-      .Case("And", Kind::And).Case("Or", Kind::Or).Case("Xor", Kind::Xor).Case("Min", Kind::Min)
-      .Case("Max", Kind::Max).Case("Sum", Kind::Add).Case("BitwiseAnd", Kind::BitwiseAnd)
-      .Case("BitwiseOr", Kind::BitwiseOr).Case("BitwiseXor", Kind::BitwiseXor)
-      .Case("Equal", Kind::Equal).Case("Less", Kind::Less)
-      .Case("LessOrEqual", Kind::LessOrEqual).Case("Greater", Kind::Greater)
-      .Case("GreaterOrEqual", Kind::GreaterOrEqual).Case("Where", Kind::Where)
-      .Case("Clip", Kind::Clip).Default(Kind::None);
+      .Case("Identity", Kind::Identity)
+      .Case("Neg", Kind::Neg)
+      .Case("Abs", Kind::Abs)
+      .Case("Sign", Kind::Sign)
+      .Case("Floor", Kind::Floor)
+      .Case("Ceil", Kind::Ceil)
+      .Case("Round", Kind::Round)
+      .Case("Not", Kind::Not)
+      .Case("IsNaN", Kind::IsNaN)
+      .Case("IsInf", Kind::IsInf)
+      .Case("Sqrt", Kind::Sqrt)
+      .Case("Reciprocal", Kind::Reciprocal)
+      .Case("Exp", Kind::Exp)
+      .Case("Log", Kind::Log)
+      .Case("Cos", Kind::Cos)
+      .Case("Sin", Kind::Sin)
+      .Case("Relu", Kind::Relu)
+      .Case("Cast", Kind::Cast)
+      .Case("CastLike", Kind::Cast)
+      .Case("BitwiseNot", Kind::BitwiseNot)
+      .Case("Add", Kind::Add)
+      .Case("Sub", Kind::Sub)
+      .Case("Mul", Kind::Mul)
+      .Case("Div", Kind::Div)
+      .Case("Mod", Kind::Mod)
+      .Case("Pow", Kind::Pow)
+      .Case("And", Kind::And)
+      .Case("Or", Kind::Or)
+      .Case("Xor", Kind::Xor)
+      .Case("Min", Kind::Min)
+      .Case("Max", Kind::Max)
+      .Case("Sum", Kind::Add)
+      .Case("BitwiseAnd", Kind::BitwiseAnd)
+      .Case("BitwiseOr", Kind::BitwiseOr)
+      .Case("BitwiseXor", Kind::BitwiseXor)
+      .Case("Equal", Kind::Equal)
+      .Case("Less", Kind::Less)
+      .Case("LessOrEqual", Kind::LessOrEqual)
+      .Case("Greater", Kind::Greater)
+      .Case("GreaterOrEqual", Kind::GreaterOrEqual)
+      .Case("Where", Kind::Where)
+      .Case("Clip", Kind::Clip)
+      .Default(Kind::None);
 }
 
 /// The numpy broadcast of the shapes, or nullopt.
@@ -293,8 +356,8 @@ static std::optional<ConcreteTensor> cast(const ConcreteNode &node, std::string 
       continue;
     }
     // Out of range is undefined in ONNX; saturating keeps the evaluation itself defined.
-    int64_t value = x.isReal ? int64_t(std::fmin(std::fmax(x.reals[i], -9.2e18), 9.2e18))
-                             : x.integers[i];
+    int64_t value =
+        x.isReal ? int64_t(std::fmin(std::fmax(x.reals[i], -9.2e18), 9.2e18)) : x.integers[i];
     if (width < 64) {
       uint64_t low = uint64_t(value) & ((uint64_t(1) << width) - 1);
       bool negative = !element.isUnsignedInteger() && (low >> (width - 1)) != 0;

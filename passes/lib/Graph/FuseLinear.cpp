@@ -3,6 +3,7 @@
 #include "tacq/Graph/GraphMatch.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "llvm/ADT/MapVector.h"
+#include "llvm/ADT/SetVector.h"
 #include <cmath>
 
 using namespace mlir;
@@ -53,7 +54,9 @@ struct LinearParts {
 
 } // namespace
 
-static LinearOp linearOf(Value value) { return value ? value.getDefiningOp<LinearOp>() : LinearOp(); }
+static LinearOp linearOf(Value value) {
+  return value ? value.getDefiningOp<LinearOp>() : LinearOp();
+}
 
 /// A linear operation with one weight and nothing after the bias.
 static LinearOp plainLinear(Value value) {
@@ -79,38 +82,62 @@ static Value scaledBy(Value value, double factor) {
   return nullptr;
 }
 
-/// x of x * (1 + erf(x / sqrt 2)) * 0.5, however it is grouped.
-static std::optional<Activated> matchErfGelu(NodeOp root) {
+/// True if the value is x + 0.044715 x³.
+static bool isCubic(Value value, Value x) {
+  NodeOp add = nodeOf(value, "Add");
+  auto split = add ? splitOperands(add, [&](Value v) { return v == x; }) : std::nullopt;
+  Value cube = split ? scaledBy(split->second, 0.044715) : Value();
+  if (!cube)
+    return false;
+  if (NodeOp power = nodeOf(cube, "Pow"))
+    return power.getInputs()[0] == x && scalarOf(power.getInputs()[1]) == 3.0;
+  NodeOp outer = nodeOf(cube, "Mul");
+  auto rest = outer ? splitOperands(outer, [&](Value v) { return v == x; }) : std::nullopt;
+  NodeOp square = rest ? nodeOf(rest->second, "Mul") : NodeOp();
+  return square && square.getInputs()[0] == x && square.getInputs()[1] == x;
+}
+
+/// The nodes between `root` and x, `root` included.
+static SmallVector<Operation *, 3> nodesBetween(NodeOp root, Value x) {
+  llvm::SmallSetVector<Operation *, 8> found;
+  found.insert(root);
+  for (unsigned i = 0; i < found.size() && found.size() < 32; ++i)
+    for (Value operand : found[i]->getOperands())
+      if (operand != x && operand.getDefiningOp<NodeOp>())
+        found.insert(operand.getDefiningOp());
+  return {found.begin(), found.end()};
+}
+
+/// x of 0.5 x (1 + erf(x / sqrt 2)), or of 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x³))),
+/// however the factors are grouped.
+static std::optional<Activated> matchGelu(NodeOp root) {
   SmallVector<Value> factors{root.getOutputs()[0]}, leaves;
-  SmallVector<Operation *, 3> products;
   double scale = 1;
   while (!factors.empty()) {
     Value factor = factors.pop_back_val();
     NodeOp mul = nodeOf(factor, "Mul");
-    if (mul && leaves.size() + factors.size() < 4 &&
-        (mul == root || factor.hasOneUse())) {
+    if (mul && leaves.size() + factors.size() < 4 && (mul == root || factor.hasOneUse()))
       factors.append(mul.getInputs().begin(), mul.getInputs().end());
-      products.push_back(mul);
-    } else if (std::optional<double> scalar = scalarOf(factor)) {
+    else if (std::optional<double> scalar = scalarOf(factor))
       scale *= *scalar;
-    } else {
+    else
       leaves.push_back(factor);
-    }
   }
   if (leaves.size() != 2 || std::fabs(scale - 0.5) > 1e-6)
     return std::nullopt;
   for (unsigned i : {0u, 1u}) {
-    NodeOp add = nodeOf(leaves[i], "Add");
-    auto split = add ? splitOperands(add, [](Value v) { return scalarOf(v) == 1.0; })
-                     : std::nullopt;
-    NodeOp erf = split ? nodeOf(split->second, "Erf") : NodeOp();
     Value x = leaves[1 - i];
-    if (!erf || scaledBy(erf.getInputs()[0], std::sqrt(0.5)) != x)
+    NodeOp add = nodeOf(leaves[i], "Add");
+    auto split =
+        add ? splitOperands(add, [](Value v) { return scalarOf(v) == 1.0; }) : std::nullopt;
+    if (!split)
       continue;
-    Activated result{x, Activation::Gelu, {}};
-    result.readers.assign(products.begin(), products.end());
-    result.readers.push_back(erf.getInputs()[0].getDefiningOp());
-    return result;
+    NodeOp erf = nodeOf(split->second, "Erf"), tanh = nodeOf(split->second, "Tanh");
+    if (erf && scaledBy(erf.getInputs()[0], std::sqrt(0.5)) == x)
+      return Activated{x, Activation::Gelu, nodesBetween(root, x)};
+    Value inner = tanh ? scaledBy(tanh.getInputs()[0], std::sqrt(2 / M_PI)) : Value();
+    if (inner && isCubic(inner, x))
+      return Activated{x, Activation::GeluTanh, nodesBetween(root, x)};
   }
   return std::nullopt;
 }
@@ -130,7 +157,7 @@ static std::optional<Activated> matchActivation(NodeOp node) {
     if (NodeOp sigmoid = nodeOf(node.getInputs()[i], "Sigmoid"))
       if (sigmoid.getInputs()[0] == node.getInputs()[1 - i])
         return Activated{node.getInputs()[1 - i], Activation::SiLU, {node, sigmoid}};
-  return matchErfGelu(node);
+  return matchGelu(node);
 }
 
 namespace {

@@ -1,6 +1,7 @@
 //===- GraphMatch.cpp - Asking what a node is and what its operands are ---===//
 
 #include "tacq/Graph/GraphMatch.h"
+#include "tacq/Graph/ConcreteEvaluator.h"
 #include "llvm/ADT/APFloat.h"
 
 using namespace mlir;
@@ -35,10 +36,18 @@ std::optional<double> tacq::scalarOf(Value value) {
       return element.convertToDouble();
     }
   }
-  std::optional<SmallVector<int64_t>> integers = integersOf(value);
-  if (!integers || integers->size() != 1)
+  if (std::optional<SmallVector<int64_t>> integers = integersOf(value))
+    return integers->size() == 1 ? std::optional<double>(integers->front()) : std::nullopt;
+  // Exporters compute scales and epsilons: sqrt(cast(constant)) and the like.
+  auto type = dyn_cast<RankedTensorType>(value.getType());
+  if (!value.getDefiningOp<NodeOp>() || !type || !type.hasStaticShape() ||
+      type.getNumElements() != 1)
     return std::nullopt;
-  return double(integers->front());
+  ConcreteEvaluator evaluator(
+      {}, [](Value, ArrayRef<int64_t>) -> std::optional<ConcreteTensor> { return std::nullopt; },
+      /*maxElements=*/4096);
+  ConcreteEvaluator::Tensor result = evaluator.evaluate(value);
+  return result && result->size() == 1 ? std::optional<double>(result->real(0)) : std::nullopt;
 }
 
 std::optional<Dims> tacq::symbolsOf(Value value) {
@@ -59,8 +68,8 @@ std::optional<Dims> tacq::symbolsOf(Value value) {
   if (!integers)
     return std::nullopt;
   for (const llvm::APInt &element : *integers)
-    result.push_back(Sym(element.getBitWidth() == 1 ? element.getZExtValue()
-                                                    : element.getSExtValue()));
+    result.push_back(
+        Sym(element.getBitWidth() == 1 ? element.getZExtValue() : element.getSExtValue()));
   return result;
 }
 
@@ -182,6 +191,12 @@ void MatchReport::nearMatch(Operation *op, StringRef nodeName, const Twine &reas
   ++nearMatches;
   if (remarks)
     op->emitRemark() << "no " << what << " at node '" << nodeName << "': " << reason.str();
+}
+
+void MatchReport::note(Operation *op, StringRef nodeName, const Twine &text) {
+  ++nearMatches;
+  if (remarks)
+    op->emitRemark() << what << " at node '" << nodeName << "': " << text.str();
 }
 
 void tacq::eraseDeadNodes(Block &block) {

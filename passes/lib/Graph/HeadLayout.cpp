@@ -179,14 +179,14 @@ std::optional<HeadView> tacq::findHeadView(Value value, HeadLayout order, bool r
     std::optional<Dims> sourceDims = dimsOf(source);
     if (!sourceDims)
       continue;
-    for (HeadLayout layout : {HeadLayout::BSHD, HeadLayout::BHSD, HeadLayout::BHDS,
-                              HeadLayout::BSF, HeadLayout::RowsF})
+    for (HeadLayout layout :
+         {HeadLayout::BSHD, HeadLayout::BHSD, HeadLayout::BHDS, HeadLayout::BSF, HeadLayout::RowsF})
       for (int64_t repeat = 1; repeat <= (repeated ? *heads : 1); ++repeat)
         if (*heads % repeat == 0 && *sourceDims == layoutDims(layout, sizes, *heads / repeat) &&
             chainIs(value, order, source, layout, sizes, *heads / repeat, 0) &&
             chainIs(value, order, source, layout, sizes, *heads / repeat, 2))
-          return HeadView{source, layout,    sizes.batch, sizes.sequence, *heads / repeat,
-                          *features, repeat, scale};
+          return HeadView{source,          layout,    sizes.batch, sizes.sequence,
+                          *heads / repeat, *features, repeat,      scale};
   }
   reason = "the movement of an operand is none of the known head layouts";
   return std::nullopt;

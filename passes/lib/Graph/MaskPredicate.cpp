@@ -137,8 +137,7 @@ struct Comparison {
     for (int64_t b = 0; b < batch; ++b)
       for (int64_t h = 0; h < shape[1]; ++h)
         for (int64_t s = 0; s < queries; ++s)
-          if (!compareRow(b, s, b * strides[0] + h * strides[1] + s * strides[2], strides[3],
-                          fits))
+          if (!compareRow(b, s, b * strides[0] + h * strides[1] + s * strides[2], strides[3], fits))
             return false;
     return true;
   }
@@ -203,8 +202,7 @@ std::optional<MaskPredicate> tacq::recognizeMask(const Mask &mask, const Attenti
     }
     ConcreteTensor keyMask;
     ConcreteEvaluator evaluator(
-        environment,
-        [&](Value leaf, ArrayRef<int64_t> shape) -> std::optional<ConcreteTensor> {
+        environment, [&](Value leaf, ArrayRef<int64_t> shape) -> std::optional<ConcreteTensor> {
           if (leaf != slice->input)
             return std::nullopt;
           if (keyMask.shape.empty())
@@ -221,13 +219,9 @@ std::optional<MaskPredicate> tacq::recognizeMask(const Mask &mask, const Attenti
       return std::nullopt;
     }
     auto at = [&](const Sym &sym) { return evaluator.evaluate(sym).value_or(-1); };
-    Comparison comparison{mask,
-                          *values,
-                          &keyMask,
-                          at(sizes.batch),
-                          at(sizes.queries),
-                          at(sizes.keys),
-                          at(sizes.past)};
+    Comparison comparison{
+        mask,           *values,       &keyMask, at(sizes.batch), at(sizes.queries),
+        at(sizes.keys), at(sizes.past)};
     // Without the input there is nothing for the key hypotheses to read, and they are out already.
     if (!slice->input)
       keyMask = ConcreteTensor::zeros({comparison.batch, comparison.keys}, /*isReal=*/false);

@@ -173,9 +173,8 @@ struct RecognizeAttention : tacq::impl::RecognizeAttentionBase<RecognizeAttentio
       return false;
     }
     Value probabilities = behindGuard(result);
-    NodeOp product = probabilities.hasOneUse()
-                         ? dyn_cast<NodeOp>(*probabilities.getUsers().begin())
-                         : NodeOp();
+    NodeOp product =
+        probabilities.hasOneUse() ? dyn_cast<NodeOp>(*probabilities.getUsers().begin()) : NodeOp();
     if (!isNode(product, "MatMul") || product.getInputs()[0] != probabilities) {
       reason = "the probabilities are not used by exactly one product with values";
       return false;
@@ -184,8 +183,8 @@ struct RecognizeAttention : tacq::impl::RecognizeAttentionBase<RecognizeAttentio
     if (!chain)
       return false;
     auto query = findHeadView(chain->query, HeadLayout::BHSD, /*repeated=*/false, reason);
-    auto key = query ? findCachedHeads(chain->transposedKey, HeadLayout::BHDS, reason)
-                     : std::nullopt;
+    auto key =
+        query ? findCachedHeads(chain->transposedKey, HeadLayout::BHDS, reason) : std::nullopt;
     auto value =
         key ? findCachedHeads(product.getInputs()[1], HeadLayout::BHSD, reason) : std::nullopt;
     if (!value)
@@ -264,9 +263,9 @@ struct RecognizeAttention : tacq::impl::RecognizeAttentionBase<RecognizeAttentio
         // The node's own cache is not repeated: neither may the keys be.
         auto fresh = findHeadView(heads[i], HeadLayout::BHSD, /*repeated=*/false, reason);
         if (fresh)
-          found = CachedHeads{*fresh, given(3 + i), false,
-                              given(4) && i < node.getNumResults() ? node.getOutputs()[i]
-                                                                   : Value()};
+          found =
+              CachedHeads{*fresh, given(3 + i), false,
+                          given(4) && i < node.getNumResults() ? node.getOutputs()[i] : Value()};
       } else {
         found = findCachedHeads(heads[i], HeadLayout::BHSD, reason);
       }

@@ -110,10 +110,10 @@ struct RecognizeLinear : tacq::impl::RecognizeLinearBase<RecognizeLinear> {
 
   Value makeLinear(OpBuilder &builder, NodeOp node, Value x, const Weight &weight, Type type) {
     auto order = weight.transposed ? WeightOrder::NK : WeightOrder::KN;
-    auto linear = builder.create<LinearOp>(
-        node.getLoc(), TypeRange{type}, x, ValueRange{weight.param}, ValueRange{}, Value(),
-        builder.getI32ArrayAttr({int32_t(order)}), Activation::None, /*gated=*/false,
-        node.getNodeName());
+    auto linear =
+        builder.create<LinearOp>(node.getLoc(), TypeRange{type}, x, ValueRange{weight.param},
+                                 ValueRange{}, Value(), builder.getI32ArrayAttr({int32_t(order)}),
+                                 Activation::None, /*gated=*/false, node.getNodeName());
     return linear.getResults()[0];
   }
 

@@ -102,9 +102,9 @@ struct Tail {
   void follow(bool hasBias) {
     Type wide = elementTypeOf(result);
     for (unsigned step = 0; step < 4; ++step) {
-      if (NodeOp cast = onlyUser(result, "Cast");
-          cast && elementTypeOf(result) == wide && wide != narrow &&
-          elementTypeOf(cast.getOutputs()[0]) == narrow)
+      if (NodeOp cast = onlyUser(result, "Cast"); cast && elementTypeOf(result) == wide &&
+                                                  wide != narrow &&
+                                                  elementTypeOf(cast.getOutputs()[0]) == narrow)
         result = cast.getOutputs()[0];
       else if (NodeOp mul = onlyUser(result, "Mul"); mul && !gain && !bias && take(mul, gain))
         continue;
@@ -181,8 +181,8 @@ struct RecognizeNorm : tacq::impl::RecognizeNormBase<RecognizeNorm> {
       return false;
     }
     NodeOp add = anyUser(mean.getOutputs()[0], "Add");
-    auto split = add ? splitOperands(add, [&](Value v) { return v == mean.getOutputs()[0]; })
-                     : std::nullopt;
+    auto split =
+        add ? splitOperands(add, [&](Value v) { return v == mean.getOutputs()[0]; }) : std::nullopt;
     std::optional<double> epsilon = split ? scalarOf(split->second) : std::nullopt;
     if (!epsilon) {
       reason = "no constant epsilon is added to the mean of squares";

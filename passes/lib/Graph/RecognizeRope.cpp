@@ -102,9 +102,9 @@ private:
     for (StringRef type : {"Cos", "Sin", "Cast", "Neg"})
       if (isNode(node, type)) {
         Value operand = half(builder, node.getInputs()[0]);
-        return operand ? builder.create(type, {operand}, node.getAttrs().getValue(),
-                                        node.getOpset())
-                       : Value();
+        return operand
+                   ? builder.create(type, {operand}, node.getAttrs().getValue(), node.getOpset())
+                   : Value();
       }
     for (StringRef type : {"Mul", "Div"})
       if (isNode(node, type)) {
@@ -219,8 +219,7 @@ struct RecognizeRope : tacq::impl::RecognizeRopeBase<RecognizeRope> {
         reason = "the two halves of a table are not known to be equal";
         return nullptr;
       }
-      tables.push_back(
-          builder.reshape(half, {(*own)[0], (*own)[sequence], dimsOf(half)->back()}));
+      tables.push_back(builder.reshape(half, {(*own)[0], (*own)[sequence], dimsOf(half)->back()}));
     }
     Value x = sequenceMajor(builder, rotation.x, *order);
     auto rope = opBuilder.create<RopeOp>(add.getLoc(), x.getType(), x, tables[0], tables[1],
@@ -263,9 +262,9 @@ struct RecognizeRope : tacq::impl::RecognizeRopeBase<RecognizeRope> {
     }
     Value major = flat ? builder.reshape(x, {(*dims)[0], sequence, Sym(heads), Sym(*all / heads)})
                        : sequenceMajor(builder, x, HeadLayout::BHSD);
-    auto rope = opBuilder.create<RopeOp>(node.getLoc(), major.getType(), major, tables[0],
-                                         tables[1], attrs.integer("interleaved", 0) != 0,
-                                         node.getNodeName());
+    auto rope =
+        opBuilder.create<RopeOp>(node.getLoc(), major.getType(), major, tables[0], tables[1],
+                                 attrs.integer("interleaved", 0) != 0, node.getNodeName());
     Value result = flat ? builder.reshape(rope, *dims) : builder.transpose(rope, {0, 2, 1, 3});
     node.getOutputs()[0].replaceAllUsesWith(result);
     return rope;

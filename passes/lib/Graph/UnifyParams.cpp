@@ -126,7 +126,8 @@ private:
         });
         SmallVector<ParamOp> kept;
         for (ParamOp param : equals)
-          if (llvm::none_of(kept, [&](ParamOp other) { return replace(param, other, store, width); }))
+          if (llvm::none_of(kept,
+                            [&](ParamOp other) { return replace(param, other, store, width); }))
             kept.push_back(param);
       }
     }
@@ -153,8 +154,7 @@ private:
     }
     for (GetParamOp get : readers[param.getSymName()]) {
       OpBuilder builder(get);
-      auto canonical =
-          builder.create<GetParamOp>(get.getLoc(), otherType, other.getSymName());
+      auto canonical = builder.create<GetParamOp>(get.getLoc(), otherType, other.getSymName());
       readers[other.getSymName()].push_back(canonical);
       if (transposed)
         flipUses(get, canonical);
@@ -217,7 +217,8 @@ private:
       symbols.insert(param);
       ++numRenamed;
       if (remarks)
-        param.emitRemark() << "parameter '" << old << "' is named '" << name << "' after its reader";
+        param.emitRemark() << "parameter '" << old << "' is named '" << name
+                           << "' after its reader";
     }
   }
 

@@ -60,9 +60,14 @@ class DecomposePass : public tacq::impl::DecomposeBase<DecomposePass> {
     SmallVector<Value> values = spec->decompose(nodes, node);
     if (values.empty())
       return false;
-    for (auto [result, value] : llvm::zip(node.getOutputs(), values))
-      if (value)
-        result.replaceAllUsesWith(value);
+    for (auto [result, value] : llvm::zip(node.getOutputs(), values)) {
+      if (!value)
+        continue;
+      // Sizes that the node requires to be equal may be other expressions of the same number.
+      if (value.getType() != result.getType() && value.getDefiningOp<NodeOp>())
+        value.setType(result.getType());
+      result.replaceAllUsesWith(value);
+    }
     node.erase();
     ++numDecomposed;
     return true;

@@ -166,16 +166,37 @@ SmallVector<Value> decomposeGemm(NodeBuilder &builder, NodeOp node) {
   return {builder.create("Add", {result, c})};
 }
 
+/// An operand is a constant within the kernel.
+void emitScalarGemm(KernelBuilder &k, const MatMulProblem &p) {
+  Type type = computeType(k.elementType(p.a));
+  k.parallel(p.m, [&](Value row) {
+    k.loop(k.sym(p.n), [&](Value column) {
+      Value sum = k.reduce(p.depth, k.constant(type, 0), [&](ValueRange i, ValueRange carried) {
+        KernelBuilder::Index left = {row, i[0]}, right = {i[0], column};
+        if (p.aTransposed)
+          std::swap(left[0], left[1]);
+        if (p.bTransposed)
+          std::swap(right[0], right[1]);
+        Value product = mulFast(k, k.load(p.a, left), k.load(p.b, right));
+        return SmallVector<Value>{addAnyOrder(k, carried[0], product)};
+      })[0];
+      k.store(0, {row, column}, sum);
+    });
+  });
+}
+
 LogicalResult emitGemm(KernelBuilder &k, NodeOp node) {
   NodeAttrs attrs(node);
   MatMulProblem p;
   p.a = node.getInputs()[0], p.b = node.getInputs()[1];
   p.aTransposed = attrs.integer("transA", 0) != 0;
   p.bTransposed = attrs.integer("transB", 0) != 0;
-  if (!k.inputOf(p.a) || !k.inputOf(p.b))
-    return node.emitError("the operands of Gemm must be in memory");
   Dims a = k.dims(p.a), b = k.dims(p.b);
   p.m = a[p.aTransposed], p.depth = a[!p.aTransposed], p.n = b[!p.bTransposed];
+  if (!k.inputOf(p.a) || !k.inputOf(p.b)) {
+    emitScalarGemm(k, p);
+    return success();
+  }
   p.batches = 1;
   p.offsets = [&](Value) { return std::array<Value, 3>{k.index(0), k.index(0), k.index(0)}; };
   emitMatMul(k, p);

@@ -75,6 +75,8 @@ public:
   }
 
   bool isPointwise() const {
+    if (!k.inputOf(weight))
+      return false;
     for (size_t i = 0; i < windows.rank(); ++i)
       if (!windows.kernel[i].isConstant(1) || windows.strides[i] != 1 ||
           !windows.padBegin[i].isConstant(0) || !windows.padEnd[i].isConstant(0))
@@ -121,6 +123,36 @@ public:
       OpBuilder::InsertionGuard guard(k.b);
       k.b.setInsertionPointToStart(tiles.getBody());
       emitTile(at, tiles.getInductionVar());
+    });
+  }
+
+  /// The input is a constant within the kernel.
+  void emitScalar() {
+    size_t rank = windows.rank();
+    k.parallel(elementCount(outDims), [&](Value task) {
+      KernelBuilder::Index at = k.delinearize(task, outDims);
+      Value groupIn = k.sym(wDims[1]);
+      Value group = k.b.create<arith::DivUIOp>(at[1], k.sym(groupOut));
+      Dims extents(wDims.begin() + 1, wDims.end());
+      Value init = bias ? k.load(bias, at[1]) : k.constant(computeType(element), 0);
+      Value sum = k.reduce(extents, init, [&](ValueRange i, ValueRange carried) {
+        KernelBuilder::Index from = {at[0], k.add(k.mul(group, groupIn), i[0])}, ofWeight = {at[1]};
+        ofWeight.append(i.begin(), i.end());
+        Value inside = k.integer(k.b.getI1Type(), 1);
+        for (size_t axis = 0; axis < rank; ++axis) {
+          Value position = inputPosition(axis, at[2 + axis], i[1 + axis]);
+          inside = k.logicalAnd(inside, inBounds(k, position, k.sym(windows.in[axis])));
+          from.push_back(position);
+        }
+        return k.branch(
+            inside,
+            [&] {
+              Value product = mulFast(k, k.load(x, from), k.load(weight, ofWeight));
+              return SmallVector<Value>{addAnyOrder(k, carried[0], product)};
+            },
+            [&] { return SmallVector<Value>{carried[0]}; });
+      })[0];
+      k.store(0, at, sum);
     });
   }
 
@@ -222,10 +254,10 @@ private:
 };
 
 LogicalResult emitConv(KernelBuilder &k, NodeOp node) {
-  if (!k.inputOf(node.getInputs()[0]) || !k.inputOf(node.getInputs()[1]))
-    return node.emitError("the operands of Conv must be in memory");
   ConvEmitter emitter(k, node);
-  if (emitter.isPointwise())
+  if (!k.inputOf(node.getInputs()[0]))
+    emitter.emitScalar();
+  else if (emitter.isPointwise())
     emitter.emitPointwise();
   else
     emitter.emit();

@@ -56,11 +56,22 @@ public:
     return builder.create("Reshape", {x, builder.symbols(dims)},
                           builder.attr("allowzero", int64_t(1)));
   }
-  /// A vector over the channels (axis 1) as a tensor that broadcasts against rank `rank`.
-  Value perChannel(Value x, int64_t rank) {
-    Dims dims = {(*dimsOf(x))[0]};
+  /// A vector over the `channels` (axis 1) as a tensor that broadcasts against rank `rank`.
+  Value perChannel(Value x, const Sym &channels, int64_t rank) {
+    Dims dims = {channels};
     dims.append(rank - 2, Sym(1));
-    return rank == 2 ? x : reshape(x, dims);
+    return rank == 2 && (*dimsOf(x))[0] == channels ? x : reshape(x, dims);
+  }
+  /// A scale or bias that inference has found to fit the last axes of `x`, with their sizes: then
+  /// the result's sizes are those of x, not the larger of two expressions.
+  Value fitted(Value operand, Value x) {
+    Dims own = *dimsOf(operand), target = *dimsOf(x);
+    Dims dims;
+    for (size_t i = 0; i < own.size(); ++i) {
+      const Sym &size = target[target.size() - own.size() + i];
+      dims.push_back(own[i].isConstant(1) ? own[i] : size);
+    }
+    return llvm::equal(own, dims) ? operand : reshape(operand, dims);
   }
   struct Normalized {
     Value result, mean, inverse;
@@ -110,6 +121,12 @@ bool isTraining(NodeOp node) {
 LogicalResult inferBatchNormalization(InferContext &ctx) {
   if (ctx.rank(0) < 1)
     return ctx.fail("its input must not be a scalar");
+  Sym channels = ctx.rank(0) < 2 ? Sym(1) : ctx.dims(0)[1];
+  for (unsigned i = 1; i < 5; ++i)
+    if (ctx.rank(i) != 1 ||
+        failed(ctx.require(ctx.dims(i)[0], channels,
+                           "operand " + Twine(i) + " does not fit the channels")))
+      return ctx.fail("operand " + Twine(i) + " must have a value for each channel");
   ctx.setResult(0, ctx.elementType(0), ctx.dims(0));
   for (unsigned i = 1; i < ctx.resultCount(); ++i)
     if (!ctx.types[i])
@@ -123,6 +140,7 @@ SmallVector<Value> decomposeBatchNormalization(NodeBuilder &builder, NodeOp node
   ValueRange in = node.getInputs();
   Value x = in[0], scale = in[1], bias = in[2], mean = in[3], variance = in[4];
   int64_t rank = rankOf(x);
+  Sym channels = rank < 2 ? Sym(1) : (*dimsOf(x))[1];
   double epsilon = attrs.real("epsilon", 1e-5);
   SmallVector<Value> results(node.getNumResults());
   Type element = elementOf(x);
@@ -133,7 +151,7 @@ SmallVector<Value> decomposeBatchNormalization(NodeBuilder &builder, NodeOp node
     axes.insert(axes.begin(), 0);
     Value data = n.cast(x, wide);
     Value average = n.mean(data, axes, /*keepDims=*/false);
-    Value centred = n.sub(data, n.perChannel(average, rank));
+    Value centred = n.sub(data, n.perChannel(average, channels, rank));
     Value spread = n.mean(n.mul(centred, centred), axes, /*keepDims=*/false);
     double momentum = attrs.real("momentum", 0.9);
     auto running = [&](Value old, Value current) {
@@ -154,22 +172,33 @@ SmallVector<Value> decomposeBatchNormalization(NodeBuilder &builder, NodeOp node
     results[0] = n.cast(n.add(n.mul(n.cast(x, wide), factor), offset), element);
     return results;
   }
-  Value scaled = n.mul(n.cast(x, wide), n.perChannel(factor, rank));
-  results[0] = n.cast(n.add(scaled, n.perChannel(offset, rank)), element);
+  Value scaled = n.mul(n.cast(x, wide), n.perChannel(factor, channels, rank));
+  results[0] = n.cast(n.add(scaled, n.perChannel(offset, channels, rank)), element);
   return results;
+}
+
+LogicalResult inferInstanceNormalization(InferContext &ctx) {
+  if (ctx.rank(0) < 2)
+    return ctx.fail("its input must have at least 2 dimensions");
+  for (unsigned i = 1; i < 3; ++i)
+    if (ctx.rank(i) != 1 ||
+        failed(ctx.require(ctx.dims(i)[0], ctx.dims(0)[1], "the scale does not fit the channels")))
+      return ctx.fail("operand " + Twine(i) + " must have a value for each channel");
+  return inferSame(ctx);
 }
 
 SmallVector<Value> decomposeInstanceNormalization(NodeBuilder &builder, NodeOp node) {
   Nodes n(builder);
   ValueRange in = node.getInputs();
   int64_t rank = rankOf(in[0]);
+  Sym channels = (*dimsOf(in[0]))[1];
   Type element = elementOf(in[0]);
   Type wide = element.isF64() ? element : Type(builder.builder.getF32Type());
   Value normal =
       n.normalize(n.cast(in[0], wide), range(2, rank), NodeAttrs(node).real("epsilon", 1e-5))
           .result;
-  normal = n.mul(normal, n.perChannel(n.cast(in[1], wide), rank));
-  normal = n.add(normal, n.perChannel(n.cast(in[2], wide), rank));
+  normal = n.mul(normal, n.perChannel(n.cast(in[1], wide), channels, rank));
+  normal = n.add(normal, n.perChannel(n.cast(in[2], wide), channels, rank));
   return {n.cast(normal, element)};
 }
 
@@ -177,7 +206,30 @@ SmallVector<Value> decomposeInstanceNormalization(NodeBuilder &builder, NodeOp n
 // LayerNormalization, RMSNormalization, GroupNormalization
 //===----------------------------------------------------------------------===//
 
+/// The scale (and bias) must broadcast to the input without changing its shape.
+LogicalResult checkFits(InferContext &ctx, unsigned operand) {
+  if (!ctx.has(operand))
+    return success();
+  Dims x = ctx.dims(0), own = ctx.dims(operand);
+  if (own.size() > x.size())
+    return ctx.fail("operand " + Twine(operand) + " has more dimensions than the input");
+  for (size_t i = 0; i < own.size(); ++i)
+    if (!own[i].isConstant(1) &&
+        failed(ctx.require(own[i], x[x.size() - own.size() + i],
+                           "operand " + Twine(operand) + " does not fit the input")))
+      return failure();
+  return success();
+}
+
+LogicalResult inferRMSNormalization(InferContext &ctx) {
+  if (failed(checkFits(ctx, 1)))
+    return failure();
+  return inferAlongAxis(ctx);
+}
+
 LogicalResult inferLayerNormalization(InferContext &ctx) {
+  if (failed(checkFits(ctx, 1)) || failed(checkFits(ctx, 2)))
+    return failure();
   FailureOr<int64_t> axis = ctx.axis(ctx.attrs.integer("axis", -1), ctx.rank(0));
   if (failed(axis))
     return failure();
@@ -207,9 +259,9 @@ SmallVector<Value> decomposeLayerNormalization(NodeBuilder &builder, NodeOp node
   Type wide = element.isF64() ? element : stash;
   Nodes::Normalized normal = n.normalize(
       n.cast(in[0], wide), range(normalizedAxis(node), rankOf(in[0])), attrs.real("epsilon", 1e-5));
-  Value result = n.mul(normal.result, n.cast(in[1], wide));
+  Value result = n.mul(normal.result, n.fitted(n.cast(in[1], wide), in[0]));
   if (isGiven(node, 2))
-    result = n.add(result, n.cast(in[2], wide));
+    result = n.add(result, n.fitted(n.cast(in[2], wide), in[0]));
   SmallVector<Value> results = {n.cast(result, element), n.cast(normal.mean, stash),
                                 n.cast(normal.inverse, stash)};
   results.resize(node.getNumResults());
@@ -226,7 +278,7 @@ SmallVector<Value> decomposeRMSNormalization(NodeBuilder &builder, NodeOp node) 
   Value x = n.cast(in[0], wide);
   Value square = n.mean(n.mul(x, x), range(normalizedAxis(node), rankOf(x)));
   Value inverse = n.inverseSqrt(n.add(square, n.scalar(x, attrs.real("epsilon", 1e-5))));
-  Value result = n.mul(n.mul(x, inverse), n.cast(in[1], wide));
+  Value result = n.mul(n.mul(x, inverse), n.fitted(n.cast(in[1], wide), x));
   return {n.cast(result, element)};
 }
 
@@ -261,13 +313,13 @@ SmallVector<Value> decomposeGroupNormalization(NodeBuilder &builder, NodeOp node
   Value x = n.reshape(n.cast(in[0], wide), split);
   Value normal = n.normalize(x, range(2, rank + 1), attrs.real("epsilon", 1e-5)).result;
   if (node.getOpset() < 21) {
-    normal = n.mul(normal, n.perChannel(n.cast(in[1], wide), rank + 1));
-    normal = n.add(normal, n.perChannel(n.cast(in[2], wide), rank + 1));
+    normal = n.mul(normal, n.perChannel(n.cast(in[1], wide), groups, rank + 1));
+    normal = n.add(normal, n.perChannel(n.cast(in[2], wide), groups, rank + 1));
     return {n.cast(n.reshape(normal, dims), element)};
   }
   normal = n.reshape(normal, dims);
-  normal = n.mul(normal, n.perChannel(n.cast(in[1], wide), rank));
-  normal = n.add(normal, n.perChannel(n.cast(in[2], wide), rank));
+  normal = n.mul(normal, n.perChannel(n.cast(in[1], wide), dims[1], rank));
+  normal = n.add(normal, n.perChannel(n.cast(in[2], wide), dims[1], rank));
   return {n.cast(normal, element)};
 }
 
@@ -297,8 +349,11 @@ SmallVector<Value> decomposeMeanVariance(NodeBuilder &builder, NodeOp node) {
   Nodes n(builder);
   Value x = node.getInputs()[0];
   SmallVector<int64_t> axes = NodeAttrs(node).integers("axes");
+  // By default all but the channels, of images.
   if (!NodeAttrs(node).has("axes"))
-    axes = {0, 2, 3};
+    for (int64_t axis : {0, 2, 3})
+      if (axis < rankOf(x))
+        axes.push_back(axis);
   Value centred = n.sub(x, n.mean(x, axes));
   Value deviation = n.sqrt(n.mean(n.mul(centred, centred), axes));
   return {n.div(centred, n.add(deviation, n.scalar(x, 1e-9)))};
@@ -350,9 +405,10 @@ ArrayRef<OpSpec> tacq::normalizationOps() {
     lrn.heavy = true;
     return std::vector<OpSpec>{
         composite("BatchNormalization", inferBatchNormalization, decomposeBatchNormalization),
-        composite("InstanceNormalization", inferSame, decomposeInstanceNormalization),
+        composite("InstanceNormalization", inferInstanceNormalization,
+                  decomposeInstanceNormalization),
         composite("LayerNormalization", inferLayerNormalization, decomposeLayerNormalization),
-        composite("RMSNormalization", inferAlongAxis, decomposeRMSNormalization),
+        composite("RMSNormalization", inferRMSNormalization, decomposeRMSNormalization),
         composite("GroupNormalization", inferGroupNormalization, decomposeGroupNormalization),
         composite("LpNormalization", inferAlongAxis, decomposeLpNormalization),
         composite("MeanVarianceNormalization", inferMeanVariance, decomposeMeanVariance),

@@ -226,7 +226,7 @@ private:
     } else if (form.coordinates == "asymmetric") {
       x = k.div(y, scale);
     } else if (form.coordinates == "pytorch_half_pixel") {
-      x = k.select(single, constant(-0.5), halfPixel());
+      x = k.select(k.equal(out, one), constant(-0.5), halfPixel());
     } else if (form.coordinates == "half_pixel_symmetric") {
       Value adjustment = k.div(out, outExact);
       Value offset = k.mul(k.mul(in, half), k.sub(one, adjustment));

@@ -95,9 +95,10 @@ private:
       x = k.mul(k.sub(k.mul(k.add(n, one), size(i)), one), half);
     if (mode == "nearest")
       x = k.b.create<math::RoundEvenOp>(x);
+    // Cubic interpolation pads the elements that it reads, not the position.
     if (padding == "reflection")
-      return reflect(i, x);
-    if (padding == "border") {
+      return mode == "cubic" ? between(x, constant(-1e6), constant(1e6)) : reflect(i, x);
+    if (padding == "border" && mode != "cubic") {
       Value low = constant(alignCorners ? 0.0 : -0.5);
       Value high = k.sub(size(i), constant(alignCorners ? 1.0 : 0.5));
       Value inside = k.logicalAnd(k.lessEqual(low, x), k.lessEqual(x, high));

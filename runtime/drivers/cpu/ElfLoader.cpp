@@ -215,7 +215,8 @@ Error LoadedElf::readDynamic(uint64_t address, uint64_t size) {
       break;
     }
   }
-  if (!inside(strings, stringsSize, 0) || stringsSize == 0)
+  // Names are looked up after the pages got their protection.
+  if (!inside(strings, stringsSize, PF_R) || stringsSize == 0)
     return bad("the string table lies outside of the segments");
   if (Error error = countSymbols(sysvHash, gnuHash))
     return error;
@@ -257,7 +258,7 @@ Error LoadedElf::countSymbols(uint64_t sysvHash, uint64_t gnuHash) {
     }
   } else
     return bad("the ELF file has no hash table");
-  if (count > kMaxImage / sizeof(Elf64_Sym) || !inside(symbols, count * sizeof(Elf64_Sym), 0))
+  if (count > kMaxImage / sizeof(Elf64_Sym) || !inside(symbols, count * sizeof(Elf64_Sym), PF_R))
     return bad("the symbol table of %llu entries lies outside of the segments", ull(count));
   symbolCount = static_cast<uint32_t>(count);
   return success();

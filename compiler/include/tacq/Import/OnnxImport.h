@@ -4,9 +4,10 @@
 // and results named by `tacq.name`, small constants as `tacq.constant`, weights as `tacq.param`
 // symbols under their initializers' names. Model-local functions are inlined.
 //
-// Types: the dimensions of inputs are named after the model's dimension parameters. Declared
-// dimensions of all other values are not trusted: their types have the declared element type and
-// rank, or are unranked, with elements of !tacq.unknown where the model does not tell. A result
+// Types: the dimensions of inputs are named after the model's dimension parameters. All other
+// values have the element type, the rank and the constant sizes that the model declares, as a hint
+// for inference, which replaces them; names of their dimensions are not taken. What the model does
+// not declare is unranked, with elements of !tacq.unknown where even those are not told. A result
 // that the model does not ask for has type `none`.
 //
 // Subgraphs become the regions of their node in the order of the file, except that `then_branch`

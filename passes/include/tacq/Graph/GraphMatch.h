@@ -4,7 +4,6 @@
 #define TACQ_GRAPH_GRAPHMATCH_H
 
 #include "tacq/Ops/OpSpec.h"
-#include "llvm/ADT/Statistic.h"
 
 namespace tacq {
 
@@ -15,7 +14,8 @@ bool isNode(mlir::Operation *op, llvm::StringRef opType);
 /// True if the value's only use is by `user`, any number of times.
 bool isUsedOnlyBy(mlir::Value value, mlir::Operation *user);
 
-/// The element of a constant with one element, of any rank.
+/// The element of a tensor with one element, of any rank, that is constant or computed from
+/// constants.
 std::optional<double> scalarOf(mlir::Value value);
 /// The elements of a constant or symbolic integer tensor.
 std::optional<Dims> symbolsOf(mlir::Value value);
@@ -59,6 +59,9 @@ public:
   void matched(mlir::Operation *op, llvm::StringRef nodeName, const llvm::Twine &detail = "");
   /// The node looked like the pattern, but is left as it is.
   void nearMatch(mlir::Operation *op, llvm::StringRef nodeName, const llvm::Twine &reason);
+
+  /// The pattern is there, but a part of it has no better form.
+  void note(mlir::Operation *op, llvm::StringRef nodeName, const llvm::Twine &text);
 
   unsigned matches = 0, nearMatches = 0;
 

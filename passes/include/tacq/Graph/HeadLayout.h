@@ -31,9 +31,9 @@ struct HeadView {
   double scale = 1;
 };
 
-/// Follows `value`, four axes in the order `order` (BSHD, BHSD or BHDS), up through data movement and
-/// multiplication by scalars to the earliest tensor that is one of the layouts. Only with `repeated`
-/// may that have fewer heads. nullopt with a reason if no value of the chain fits.
+/// Follows `value`, four axes in the order `order` (BSHD, BHSD or BHDS), up through data movement
+/// and multiplication by scalars to the earliest tensor that is one of the layouts. Only with
+/// `repeated` may that have fewer heads. nullopt with a reason if no value of the chain fits.
 std::optional<HeadView> findHeadView(mlir::Value value, HeadLayout order, bool repeated,
                                      std::string &reason);
 

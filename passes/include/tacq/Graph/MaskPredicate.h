@@ -36,10 +36,10 @@ struct MaskPredicate {
 /// Numbers at or below this are as good as minus infinity in a mask.
 inline constexpr double kInvisible = -1e4;
 
-/// Finds the predicate that the mask computes, by evaluating it at many sizes and for many values of
-/// the one integer or bool input of shape [batch, keys] that it may depend on. A query that sees no
-/// key by the predicate may see all keys in the model: models do either, and such rows are padding.
-/// nullopt with a reason if no predicate fits.
+/// Finds the predicate that the mask computes, by evaluating it at many sizes and for many values
+/// of the one integer or bool input of shape [batch, keys] that it may depend on. A query that sees
+/// no key by the predicate may see all keys in the model: models do either, and such rows are
+/// padding. nullopt with a reason if no predicate fits.
 std::optional<MaskPredicate> recognizeMask(const Mask &mask, const AttentionSizes &sizes,
                                            std::string &reason);
 

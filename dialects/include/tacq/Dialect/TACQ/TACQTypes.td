@@ -18,7 +18,7 @@ def TACQ_MixedType : TACQ_Type<"Mixed", "mixed"> {
     Example: `!tacq.mixed<4096x4096, bits = 2, group = 128>`.
   }];
   let parameters = (ins "int64_t":$rows, "int64_t":$columns, "unsigned":$bits, "int64_t":$group);
-  let assemblyFormat = "`<` $rows `x` $columns `,` `bits` `=` $bits `,` `group` `=` $group `>`";
+  let assemblyFormat = "`<` custom<Extents>($rows, $columns) `,` `bits` `=` $bits `,` `group` `=` $group `>`";
   let genVerifyDecl = 1;
 }
 

@@ -1,0 +1,428 @@
+//===- EmitAttention.cpp - Attention with an online softmax ---------------===//
+//
+// The query rows of a key head are all (position, head) pairs that read it. A task is a block of
+// such rows; it goes over the keys in blocks of 64:
+//
+//   scores  = q · kᵀ            rows by 64, from a transposed copy of the keys
+//   softmax   running maximum and sum of each row; what was summed so far is rescaled
+//   sums   += scores · v        rows by Dv
+//
+// Both products are the same small matrix product over buffers on the stack, in f32. Keys and
+// values are read where they are: in the cache, or in `k` and `v`.
+//
+//===----------------------------------------------------------------------===//
+
+#include "VectorCode.h"
+#include "tacq/CPU/HotKernels.h"
+#include "tacq/CPU/MathExpansion.h"
+#include "llvm/Support/MathExtras.h"
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+
+/// Query rows of a task; a multiple of the rows of every tile.
+constexpr int64_t blockRows = 48;
+constexpr int64_t blockKeys = 64;
+constexpr int64_t tileRows = 6, smallTileRows = 2;
+/// Where the rows' maxima start: below every score but those that are masked with -infinity.
+constexpr float lowest = std::numeric_limits<float>::lowest();
+
+/// Row-major f32 matrix, on the stack or in a buffer of the kernel.
+struct Matrix {
+  Value buffer, start, stride;
+};
+
+/// Key or value rows of a head: row t starts at `start + t * stride`.
+struct Rows {
+  Value buffer, start, stride;
+  int64_t features = 0;
+};
+
+class AttentionKernel : VectorCode {
+public:
+  AttentionKernel(KernelBuilder &k, AttentionOp op, const CpuTarget &target,
+                  std::optional<Sym> capacity)
+      : VectorCode(k), op(op), capacity(capacity), tileVectors(target.vectorBits >= 512 ? 4 : 1) {}
+  LogicalResult emit();
+
+private:
+  LogicalResult collect();
+  Rows headRows(bool values, Value batch, Value head);
+  void emitTask(Value batch, Value keyHead, Value block);
+  void copyQueries(Value batch, Value keyHead, Value firstRow, Value rowCount);
+  void transposeKeys(const Rows &keys, Value firstKey, Value keyCount);
+  Matrix widenValues(const Rows &values, Value firstKey, Value keyCount);
+  void loadKeyMask(Value batch, Value firstKey, Value keyCount);
+  void softmaxRow(Value batch, Value keyHead, Value firstRow, Value row, Value firstKey,
+                  Value keyCount);
+  void multiply(Matrix a, Matrix b, Matrix c, Value rowCount, Value depth, int64_t vectors,
+                int64_t lastLanes);
+  void multiplyTile(Matrix a, Matrix b, Matrix c, Value row, int64_t rows, Value depth,
+                    int64_t firstVector, int64_t vectors, Value lastMask);
+  void storeRow(Value batch, Value keyHead, Value firstRow, Value row);
+  /// Position and query head of a row of a task.
+  std::pair<Value, Value> positionAndHead(Value keyHead, Value row);
+  SmallVector<Value> transpose(SmallVector<Value> rows);
+  Value constantMask(int64_t lanes) {
+    return lanes == vectorLanes ? Value() : mask(k.index(lanes));
+  }
+
+  AttentionOp op;
+  std::optional<Sym> capacity;
+  int64_t tileVectors; // vectors of a row of a tile
+  Dims q, kNew, vNew;
+  Sym total, past; // keys, and those of them before the first query
+  int64_t depth = 0, valueDepth = 0, paddedDepth = 0, paddedValueDepth = 0;
+  Value qBuffer, keyBuffer, valueBuffer, out, keyMask, bias;
+  Value queries, keysT, scores, sums, wideValues, maskRow, maxima, denominators;
+};
+
+/// Rows of the cache, `[batch, head, capacity, D]`, or of k and v, `[batch, key, head, D]`.
+Rows AttentionKernel::headRows(bool values, Value batch, Value head) {
+  Rows rows;
+  rows.buffer = values ? valueBuffer : keyBuffer;
+  rows.features = values ? valueDepth : depth;
+  Value heads = k.sym(kNew[2]);
+  if (op.getPresentKey()) {
+    Value extent = k.sym(capacity ? *capacity : total);
+    rows.stride = k.index(rows.features);
+    rows.start = times(k.mul(k.add(k.mul(batch, heads), head), extent), rows.features);
+  } else {
+    rows.stride = times(heads, rows.features);
+    rows.start = times(k.add(k.mul(k.mul(batch, k.sym(total)), heads), head), rows.features);
+  }
+  return rows;
+}
+
+LogicalResult AttentionKernel::collect() {
+  auto input = [&](Value tensor) -> Value {
+    std::optional<unsigned> position = tensor ? k.inputOf(tensor) : std::nullopt;
+    return position ? k.inputBuffer(*position) : Value();
+  };
+  Operation *yield = k.region().front().getTerminator();
+  auto output = [&](Value tensor) -> Value {
+    auto found = llvm::find(yield->getOperands(), tensor);
+    return found == yield->operand_end()
+               ? Value()
+               : k.outputBuffer(std::distance(yield->operand_begin(), found));
+  };
+  q = k.dims(op.getQ());
+  kNew = k.dims(op.getK());
+  vNew = k.dims(op.getV());
+  std::optional<int64_t> d = q[3].constant(), dv = vNew[3].constant();
+  if (!d || !dv)
+    return op.emitError("the kernel of attention needs a static number of features");
+  depth = *d;
+  valueDepth = *dv;
+  paddedDepth = llvm::alignTo(depth, vectorLanes);
+  paddedValueDepth = llvm::alignTo(valueDepth, vectorLanes);
+  total = kNew[1];
+  if (op.getPastKey()) {
+    past = k.dims(op.getPastKey())[2];
+    total = k.dims(op.getPresentKey())[2];
+  }
+  qBuffer = input(op.getQ());
+  out = output(op.getOut());
+  keyBuffer = op.getPresentKey() ? output(op.getPresentKey()) : input(op.getK());
+  valueBuffer = op.getPresentValue() ? output(op.getPresentValue()) : input(op.getV());
+  keyMask = input(op.getKeyMask());
+  bias = input(op.getBias());
+  if (!qBuffer || !out || !keyBuffer || !valueBuffer || bool(op.getKeyMask()) != bool(keyMask) ||
+      bool(op.getBias()) != bool(bias))
+    return op.emitError("the kernel of attention holds that operation alone");
+  return success();
+}
+
+LogicalResult AttentionKernel::emit() {
+  if (failed(collect()))
+    return failure();
+  Type f32 = b.getF32Type();
+  queries = stackBuffer(blockRows * paddedDepth, f32);
+  keysT = stackBuffer(paddedDepth * blockKeys, f32);
+  scores = stackBuffer(blockRows * blockKeys, f32);
+  sums = stackBuffer(blockRows * paddedValueDepth, f32);
+  maxima = stackBuffer(blockRows, f32);
+  denominators = stackBuffer(blockRows, f32);
+  if (keyMask)
+    maskRow = stackBuffer(blockKeys, f32);
+  if (!cast<MemRefType>(valueBuffer.getType()).getElementType().isF32())
+    wideValues = stackBuffer(blockKeys * paddedValueDepth, f32);
+
+  std::optional<Sym> group = Sym::divideExactly(q[2], kNew[2]);
+  Sym rowsOfHead = q[1] * (group ? *group : Sym::floorDiv(q[2], kNew[2]));
+  Sym blocks = Sym::ceilDiv(rowsOfHead, blockRows);
+  k.parallel(q[0] * kNew[2] * blocks, [&](Value task) {
+    Value blockCount = k.sym(blocks), heads = k.sym(kNew[2]);
+    Value block = b.create<arith::RemUIOp>(task, blockCount);
+    Value batchAndHead = b.create<arith::DivUIOp>(task, blockCount);
+    emitTask(b.create<arith::DivUIOp>(batchAndHead, heads),
+             b.create<arith::RemUIOp>(batchAndHead, heads), block);
+  });
+  return success();
+}
+
+std::pair<Value, Value> AttentionKernel::positionAndHead(Value keyHead, Value row) {
+  Value group = b.create<arith::DivUIOp>(k.sym(q[2]), k.sym(kNew[2]));
+  Value position = b.create<arith::DivUIOp>(row, group);
+  Value head = k.add(k.mul(keyHead, group), b.create<arith::RemUIOp>(row, group));
+  return {position, head};
+}
+
+void AttentionKernel::emitTask(Value batch, Value keyHead, Value block) {
+  Value group = b.create<arith::DivUIOp>(k.sym(q[2]), k.sym(kNew[2]));
+  Value rowsOfHead = k.mul(k.sym(q[1]), group);
+  Value firstRow = times(block, blockRows);
+  Value rowCount = k.min(k.sub(rowsOfHead, firstRow), k.index(blockRows));
+  copyQueries(batch, keyHead, firstRow, rowCount);
+
+  Value keyEnd = k.sym(total);
+  if (op.getCausal()) {
+    // No row of the block sees more than its last one.
+    Value last = b.create<arith::DivUIOp>(plus(k.add(firstRow, rowCount), -1), group);
+    keyEnd = k.min(keyEnd, plus(k.add(last, k.sym(past)), 1));
+  }
+  Rows keys = headRows(false, batch, keyHead), values = headRows(true, batch, keyHead);
+  Value zero = k.index(0);
+  loop(zero, keyEnd, blockKeys, [&](Value firstKey) {
+    Value keyCount = k.min(k.sub(keyEnd, firstKey), k.index(blockKeys));
+    transposeKeys(keys, firstKey, keyCount);
+    Matrix scoreMatrix{scores, zero, k.index(blockKeys)};
+    // Small tiles may go one row beyond the last.
+    Value tiledRows = k.min(plus(rowCount, smallTileRows - 1), k.index(blockRows));
+    loop(zero, times(tiledRows, blockKeys), vectorLanes,
+         [&](Value at) { store(splat(0.0f), scores, at); });
+    multiply({queries, zero, k.index(paddedDepth)}, {keysT, zero, k.index(blockKeys)}, scoreMatrix,
+             rowCount, k.index(paddedDepth), blockKeys / vectorLanes, vectorLanes);
+    if (keyMask)
+      loadKeyMask(batch, firstKey, keyCount);
+    loop(zero, rowCount, 1,
+         [&](Value row) { softmaxRow(batch, keyHead, firstRow, row, firstKey, keyCount); });
+    int64_t lastLanes = valueDepth - (paddedValueDepth - vectorLanes);
+    Matrix valueMatrix{values.buffer, k.add(values.start, k.mul(firstKey, values.stride)),
+                       values.stride};
+    if (wideValues) {
+      valueMatrix = widenValues(values, firstKey, keyCount);
+      lastLanes = vectorLanes;
+    }
+    multiply(scoreMatrix, valueMatrix, {sums, zero, k.index(paddedValueDepth)}, rowCount, keyCount,
+             paddedValueDepth / vectorLanes, lastLanes);
+  });
+  loop(zero, rowCount, 1, [&](Value row) { storeRow(batch, keyHead, firstRow, row); });
+}
+
+/// Queries times the scale, as f32, padded with zeros; and where the rows start.
+void AttentionKernel::copyQueries(Value batch, Value keyHead, Value firstRow, Value rowCount) {
+  Value scale = splat(float(op.getScale().convertToDouble()));
+  loop(k.index(0), rowCount, 1, [&](Value row) {
+    auto [position, head] = positionAndHead(keyHead, k.add(firstRow, row));
+    Value from = k.add(k.mul(k.add(k.mul(batch, k.sym(q[1])), position), k.sym(q[2])), head);
+    from = times(from, depth);
+    Value to = times(row, paddedDepth);
+    for (int64_t at = 0; at < paddedDepth; at += vectorLanes) {
+      Value active = constantMask(std::min(vectorLanes, depth - at));
+      store(k.mul(load(qBuffer, plus(from, at), active), scale), queries, plus(to, at));
+    }
+    for (int64_t at = 0; at < paddedValueDepth; at += vectorLanes)
+      store(splat(0.0f), sums, plus(times(row, paddedValueDepth), at));
+    storeScalar(k.constant(b.getF32Type(), lowest), maxima, row);
+    storeScalar(k.constant(b.getF32Type(), 0.0), denominators, row);
+  });
+}
+
+/// 16 rows to 16 columns, by exchanging ever smaller blocks.
+SmallVector<Value> AttentionKernel::transpose(SmallVector<Value> rows) {
+  for (int64_t size = vectorLanes / 2; size >= 1; size /= 2) {
+    SmallVector<int64_t> low, high;
+    for (int64_t lane = 0; lane < vectorLanes; ++lane) {
+      bool second = lane & size;
+      low.push_back(second ? vectorLanes + lane - size : lane);
+      high.push_back(second ? vectorLanes + lane : lane + size);
+    }
+    for (int64_t i = 0; i < vectorLanes; ++i) {
+      if (i & size)
+        continue;
+      Value first = rows[i], second = rows[i + size];
+      rows[i] = b.create<vector::ShuffleOp>(first, second, low);
+      rows[i + size] = b.create<vector::ShuffleOp>(first, second, high);
+    }
+  }
+  return rows;
+}
+
+/// A block of keys as columns. Columns beyond `keyCount` repeat the last key; they are masked.
+void AttentionKernel::transposeKeys(const Rows &keys, Value firstKey, Value keyCount) {
+  loop(k.index(0), keyCount, vectorLanes, [&](Value first) {
+    SmallVector<Value> starts;
+    for (int64_t i = 0; i < vectorLanes; ++i) {
+      Value key = k.add(firstKey, k.min(plus(first, i), plus(keyCount, -1)));
+      starts.push_back(k.add(keys.start, k.mul(key, keys.stride)));
+    }
+    auto emitColumns = [&](Value at, Value active) {
+      SmallVector<Value> rows;
+      for (Value start : starts)
+        rows.push_back(load(keys.buffer, k.add(start, at), active));
+      for (auto [i, column] : llvm::enumerate(transpose(rows)))
+        store(column, keysT, k.add(times(plus(at, i), blockKeys), first));
+    };
+    int64_t rest = depth % vectorLanes, whole = depth - rest;
+    if (whole > 0)
+      loop(k.index(0), k.index(whole), vectorLanes, [&](Value at) { emitColumns(at, Value()); });
+    if (rest > 0)
+      emitColumns(k.index(whole), constantMask(rest));
+  });
+}
+
+Matrix AttentionKernel::widenValues(const Rows &values, Value firstKey, Value keyCount) {
+  loop(k.index(0), keyCount, 1, [&](Value key) {
+    Value from = k.add(values.start, k.mul(k.add(firstKey, key), values.stride));
+    for (int64_t at = 0; at < paddedValueDepth; at += vectorLanes) {
+      Value active = constantMask(std::min(vectorLanes, valueDepth - at));
+      store(load(values.buffer, plus(from, at), active), wideValues,
+            plus(times(key, paddedValueDepth), at));
+    }
+  });
+  return {wideValues, k.index(0), k.index(paddedValueDepth)};
+}
+
+/// What the key mask adds to the scores of a block: 0 or -infinity.
+void AttentionKernel::loadKeyMask(Value batch, Value firstKey, Value keyCount) {
+  Value from = k.add(k.mul(batch, k.sym(total)), firstKey);
+  Type type = cast<MemRefType>(keyMask.getType()).getElementType();
+  Value masked = k.constant(b.getF32Type(), -std::numeric_limits<float>::infinity());
+  Value open = k.constant(b.getF32Type(), 0.0);
+  loop(k.index(0), keyCount, 1, [&](Value key) {
+    Value raw = b.create<memref::LoadOp>(keyMask, ValueRange{k.add(from, key)});
+    Value visible = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, raw, k.integer(type, 0));
+    storeScalar(k.select(visible, open, masked), maskRow, key);
+  });
+}
+
+/// Turns the scores of a row into weights relative to its running maximum.
+void AttentionKernel::softmaxRow(Value batch, Value keyHead, Value firstRow, Value row,
+                                 Value firstKey, Value keyCount) {
+  auto [position, head] = positionAndHead(keyHead, k.add(firstRow, row));
+  Value visible = keyCount;
+  if (op.getCausal())
+    visible = k.min(visible, k.sub(plus(k.add(position, k.sym(past)), 1), firstKey));
+  Value biasRow;
+  if (bias) {
+    Dims dims = k.dims(op.getBias());
+    auto orOne = [&](const Sym &dim, Value at) {
+      return k.select(k.equal(k.sym(dim), k.index(1)), k.index(0), at);
+    };
+    biasRow = k.add(k.mul(orOne(dims[0], batch), k.sym(dims[1])), orOne(dims[1], head));
+    biasRow = k.add(k.mul(biasRow, k.sym(q[1])), position);
+    biasRow = k.add(k.mul(biasRow, k.sym(total)), firstKey);
+  }
+  Value rowStart = times(row, blockKeys);
+  Value hidden = splat(-std::numeric_limits<float>::infinity());
+  SmallVector<Value> vectors;
+  Value largestVector;
+  for (int64_t at = 0; at < blockKeys; at += vectorLanes) {
+    Value score = load(scores, plus(rowStart, at));
+    Value active = mask(plus(visible, -at));
+    if (bias)
+      score = k.add(score, load(bias, plus(biasRow, at), active));
+    if (keyMask)
+      score = k.add(score, load(maskRow, k.index(at)));
+    score = k.select(active, score, hidden);
+    largestVector =
+        largestVector ? b.create<arith::MaxNumFOp>(largestVector, score).getResult() : score;
+    vectors.push_back(score);
+  }
+  Value before = loadScalar(maxima, row);
+  Value maximum = b.create<arith::MaxNumFOp>(before, largest(largestVector));
+  Value total = splat(0.0f), shift = splat(maximum);
+  for (auto [i, score] : llvm::enumerate(vectors)) {
+    Value weight = emitExpNonPositive(b, k.sub(score, shift));
+    store(weight, scores, plus(rowStart, i * vectorLanes));
+    total = k.add(total, weight);
+  }
+  Value rescale = emitExpNonPositive(b, k.sub(before, maximum));
+  Value denominator = k.add(k.mul(loadScalar(denominators, row), rescale), sum(total));
+  storeScalar(maximum, maxima, row);
+  storeScalar(denominator, denominators, row);
+  Value factor = splat(rescale);
+  for (int64_t at = 0; at < paddedValueDepth; at += vectorLanes) {
+    Value from = plus(times(row, paddedValueDepth), at);
+    store(k.mul(load(sums, from), factor), sums, from);
+  }
+}
+
+/// c += a · b, for `rowCount` rows rounded up to a tile's; b has `depth` rows of `vectors` vectors,
+/// the last of which has only `lastLanes` lanes that may be read.
+void AttentionKernel::multiply(Matrix a, Matrix bMatrix, Matrix c, Value rowCount, Value depth,
+                               int64_t vectors, int64_t lastLanes) {
+  Value wholeEnd = k.sub(rowCount, b.create<arith::RemUIOp>(rowCount, k.index(tileRows)));
+  Value lastMask = constantMask(lastLanes);
+  auto emitRows = [&](Value first, Value last, int64_t rows) {
+    loop(first, last, rows, [&](Value row) {
+      for (int64_t vector = 0; vector < vectors; vector += tileVectors) {
+        int64_t count = std::min(tileVectors, vectors - vector);
+        bool isLast = vector + count == vectors;
+        multiplyTile(a, bMatrix, c, row, rows, depth, vector, count, isLast ? lastMask : Value());
+      }
+    });
+  };
+  emitRows(k.index(0), wholeEnd, tileRows);
+  emitRows(wholeEnd, rowCount, smallTileRows);
+}
+
+void AttentionKernel::multiplyTile(Matrix a, Matrix bMatrix, Matrix c, Value row, int64_t rows,
+                                   Value depth, int64_t firstVector, int64_t vectors,
+                                   Value lastMask) {
+  int64_t column = firstVector * vectorLanes;
+  SmallVector<Value> places, tile, aStarts;
+  for (int64_t i = 0; i < rows; ++i) {
+    Value rowStart = k.add(c.start, k.mul(plus(row, i), c.stride));
+    aStarts.push_back(k.add(a.start, k.mul(plus(row, i), a.stride)));
+    for (int64_t v = 0; v < vectors; ++v) {
+      places.push_back(plus(rowStart, column + v * vectorLanes));
+      tile.push_back(load(c.buffer, places.back()));
+    }
+  }
+  Value bStart = plus(bMatrix.start, column);
+  tile = loop(k.index(0), depth, 1, tile, [&](Value step, ValueRange carried) {
+    SmallVector<Value> next(carried), row;
+    Value from = k.add(bStart, k.mul(step, bMatrix.stride));
+    for (int64_t v = 0; v < vectors; ++v)
+      row.push_back(
+          load(bMatrix.buffer, plus(from, v * vectorLanes), v + 1 == vectors ? lastMask : Value()));
+    for (int64_t i = 0; i < rows; ++i) {
+      Value element = splat(loadScalar(a.buffer, k.add(aStarts[i], step)));
+      for (int64_t v = 0; v < vectors; ++v) {
+        Value &sum = next[i * vectors + v];
+        sum = fma(element, row[v], sum);
+      }
+    }
+    return next;
+  });
+  for (auto [place, sum] : llvm::zip(places, tile))
+    store(sum, c.buffer, place);
+}
+
+void AttentionKernel::storeRow(Value batch, Value keyHead, Value firstRow, Value row) {
+  auto [position, head] = positionAndHead(keyHead, k.add(firstRow, row));
+  Value to = k.add(k.mul(k.add(k.mul(batch, k.sym(q[1])), position), k.sym(q[2])), head);
+  to = times(to, valueDepth);
+  Value denominator = loadScalar(denominators, row);
+  Type f32 = b.getF32Type();
+  Value seen =
+      b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, denominator, k.constant(f32, 0.0));
+  Value factor =
+      splat(k.select(seen, k.div(k.constant(f32, 1.0), denominator), k.constant(f32, 0.0)));
+  for (int64_t at = 0; at < paddedValueDepth; at += vectorLanes) {
+    Value sum = load(sums, plus(times(row, paddedValueDepth), at));
+    store(k.mul(sum, factor), out, plus(to, at),
+          constantMask(std::min(vectorLanes, valueDepth - at)));
+  }
+}
+
+} // namespace
+
+LogicalResult tacq::emitAttention(KernelBuilder &kernel, AttentionOp op, const CpuTarget &target,
+                                  std::optional<Sym> capacity) {
+  return AttentionKernel(kernel, op, target, capacity).emit();
+}
