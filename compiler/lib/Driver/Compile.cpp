@@ -26,7 +26,7 @@ void tacq::buildPipeline(OpPassManager &manager, EmitStage last,
   manager.nest<func::FuncOp>().addPass(createInferShapes());
   if (last == EmitStage::Shapes)
     return;
-  if (!getenv("NOREC")) buildGraphPipeline(manager, options);
+  buildGraphPipeline(manager, options);
   manager.nest<func::FuncOp>().addPass(createDecompose());
   if (last == EmitStage::Fused)
     return;
