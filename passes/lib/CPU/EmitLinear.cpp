@@ -365,8 +365,8 @@ SmallVector<Value> LinearKernel::accumulate(SmallVector<Value> sums, int64_t set
                                             ArrayRef<Value> panelStarts, int64_t columns,
                                             function_ref<void(Value)> prefetch) {
   int64_t outputs = sums.size() / sets;
-  // More than one step of a large tile at a time would only give LLVM loads to move around.
-  int64_t unroll = outputs >= chains ? 1 : std::max<int64_t>(4, sets);
+  // More than one step of a tile at a time would only give LLVM loads to move around.
+  int64_t unroll = rowStarts.size() > 1 ? 1 : std::max<int64_t>(4, sets);
   auto step = [&](Value column, int64_t offset, SmallVectorImpl<Value> &sums) {
     SmallVector<Value, 2> panel;
     prefetch(plus(column, offset));
