@@ -202,8 +202,9 @@ TEST_F(EvaluatorTest, TellsWhatCannotBeEvaluated) {
         return ConcreteTensor::zeros(shape, /*isReal=*/true);
       });
   EXPECT_FALSE(unknownNode.evaluate(value));
-  EXPECT_EQ(unknownNode.reason(), "node 'probabilities' (Softmax): its operator is not one of index "
-                                  "or mask arithmetic");
+  EXPECT_EQ(unknownNode.reason(),
+            "node 'probabilities' (Softmax): its operator is not one of index "
+            "or mask arithmetic");
   ConcreteEvaluator tooLarge({}, noLeaf, /*maxElements=*/3);
   EXPECT_FALSE(tooLarge.evaluate(value));
   EXPECT_EQ(tooLarge.reason(), "a tensor is too large to be evaluated at compile time");

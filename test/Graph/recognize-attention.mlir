@@ -30,8 +30,8 @@
 // CHECK-LABEL: func.func @cached
 // CHECK-SAME: %[[Q:.*]]: tensor<?x?x4x8xf32, {{.*}}, %[[K:.*]]: tensor<?x?x2x8xf32, {{.*}}, %[[V:.*]]: tensor<?x?x2x8xf32, {{.*}}, %[[PK:.*]]: tensor<?x2x?x8xf32, {{.*}}, %[[PV:.*]]: tensor<?x2x?x8xf32, {{.*}}, %[[M:.*]]: tensor<?x?xi64
 // CHECK: tacq.require "t", "p + s", "axis 1 of input 'attention_mask' must have the size p + s (p is axis 2 of 'past_key', s is axis 1 of 'query')"
-// CHECK: %out, %present_key, %present_value = tacq.attention %[[Q]], %[[K]], %[[V]] past(%[[PK]], %[[PV]]) key_mask(%[[M]]) {causal, node_name = "weighted", {{.*}}scale = 5.000000e-01 : f64}
-// CHECK-NEXT: return %out, %present_key, %present_value
+// CHECK: %out, %present:2 = tacq.attention %[[Q]], %[[K]], %[[V]] past(%[[PK]], %[[PV]]) key_mask(%[[M]]) {causal, node_name = "weighted", {{.*}}scale = 5.000000e-01 : f64}
+// CHECK-NEXT: return %out, %present#0, %present#1
 // REMARK: attention recognized at node 'weighted': causal, with a mask of keys, with a cache
 func.func @cached(%q: !q {tacq.name = "query"}, %k: !kv {tacq.name = "key"}, %v: !kv {tacq.name = "value"}, %pk: !past {tacq.name = "past_key"}, %pv: !past {tacq.name = "past_value"}, %m: !mask {tacq.name = "attention_mask"}) -> (!q, !all, !all) {
   %one = tacq.constant dense<1> : tensor<1xi64> : tensor<1xi64>

@@ -102,7 +102,7 @@ static void printTable(const Options &options, const std::vector<Round> &rounds)
   double size = static_cast<double>(fileSize(options.module)) / (1 << 20);
   for (const Round &round : rounds)
     for (const BenchmarkResult &result : round.results)
-      std::printf("| %-24s | %10s | %-10s | %7lld | %12s | %20s |\n",
+      std::printf("| %-24s | %10s | %-10s | %7lld | %12s | %21s |\n", // "±" has two bytes
                   baseName(options.module).c_str(), formatText("%.2f MiB", size).c_str(),
                   round.deviceName.substr(0, round.deviceName.find(':')).c_str(),
                   static_cast<long long>(round.threads), caseName(result.what).c_str(),

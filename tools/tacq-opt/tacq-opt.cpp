@@ -10,6 +10,5 @@ int main(int argc, char **argv) {
   tacq::registerAllDialects(registry);
   tacq::registerAllPasses();
   mlir::registerTransformsPasses();
-  return mlir::asMainReturnCode(
-      mlir::MlirOptMain(argc, argv, "TACQ pass driver\n", registry));
+  return mlir::asMainReturnCode(mlir::MlirOptMain(argc, argv, "TACQ pass driver\n", registry));
 }

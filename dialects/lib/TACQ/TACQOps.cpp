@@ -167,8 +167,7 @@ LogicalResult AttentionOp::verify() {
       return emitOpError("attention.rank: q, k and v are [batch, sequence, heads, features]");
   if (bool(getPastKey()) != bool(getPastValue()))
     return emitOpError("attention.past: past key and past value come together");
-  if (bool(getPastKey()) != bool(getPresentKey()) ||
-      bool(getPresentKey()) != bool(getPresentValue()))
+  if (getPresent().size() != (getPastKey() ? 2 : 0))
     return emitOpError("attention.present: present keys and values are results exactly if there is "
                        "a past");
   auto q = dyn_cast<RankedTensorType>(getQ().getType());

@@ -18,5 +18,6 @@ LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
     if (auto rope = dyn_cast<RopeOp>(op))
       return emitRope(kernel, rope, target);
   }
+  kernel.vectorBits = target.vectorBits;
   return emitNodeKernel(kernel);
 }

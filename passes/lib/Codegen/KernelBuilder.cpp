@@ -212,6 +212,9 @@ static Value constantElement(KernelBuilder &k, Type type, ElementsAttr value, ui
 Value KernelBuilder::elementOf(Value tensor, ValueRange index) {
   Operation *op = tensor.getDefiningOp();
   Type type = elementType(tensor);
+  // A tensor without elements is never read, but the code that would do so is built.
+  if (isa<ConstantOp, SymbolicOp>(op) && elementCount(dims(tensor)).isConstant(0))
+    return constant(computeType(type), 0);
   if (auto constant = dyn_cast<ConstantOp>(op)) {
     ElementsAttr value = constant.getValue();
     if (value.isSplat() || value.getNumElements() == 1)

@@ -200,7 +200,7 @@ AttentionOp AttentionRewriter::rewrite(const AttentionParts &parts, std::string 
         tensorType(elementTypeOf(value.past), {q.batch, heads, sizes.keys, Sym(v.features)}));
   }
   auto attention = opBuilder.create<AttentionOp>(
-      builder.loc, types[0], hasCache ? types[1] : Type(), hasCache ? types[2] : Type(),
+      builder.loc, types[0], hasCache ? TypeRange(types).drop_front() : TypeRange(),
       toSequenceMajor(builder, q), toSequenceMajor(builder, k), toSequenceMajor(builder, v),
       pastKey, pastValue, keyMask, bias, opBuilder.getF64FloatAttr(parts.scale * q.scale * k.scale),
       causal ? opBuilder.getUnitAttr() : UnitAttr(), opBuilder.getStringAttr(parts.nodeName));

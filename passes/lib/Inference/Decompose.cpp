@@ -24,6 +24,11 @@ class DecomposePass : public tacq::impl::DecomposeBase<DecomposePass> {
       for (NodeOp node : nodes)
         changed |= decompose(node);
     }
+    // The parts may know a dimension by another expression than the whole did.
+    func::FuncOp function = getOperation();
+    function.setFunctionType(
+        FunctionType::get(&getContext(), function.getArgumentTypes(),
+                          function.getBody().front().getTerminator()->getOperandTypes()));
     eraseDead();
     bool failed = false;
     getOperation().walk([&](NodeOp node) {

@@ -71,7 +71,7 @@ public:
     if (bias && isAbsent(bias))
       bias = {};
     groupOut = Sym::floorDiv(outDims[1], groups);
-    lanes = VectorBuffer::lanesFor(element);
+    lanes = VectorBuffer::lanesFor(k, element);
   }
 
   bool isPointwise() const {
@@ -108,8 +108,12 @@ public:
   void emit() {
     size_t rank = windows.rank();
     std::optional<int64_t> width = windows.out[rank - 1].constant(), channels = groupOut.constant();
+    // Accumulators fill most of the registers.
+    bool wide = k.vectorBits >= 512;
     vectors = width && *width <= lanes ? 1 : 2;
-    block = vectors == 1 ? 8 : 4;
+    block = vectors == 1 || wide ? 8 : 4;
+    if (wide && vectors == 1)
+      block = 16;
     if (channels)
       block = std::clamp<int64_t>(*channels, 1, block);
     Dims tasks = {outDims[0], groups, Sym::ceilDiv(groupOut, block)};
@@ -177,39 +181,39 @@ private:
       Value first = bias ? k.load(bias, channels.back()) : k.constant(computeType(element), 0);
       init.append(vectors, splat(k, input.type(), first));
     }
-    int64_t stride = windows.strides.back();
-    Value laneStep = laneOffsets(k, lanes, k.index(stride));
-    Dims extents = {wDims[1]};
-    extents.append(windows.kernel.begin(), windows.kernel.end());
-    SmallVector<Value> sums = k.reduce(extents, init, [&](ValueRange i, ValueRange carried) {
-      KernelBuilder::Index from = {at[0], k.add(k.mul(at[1], k.sym(wDims[1])), i[0])};
+    // Channels are walked through inside of the window, so that all that depends on the position
+    // alone stays out of the innermost loop.
+    SmallVector<Value> sums = k.reduce(windows.kernel, init, [&](ValueRange i, ValueRange outer) {
       Value rowInside;
+      SmallVector<Value> rows;
       for (size_t axis = 0; axis + 1 < rank; ++axis) {
-        Value position = inputPosition(axis, at[3 + axis], i[1 + axis]);
-        from.push_back(position);
+        rows.push_back(inputPosition(axis, at[3 + axis], i[axis]));
         if (windows.padBegin[axis].isConstant(0) && windows.padEnd[axis].isConstant(0))
           continue;
-        Value inside = inBounds(k, position, k.sym(windows.in[axis]));
+        Value inside = inBounds(k, rows.back(), k.sym(windows.in[axis]));
         rowInside = rowInside ? k.logicalAnd(rowInside, inside) : inside;
       }
-      SmallVector<Value> pieces, next;
-      for (int64_t v = 0; v < vectors; ++v) {
-        Value first = inputPosition(rank - 1, k.add(column, k.index(v * lanes)), i[rank]);
-        from.push_back(first);
-        Value position = k.linearize(from, xDims);
-        from.pop_back();
-        Value mask = columnMask(first, laneStep, rowInside);
-        pieces.push_back(stride == 1 ? input.load(position, mask)
-                                     : input.gather(position, laneStep, mask));
-      }
-      for (int64_t c = 0; c < block; ++c) {
-        KernelBuilder::Index ofWeight = {channels[c]};
-        ofWeight.append(i.begin(), i.end());
-        Value factor = splat(k, input.type(), k.load(weight, ofWeight));
-        for (int64_t v = 0; v < vectors; ++v)
-          next.push_back(multiplyAdd(k, factor, pieces[v], carried[c * vectors + v]));
-      }
-      return next;
+      SmallVector<Piece> pieces;
+      for (int64_t v = 0; v < vectors; ++v)
+        pieces.push_back(pieceAt(k.add(column, k.index(v * lanes)), i[rank - 1], rowInside));
+      return k.reduce(wDims[1], outer, [&](ValueRange c, ValueRange carried) {
+        KernelBuilder::Index from = {at[0], k.add(k.mul(at[1], k.sym(wDims[1])), c[0])};
+        from.append(rows.begin(), rows.end());
+        SmallVector<Value> loaded, next;
+        for (const Piece &piece : pieces) {
+          from.push_back(piece.first);
+          loaded.push_back(loadPiece(input, k.linearize(from, xDims), piece));
+          from.pop_back();
+        }
+        for (int64_t channel = 0; channel < block; ++channel) {
+          KernelBuilder::Index ofWeight = {channels[channel], c[0]};
+          ofWeight.append(i.begin(), i.end());
+          Value factor = splat(k, input.type(), k.load(weight, ofWeight));
+          for (int64_t v = 0; v < vectors; ++v)
+            next.push_back(multiplyAdd(k, factor, loaded[v], carried[channel * vectors + v]));
+        }
+        return next;
+      });
     });
     auto maskType = VectorType::get({lanes}, k.b.getI1Type());
     for (int64_t c = 0; c < block; ++c)
@@ -232,10 +236,37 @@ private:
     return k.sub(position, k.sym(windows.padBegin[axis]));
   }
 
-  /// Lanes whose column first + lane * stride is inside of the input.
-  Value columnMask(Value first, Value laneStep, Value rowInside) {
-    auto type = cast<VectorType>(laneStep.getType());
-    Value columns = k.b.create<arith::AddIOp>(splat(k, type, first), laneStep);
+  /// The inputs of one vector of outputs: `first` is the column of its first lane.
+  struct Piece {
+    Value first, mask, highMask, offsets;
+  };
+
+  Piece pieceAt(Value column, Value within, Value rowInside) {
+    int64_t stride = windows.strides.back();
+    Piece piece;
+    piece.first = inputPosition(windows.rank() - 1, column, within);
+    // With stride 2 two vectors are loaded, of which every second element is taken.
+    Value step = k.index(stride == 2 ? 1 : stride);
+    piece.offsets = laneOffsets(k, lanes, step);
+    piece.mask = columnMask(piece.first, piece.offsets, rowInside);
+    if (stride == 2)
+      piece.highMask = columnMask(k.add(piece.first, k.index(lanes)), piece.offsets, rowInside);
+    return piece;
+  }
+
+  Value loadPiece(VectorBuffer &input, Value position, const Piece &piece) {
+    int64_t stride = windows.strides.back();
+    if (stride == 1)
+      return input.load(position, piece.mask);
+    if (stride == 2)
+      return input.loadSecond(position, piece.mask, piece.highMask);
+    return input.gather(position, piece.offsets, piece.mask);
+  }
+
+  /// Lanes whose column first + offset is inside of the input.
+  Value columnMask(Value first, Value offsets, Value rowInside) {
+    auto type = cast<VectorType>(offsets.getType());
+    Value columns = k.b.create<arith::AddIOp>(splat(k, type, first), offsets);
     Value width = splat(k, type, k.sym(windows.in.back()));
     Value mask = k.b.create<arith::CmpIOp>(arith::CmpIPredicate::ult, columns, width);
     if (!rowInside)

@@ -16,15 +16,14 @@ using namespace tacq;
 
 namespace {
 
-constexpr int64_t tileRows = 4, tileVectors = 2;
-/// Columns a tile has where vectors go along the depth.
-constexpr int64_t dotColumns = 2;
-constexpr int64_t taskRows = 16, taskColumns = 128;
+constexpr int64_t taskRows = 24, taskColumns = 128;
+/// Rows of the tiles that a task is covered with, from the largest on.
+constexpr int64_t tileHeights[] = {6, 3, 1};
 
 class MatMulEmitter {
 public:
   MatMulEmitter(KernelBuilder &k, const MatMulProblem &problem)
-      : k(k), p(problem), element(k.elementType(p.a)), lanes(VectorBuffer::lanesFor(element)),
+      : k(k), p(problem), element(k.elementType(p.a)), lanes(VectorBuffer::lanesFor(k, element)),
         a(k, k.inputBuffer(*k.inputOf(p.a)), element, lanes),
         b(k, k.inputBuffer(*k.inputOf(p.b)), element, lanes),
         out(k, k.outputBuffer(0), element, lanes), m(k.sym(p.m)), n(k.sym(p.n)),
@@ -38,26 +37,40 @@ public:
     this->batch = batch;
     Value rowEnd = k.min(k.add(row0, k.index(taskRows)), m);
     Value columnEnd = k.min(k.add(column0, k.index(taskColumns)), n);
-    int64_t width = dots ? dotColumns : tileVectors * lanes;
-    int64_t height = std::clamp<int64_t>(p.m.constant().value_or(tileRows), 1, tileRows);
+    // What the larger tiles leave is covered by the smaller ones.
+    Value row = row0;
+    for (int64_t height : tileHeights) {
+      std::optional<int64_t> rows = p.m.constant();
+      if (rows && *rows < height)
+        continue;
+      Value left = k.sub(rowEnd, row);
+      Value end = rowEnd;
+      if (height > 1)
+        end = k.add(row, k.sub(left, k.b.create<arith::RemUIOp>(left, k.index(height))));
+      emitRows(row, end, height, column0, columnEnd);
+      row = end;
+      if (rows && *rows % height == 0 && taskRows % height == 0)
+        break;
+    }
+  }
+
+private:
+  /// Vectors of accumulators that a row of a tile has; two to four registers are for operands.
+  int64_t vectorsFor(int64_t height) const {
+    bool wide = k.vectorBits >= 512;
+    if (dots)
+      return height == 6 ? (wide ? 4 : 2) : 4;
+    return height == 1 ? 8 : height == 3 || wide ? 4 : 2;
+  }
+
+  void emitRows(Value from, Value to, int64_t height, Value column0, Value columnEnd) {
+    tileVectors = vectorsFor(height);
+    int64_t width = dots ? tileVectors : tileVectors * lanes;
     auto columns = k.b.create<scf::ForOp>(column0, columnEnd, k.index(width));
     OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(columns.getBody());
     Value column = columns.getInductionVar();
-    // Whole tiles, then what is left of the rows one by one.
-    Value rows = k.sub(rowEnd, row0);
-    Value tiled = k.sub(rows, k.b.create<arith::RemUIOp>(rows, k.index(height)));
-    Value middle = k.add(row0, tiled);
-    emitRows(row0, middle, height, column, width, columnEnd);
-    if (height > 1 && !(p.m.constant() && *p.m.constant() % height == 0))
-      emitRows(middle, rowEnd, 1, column, width, columnEnd);
-  }
-
-private:
-  void emitRows(Value from, Value to, int64_t height, Value column, int64_t width,
-                Value columnEnd) {
     auto loop = k.b.create<scf::ForOp>(from, to, k.index(height));
-    OpBuilder::InsertionGuard guard(k.b);
     k.b.setInsertionPointToStart(loop.getBody());
     Value row = loop.getInductionVar();
     if (dots)
@@ -125,15 +138,15 @@ private:
       rows.push_back(k.add(aBase, k.mul(k.add(row, k.index(r)), aRow)));
     // The last tile reads its last column twice.
     Value last = k.sub(columnEnd, one);
-    for (int64_t c = 0; c < dotColumns; ++c)
+    for (int64_t c = 0; c < tileVectors; ++c)
       columns.push_back(k.add(bBase, k.mul(k.min(k.add(column, k.index(c)), last), bColumn)));
     Value zeros = splat(k, a.type(), k.constant(computeType(element), 0));
-    SmallVector<Value> init(height * dotColumns, zeros);
+    SmallVector<Value> init(height * tileVectors, zeros);
     auto step = [&](Value at, Value mask, ValueRange carried) {
       SmallVector<Value> left, next;
       for (int64_t r = 0; r < height; ++r)
         left.push_back(a.load(k.add(rows[r], at), mask));
-      for (int64_t c = 0; c < dotColumns; ++c) {
+      for (int64_t c = 0; c < tileVectors; ++c) {
         Value right = b.load(k.add(columns[c], at), mask);
         for (int64_t r = 0; r < height; ++r)
           next.push_back(multiplyAdd(k, left[r], right, carried[c * height + r]));
@@ -155,7 +168,7 @@ private:
     }
     for (int64_t r = 0; r < height; ++r) {
       Value outRow = k.add(row, k.index(r));
-      for (int64_t c = 0; c < dotColumns; ++c) {
+      for (int64_t c = 0; c < tileVectors; ++c) {
         Value sum = k.add(sumLanes(k, sums[c * height + r]), initial(outRow));
         Value outColumn = k.min(k.add(column, k.index(c)), last);
         storeScalar(sum, k.add(outBase, k.add(k.mul(outRow, n), outColumn)));
@@ -179,6 +192,8 @@ private:
   Value aRow, aDepth, bDepth, bColumn;
   /// Vectors go along the depth.
   bool dots;
+  /// Of the current tile: vectors of columns in a row, or columns where vectors go along the depth.
+  int64_t tileVectors = 1;
   Value batch, aBase, bBase, outBase;
 };
 

@@ -349,8 +349,11 @@ SmallVector<Value> decomposeMeanVariance(NodeBuilder &builder, NodeOp node) {
   Nodes n(builder);
   Value x = node.getInputs()[0];
   SmallVector<int64_t> axes = NodeAttrs(node).integers("axes");
+  // By default all but the channels, of images.
   if (!NodeAttrs(node).has("axes"))
-    axes = {0, 2, 3};
+    for (int64_t axis : {0, 2, 3})
+      if (axis < rankOf(x))
+        axes.push_back(axis);
   Value centred = n.sub(x, n.mean(x, axes));
   Value deviation = n.sqrt(n.mean(n.mul(centred, centred), axes));
   return {n.div(centred, n.add(deviation, n.scalar(x, 1e-9)))};

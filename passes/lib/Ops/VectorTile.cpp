@@ -5,8 +5,8 @@
 using namespace mlir;
 using namespace tacq;
 
-int64_t VectorBuffer::lanesFor(Type element) {
-  return 512 / std::max(32u, computeType(element).getIntOrFloatBitWidth());
+int64_t VectorBuffer::lanesFor(KernelBuilder &k, Type element) {
+  return k.vectorBits / std::max(32u, computeType(element).getIntOrFloatBitWidth());
 }
 
 VectorBuffer::VectorBuffer(KernelBuilder &k, Value buffer, Type element, int64_t lanes)
@@ -32,6 +32,15 @@ Value VectorBuffer::load(Value position, Value mask) {
     return widen(k.b.create<vector::LoadOp>(stored, buffer, position));
   Value zero = k.b.create<arith::ConstantOp>(k.b.getZeroAttr(stored));
   return widen(k.b.create<vector::MaskedLoadOp>(stored, buffer, position, mask, zero));
+}
+
+Value VectorBuffer::loadSecond(Value position, Value low, Value high) {
+  int64_t lanes = compute.getNumElements();
+  Value first = load(position, low), second = load(k.add(position, k.index(lanes)), high);
+  SmallVector<int64_t> even;
+  for (int64_t i = 0; i < lanes; ++i)
+    even.push_back(2 * i);
+  return k.b.create<vector::ShuffleOp>(first, second, even);
 }
 
 Value VectorBuffer::gather(Value position, Value offsets, Value mask) {

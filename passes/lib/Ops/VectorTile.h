@@ -12,14 +12,17 @@ class VectorBuffer {
 public:
   VectorBuffer(KernelBuilder &k, mlir::Value buffer, mlir::Type element, int64_t lanes);
 
-  /// Lanes for elements of this type: one 512-bit register.
-  static int64_t lanesFor(mlir::Type element);
+  /// Lanes for elements of this type: one register.
+  static int64_t lanesFor(KernelBuilder &k, mlir::Type element);
 
   mlir::VectorType type() const { return compute; }
   /// A single element.
   mlir::Value scalar(mlir::Value position);
   /// Consecutive elements; where a mask is given, lanes out of it read as zero.
   mlir::Value load(mlir::Value position, mlir::Value mask = {});
+  /// Every second element from `position` on, of which the elements with mask bits are read:
+  /// `low` and `high` are for the first and second half of what is passed over.
+  mlir::Value loadSecond(mlir::Value position, mlir::Value low, mlir::Value high);
   /// Elements at position + offsets; `offsets` is a vector of index.
   mlir::Value gather(mlir::Value position, mlir::Value offsets, mlir::Value mask);
   void store(mlir::Value vector, mlir::Value position, mlir::Value mask = {});

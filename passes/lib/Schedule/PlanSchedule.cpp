@@ -311,10 +311,10 @@ LogicalResult SchedulePlanner::emitIf(NodeOp node) {
     results.push_back(placeResult(result));
   auto choice = builder.create<rt::IfOp>(node.getLoc(), "%" + name + "[0]");
   OpBuilder::InsertionGuard guard(builder);
-  for (auto [body, target] : llvm::zip(
-           node.getBodies(), ArrayRef<Region *>{&choice.getThenBody(), &choice.getElseBody()})) {
-    Block &block = body.front();
-    builder.setInsertionPointToEnd(&target->emplaceBlock());
+  for (unsigned branch : {0, 1}) {
+    Region &target = branch == 0 ? choice.getThenBody() : choice.getElseBody();
+    Block &block = node.getBodies()[branch].front();
+    builder.setInsertionPointToEnd(&target.emplaceBlock());
     OperandRange yielded = block.getTerminator()->getOperands();
     for (auto [value, result] : llvm::zip(yielded, results)) {
       Value held = source(value);
@@ -388,7 +388,7 @@ LogicalResult SchedulePlanner::run() {
   // An output is written in place by the launch that computes it, where no other output is.
   for (auto [i, value] : llvm::enumerate(terminator->getOperands())) {
     Value held = source(value);
-    if (held.getDefiningOp<rt::DispatchOp>())
+    if (isa_and_nonnull<rt::DispatchOp, NodeOp>(held.getDefiningOp()))
       outputOf.try_emplace(held, i);
   }
   numberUses(function.getBody().front());

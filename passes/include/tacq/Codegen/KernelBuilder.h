@@ -139,6 +139,9 @@ public:
   /// out of range is reported as an error of the call, naming `node`, and clamped.
   mlir::Value checkedIndex(mlir::Value index, mlir::Value extent, NodeOp node);
 
+  /// The width of the target's vector registers, for kernels that choose their tiles by it.
+  unsigned vectorBits = 256;
+
   /// The number of tasks given to `parallel`.
   const Sym &taskCount() const { return tasks; }
   mlir::func::FuncOp function() const { return func; }

@@ -179,7 +179,7 @@ def TACQ_RopeOp : TACQ_Op<"rope", [Pure]> {
 }
 
 def TACQ_AttentionOp
-    : TACQ_Op<"attention", [Pure, AttrSizedOperandSegments, AttrSizedResultSegments]> {
+    : TACQ_Op<"attention", [Pure, AttrSizedOperandSegments]> {
   let summary = "Scaled dot-product attention, with the key/value cache";
   let description = [{
     `q` is `[B, S, H, D]`, `k` is `[B, T', Hkv, D]`, `v` is `[B, T', Hkv, Dv]`; H is a multiple of
@@ -196,11 +196,16 @@ def TACQ_AttentionOp
                        Optional<TACQ_Tensor>:$past_key, Optional<TACQ_Tensor>:$past_value,
                        Optional<TACQ_Tensor>:$key_mask, Optional<TACQ_Tensor>:$bias,
                        F64Attr:$scale, UnitAttr:$causal, StrAttr:$node_name);
-  let results = (outs TACQ_Tensor:$out, Optional<TACQ_Tensor>:$present_key,
-                      Optional<TACQ_Tensor>:$present_value);
+  // The present keys and values, both or neither.
+  let results = (outs TACQ_Tensor:$out, Variadic<TACQ_Tensor>:$present);
   let assemblyFormat = [{
     $q `,` $k `,` $v (`past` `(` $past_key^ `,` $past_value `)`)? (`key_mask` `(` $key_mask^ `)`)?
     (`bias` `(` $bias^ `)`)? attr-dict `:` functional-type(operands, results)
+  }];
+  let extraClassDeclaration = [{
+    /// Null without a cache.
+    ::mlir::Value getPresentKey() { return getPresent().empty() ? nullptr : getPresent()[0]; }
+    ::mlir::Value getPresentValue() { return getPresent().size() < 2 ? nullptr : getPresent()[1]; }
   }];
   let hasVerifier = 1;
 }

@@ -1,0 +1,56 @@
+// RUN: tacq-opt %s --tacq-form-dispatches --tacq-plan-schedule --split-input-file | FileCheck %s
+
+// Two matrix products need two slots for what lies between; the third may use the first one again.
+// CHECK-LABEL: tacq_rt.schedule @slots
+// CHECK: tacq_rt.input 0 "x"
+// CHECK: tacq_rt.output 0 "y"
+// CHECK-DAG: %[[T0:.*]] = tacq_rt.buffer transient 0 size "64*n"
+// CHECK-DAG: %[[T1:.*]] = tacq_rt.buffer transient 1 size "64*n"
+// CHECK-DAG: %[[T2:.*]] = tacq_rt.buffer transient 0 size "64*n"
+// CHECK: tacq_rt.launch {{.*}} writes(%[[T0]])
+// CHECK: tacq_rt.launch {{.*}} reads(%[[T0]]{{.*}} writes(%[[T1]])
+// CHECK: tacq_rt.launch {{.*}} reads(%[[T1]]{{.*}} writes(%[[T2]])
+func.func @slots(%x: tensor<?x16xf32, #tacq.shape<["n", "16"]>> {tacq.name = "x"}, %w: tensor<16x16xf32> {tacq.name = "w"}) -> (tensor<?x16xf32, #tacq.shape<["n", "16"]>> {tacq.name = "y"}) {
+  %0 = tacq.node "MatMul" opset 13 (%x, %w) named "a" : (tensor<?x16xf32, #tacq.shape<["n", "16"]>>, tensor<16x16xf32>) -> tensor<?x16xf32, #tacq.shape<["n", "16"]>>
+  %1 = tacq.node "MatMul" opset 13 (%0, %w) named "b" : (tensor<?x16xf32, #tacq.shape<["n", "16"]>>, tensor<16x16xf32>) -> tensor<?x16xf32, #tacq.shape<["n", "16"]>>
+  %2 = tacq.node "MatMul" opset 13 (%1, %w) named "c" : (tensor<?x16xf32, #tacq.shape<["n", "16"]>>, tensor<16x16xf32>) -> tensor<?x16xf32, #tacq.shape<["n", "16"]>>
+  %3 = tacq.node "MatMul" opset 13 (%2, %w) named "d" : (tensor<?x16xf32, #tacq.shape<["n", "16"]>>, tensor<16x16xf32>) -> tensor<?x16xf32, #tacq.shape<["n", "16"]>>
+  return %3 : tensor<?x16xf32, #tacq.shape<["n", "16"]>>
+}
+
+// -----
+
+// The cache of an attention is one buffer that is read and written in place, in two launches.
+// CHECK-LABEL: tacq_rt.schedule @cache
+// CHECK: tacq_rt.state 0 "present.0.key" input 1 output 1 axis 2 in_place
+// CHECK: tacq_rt.state 1 "present.0.value" input 2 output 2 axis 2 in_place
+// CHECK: tacq_rt.launch @[[K:.*]] reads{{.*}} capacity_of 0
+// CHECK: tacq_rt.launch @[[K]]_attend reads{{.*}} capacity_of 0
+!q = tensor<?x?x2x8xf32, #tacq.shape<["b", "s", "2", "8"]>>
+!past = tensor<?x2x?x8xf32, #tacq.shape<["b", "2", "p", "8"]>>
+!present = tensor<?x2x?x8xf32, #tacq.shape<["b", "2", "p + s", "8"]>>
+func.func @cache(%q: !q {tacq.name = "q"}, %pk: !past {tacq.name = "past_key_values.0.key"}, %pv: !past {tacq.name = "past_key_values.0.value"}) -> (!q {tacq.name = "y"}, !present {tacq.name = "present.0.key"}, !present {tacq.name = "present.0.value"}) {
+  %o, %k, %v = tacq.attention %q, %q, %q past(%pk, %pv) {scale = 1.0 : f64, causal, node_name = "a"} : (!q, !q, !q, !past, !past) -> (!q, !present, !present)
+  return %o, %k, %v : !q, !present, !present
+}
+
+// -----
+
+// Both branches write the buffer of the result; the condition is read when it is there.
+// CHECK-LABEL: tacq_rt.schedule @branches
+// CHECK: %[[OUT:.*]] = tacq_rt.buffer output 0
+// CHECK: tacq_rt.read %{{.*}} as "[[C:.*]]" count 1
+// CHECK: tacq_rt.if "%[[C]][0]"
+// CHECK: tacq_rt.launch {{.*}} writes(%[[OUT]])
+// CHECK: else
+// CHECK: tacq_rt.launch {{.*}} writes(%[[OUT]])
+func.func @branches(%c: tensor<i1> {tacq.name = "c"}, %x: tensor<4xf32> {tacq.name = "x"}) -> (tensor<4xf32> {tacq.name = "y"}) {
+  %r = tacq.node "If" opset 16 (%c) named "if" body {
+    %a = tacq.node "Abs" opset 13 (%x) named "abs" : (tensor<4xf32>) -> tensor<4xf32>
+    tacq.yield %a : tensor<4xf32>
+  } body {
+    %n = tacq.node "Neg" opset 13 (%x) named "neg" : (tensor<4xf32>) -> tensor<4xf32>
+    tacq.yield %n : tensor<4xf32>
+  } : (tensor<i1>) -> tensor<4xf32>
+  return %r : tensor<4xf32>
+}
