@@ -9,7 +9,7 @@
 
 // Attending reads the cache alone, append writes the new rows alone: neither touches the past inputs.
 // ATTEND-LABEL: func.func @attention
-// ATTEND-SAME: (%[[Q:.*]]: memref<?xf32>, %[[K:[^:]*]]: memref<?xf32>, %[[V:[^:]*]]: memref<?xf32>,
+// ATTEND-SAME: (%[[Q:[^:]*]]: memref<?xf32>, %[[K:[^:]*]]: memref<?xf32>, %[[V:[^:]*]]: memref<?xf32>,
 // ATTEND-SAME: %[[PK:[^:]*]]: memref<?xf32>, %[[PV:[^:]*]]: memref<?xf32>, %[[OUT:[^:]*]]: memref<?xf32>,
 // ATTEND-SAME: %[[KEYS:[^:]*]]: memref<?xf32>, %[[VALUES:[^:]*]]: memref<?xf32>,
 // ATTEND-NOT: %[[PK]][
@@ -22,7 +22,7 @@
 // ATTEND: return
 
 // APPEND-LABEL: func.func @attention
-// APPEND-SAME: (%{{.*}}: memref<?xf32>, %[[K:[^:]*]]: memref<?xf32>, %[[V:[^:]*]]: memref<?xf32>,
+// APPEND-SAME: (%{{[^:]*}}: memref<?xf32>, %[[K:[^:]*]]: memref<?xf32>, %[[V:[^:]*]]: memref<?xf32>,
 // APPEND-SAME: %{{[^:]*}}: memref<?xf32>, %{{[^:]*}}: memref<?xf32>, %{{[^:]*}}: memref<?xf32>,
 // APPEND-SAME: %[[KEYS:[^:]*]]: memref<?xf32>, %[[VALUES:[^:]*]]: memref<?xf32>,
 // APPEND-SAME: tacq.tasks = "2*batch*floordiv(sequence + 63, 64)"

@@ -6,8 +6,8 @@
 
 // The buffers, the number of rows, the tasks, the status.
 // CHECK-LABEL: func.func @linear
-// CHECK-SAME: (%[[X:.*]]: memref<?xf32>, %[[W:.*]]: memref<?xf32>, %[[Y:.*]]: memref<?xf32>,
-// CHECK-SAME: %{{.*}}: index, %[[BEGIN:.*]]: index, %[[END:.*]]: index, %{{.*}}: memref<?xi32>)
+// CHECK-SAME: (%[[X:[^:]*]]: memref<?xf32>, %[[W:[^:]*]]: memref<?xf32>, %[[Y:[^:]*]]: memref<?xf32>,
+// CHECK-SAME: %{{[^:]*}}: index, %[[BEGIN:[^:]*]]: index, %[[END:[^:]*]]: index, %{{[^:]*}}: memref<?xi32>)
 // V4-SAME: tacq.tasks = "2*floordiv(rows + 95, 96)"
 // V3-SAME: tacq.tasks = "4*floordiv(rows + 95, 96)"
 // CHECK: scf.for %{{.*}} = %[[BEGIN]] to %[[END]]
@@ -33,17 +33,19 @@ func.func @linear(%x: !x, %w: tensor<64x256xf32>) -> !y {
   return %y : !y
 }
 
-// Weights of 16 bits are widened once for all rows of a task, and results rounded once.
+!h = tensor<?x32xf16, #tacq.shape<["rows", "32"]>>
+
+// For several rows, weights of 16 bits are widened once into memory; sums are f32, and a result is
+// rounded once.
 // CHECK-LABEL: func.func @half
-// CHECK: memref.alloca() {alignment = 64 : i64} : memref<{{.*}}xf32>
-// CHECK: arith.extf %{{.*}} : vector<16xf16> to vector<16xf32>
-// CHECK: arith.truncf %{{.*}} : vector<16xf32> to vector<16xf16>
-// CHECK-NEXT: vector.store
-// CHECK-NOT: arith.truncf
-// CHECK: return
-func.func @half(%x: tensor<1x32xf16>, %w: tensor<16x32xf16>) -> tensor<1x16xf16> {
+// CHECK: } else {
+// CHECK: %[[WIDE:.*]] = arith.extf %{{.*}} : vector<16xf16> to vector<16xf32>
+// CHECK: vector.store %[[WIDE]]
+// CHECK: math.fma %{{.*}} : vector<16xf32>
+// CHECK: %[[ROUNDED:.*]] = arith.truncf %{{.*}} : vector<16xf32> to vector<16xf16>
+// CHECK-NEXT: vector.store %[[ROUNDED]]
+func.func @half(%x: !h, %w: tensor<32x32xf16>) -> !h {
   %y = tacq.linear %x, weights(%w) {weight_order = [0 : i32],
-    weight_layouts = [#tacq.panel<16, f16>], node_name = "y"}
-    : (tensor<1x32xf16>, tensor<16x32xf16>) -> tensor<1x16xf16>
-  return %y : tensor<1x16xf16>
+    weight_layouts = [#tacq.panel<16, f16>], node_name = "y"} : (!h, tensor<32x32xf16>) -> !h
+  return %y : !h
 }
