@@ -41,6 +41,10 @@ static AxisRange forwardRange(const Sym &dim, const Sym &start, const Sym &end) 
 static AxisRange rangeOf(const Sym &dim, const Sym &start, const Sym &end, const Sym &step) {
   if (step.isConstant(1))
     return forwardRange(dim, start, end);
+  std::optional<int64_t> stride = step.constant();
+  bool fromLast = start.isConstant(-1) || isBeyondAll(start, true);
+  if (stride && *stride < 0 && fromLast && isBeyondAll(end, false))
+    return {dim - Sym(1), step, Sym::ceilDiv(dim, Sym(-*stride))};
   // 1 for negative steps, which go from the last element down to "-1".
   Sym down = whenNegative(step);
   auto clamped = [&](const Sym &value, const Sym &lower) {

@@ -45,8 +45,11 @@ static Dims runTimeShape(ArrayRef<Sym> values, ArrayRef<Sym> input, bool zeroCop
     product = product * dim;
   }
   for (auto [dim, isRest] : llvm::zip(result, remaining))
-    if (!isRest.isConstant(0))
-      dim = dim + isRest * (Sym::floorDiv(elementCount(input), product) - Sym(1));
+    if (!isRest.isConstant(0)) {
+      Sym missing = Sym::floorDiv(elementCount(input), product) - Sym(1);
+      // As one atom, or products of dimensions would have a term for each combination of cases.
+      dim = Sym::max(dim + isRest * missing, Sym(0));
+    }
   return result;
 }
 
