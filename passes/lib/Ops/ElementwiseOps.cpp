@@ -11,7 +11,25 @@ LogicalResult tacq::inferSame(InferContext &c) {
   return success();
 }
 
+/// "f32", "i64", …
+static std::string textOf(Type type) {
+  std::string text;
+  llvm::raw_string_ostream(text) << type;
+  return text;
+}
+
+/// All operands of one element type; Pow's exponent may have another one.
+static LogicalResult requireOneType(InferContext &c) {
+  for (unsigned i = 1; i < c.operandCount(); ++i)
+    if (c.elementType(i) != c.elementType(0) && c.node.getOpType() != "Pow")
+      return c.fail("its operands have the element types " + textOf(c.elementType(0)) + " and " +
+                    textOf(c.elementType(i)) + " but must have the same");
+  return success();
+}
+
 static LogicalResult inferBroadcastTo(InferContext &c, Type element) {
+  if (failed(requireOneType(c)))
+    return failure();
   Dims dims = c.dims(0);
   for (unsigned i = 1; i < c.operandCount(); ++i) {
     FailureOr<Dims> wider = c.broadcast(dims, c.dims(i));
