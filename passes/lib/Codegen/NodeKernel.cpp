@@ -61,6 +61,10 @@ LogicalResult tacq::emitNodeKernel(KernelBuilder &k) {
       return spec->loops(k, node);
   if (terminator->getNumOperands() != 1)
     return terminator->emitError("an element kernel has one result");
+  // A node at the root may have a better loop nest than one element after the other.
+  if (auto root = terminator->getOperand(0).getDefiningOp<NodeOp>())
+    if (const OpSpec *spec = lookupOp(root); spec && spec->loops && succeeded(spec->loops(k, root)))
+      return success();
   emitElementKernel(k, terminator->getOperand(0));
   return success();
 }

@@ -299,6 +299,45 @@ LogicalResult emitConv(KernelBuilder &k, NodeOp node) {
 // ConvTranspose
 //===----------------------------------------------------------------------===//
 
+/// The windows that reach position o of an axis, o + padBegin = window * stride + offset: where
+/// there is no dilation, step t has the window last - t and the offset first + t * stride, and
+/// steps [lower, upper) are those of windows that there are. Else step t is offset t, to be tried.
+struct ReachingWindows {
+  Value lower, upper, target, first, last;
+
+  ReachingWindows(KernelBuilder &k, const Windows &w, size_t axis, Value position) {
+    Value zero = k.index(0), one = k.index(1), stride = k.index(w.strides[axis]);
+    Value kernel = k.sym(w.kernel[axis]);
+    target = k.add(position, k.sym(w.padBegin[axis]));
+    lower = zero;
+    upper = kernel;
+    if (w.dilations[axis] != 1)
+      return;
+    last = k.b.create<arith::DivUIOp>(target, stride);
+    first = k.b.create<arith::RemUIOp>(target, stride);
+    Value room = k.max(k.sub(k.add(kernel, k.sub(stride, one)), first), zero);
+    lower = k.max(k.sub(k.add(last, one), k.sym(w.in[axis])), zero);
+    upper = k.min(k.b.create<arith::DivUIOp>(room, stride), k.add(last, one));
+  }
+
+  /// The window and offset of a step; `exact` (null for always) is true if they reach the position.
+  void step(KernelBuilder &k, const Windows &w, size_t axis, Value t, Value &window, Value &offset,
+            Value &exact) const {
+    Value stride = k.index(w.strides[axis]);
+    if (w.dilations[axis] == 1) {
+      window = k.sub(last, t);
+      offset = k.add(first, k.mul(t, stride));
+      return;
+    }
+    Value position = k.sub(target, k.mul(t, k.index(w.dilations[axis])));
+    window = floorDivIndex(k, position, stride);
+    offset = t;
+    Value own = k.logicalAnd(k.equal(k.mul(window, stride), position),
+                             inBounds(k, window, k.sym(w.in[axis])));
+    exact = exact ? k.logicalAnd(exact, own) : own;
+  }
+};
+
 /// An element gathers what windows put onto it: along each axis, element o is reached by offset j
 /// of window i where i * stride + j * dilation = o + padBegin.
 Value convTransposeElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange index) {
@@ -309,52 +348,26 @@ Value convTransposeElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange i
   int64_t groups = attrs.integer("group", 1);
   Sym groupIn = Sym::floorDiv(xDims[1], groups);
   Type type = computeType(k.elementType(x));
-  Value zero = k.index(0), one = k.index(1), groupOut = k.sym(wDims[1]);
+  Value groupOut = k.sym(wDims[1]);
   Value group = k.b.create<arith::DivUIOp>(index[1], groupOut);
   Value channelOut = k.sub(index[1], k.mul(group, groupOut));
   Value channel0 = k.mul(group, k.sym(groupIn));
 
-  // Offsets that reach o are every stride-th one if there is no dilation; else each is tried.
-  KernelBuilder::Index lower, upper, target;
+  KernelBuilder::Index lower, upper;
+  SmallVector<ReachingWindows> reaching;
   for (size_t i = 0; i < w.rank(); ++i) {
-    Value reached = k.add(index[2 + i], k.sym(w.padBegin[i]));
-    Value kernel = k.sym(w.kernel[i]), stride = k.index(w.strides[i]);
-    target.push_back(reached);
-    if (w.dilations[i] != 1) {
-      lower.push_back(zero);
-      upper.push_back(kernel);
-      continue;
-    }
-    Value last = k.b.create<arith::DivUIOp>(reached, stride);
-    Value first = k.b.create<arith::RemUIOp>(reached, stride);
-    Value room = k.max(k.sub(k.add(kernel, k.sub(stride, one)), first), zero);
-    Value count = k.b.create<arith::DivUIOp>(room, stride);
-    lower.push_back(k.max(k.add(k.sub(last, k.sym(w.in[i])), one), zero));
-    upper.push_back(k.min(count, k.add(last, one)));
+    reaching.emplace_back(k, w, i, index[2 + i]);
+    lower.push_back(reaching.back().lower);
+    upper.push_back(reaching.back().upper);
   }
   Value init = k.constant(type, 0);
   if (node.getInputs().size() > 2 && !isAbsent(node.getInputs()[2]))
     init = k.load(node.getInputs()[2], index[1]);
   return reduceRange(k, lower, upper, init, [&](ValueRange at, ValueRange carried) {
-    KernelBuilder::Index window, offset;
+    KernelBuilder::Index window(w.rank()), offset(w.rank());
     Value reaches;
-    for (size_t i = 0; i < w.rank(); ++i) {
-      Value stride = k.index(w.strides[i]);
-      if (w.dilations[i] == 1) {
-        Value last = k.b.create<arith::DivUIOp>(target[i], stride);
-        Value first = k.b.create<arith::RemUIOp>(target[i], stride);
-        window.push_back(k.sub(last, at[i]));
-        offset.push_back(k.add(first, k.mul(at[i], stride)));
-        continue;
-      }
-      Value position = k.sub(target[i], k.mul(at[i], k.index(w.dilations[i])));
-      Value i0 = floorDivIndex(k, position, stride);
-      Value exact = k.equal(k.mul(i0, stride), position);
-      exact = k.logicalAnd(exact, inBounds(k, i0, k.sym(w.in[i])));
-      reaches = reaches ? k.logicalAnd(reaches, exact) : exact;
-      window.push_back(i0);
-      offset.push_back(at[i]);
-    }
+    for (size_t i = 0; i < w.rank(); ++i)
+      reaching[i].step(k, w, i, at[i], window[i], offset[i], reaches);
     auto overChannels = [&] {
       return k.reduce(groupIn, carried[0], [&](ValueRange c, ValueRange sum) {
         Value channel = k.add(channel0, c[0]);
@@ -371,6 +384,100 @@ Value convTransposeElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange i
   })[0];
 }
 
+/// Columns of each phase that are computed together.
+constexpr int64_t columnsPerPhase = 64;
+
+/// A piece of a row at a time: column j * stride + phase for all phases and a range of j. An offset
+/// of the window reaches the columns of one phase, from consecutive columns of the input.
+LogicalResult convTransposeLoops(KernelBuilder &k, NodeOp node) {
+  NodeAttrs attrs(node);
+  Value x = node.getInputs()[0], weight = node.getInputs()[1];
+  Dims xDims = k.dims(x), wDims = k.dims(weight), outDims = k.dims(node.getResult(0));
+  Windows w = transposedWindowsOf(attrs, spatialDims(xDims), spatialDims(wDims));
+  size_t last = w.rank() - 1;
+  int64_t groups = attrs.integer("group", 1), strideValue = w.strides[last];
+  if (strideValue > 16)
+    return failure();
+  Sym groupIn = Sym::floorDiv(xDims[1], groups);
+  Type type = computeType(k.elementType(x));
+  Value sums = stackBuffer(k, strideValue * columnsPerPhase, type);
+  Dims tasks(outDims.begin(), outDims.end() - 1);
+  tasks.push_back(Sym::ceilDiv(outDims.back(), strideValue * columnsPerPhase));
+  k.parallel(elementCount(tasks), [&](Value task) {
+    KernelBuilder::Index index = k.delinearize(task, tasks);
+    Value zero = k.index(0), stride = k.index(strideValue), groupOut = k.sym(wDims[1]);
+    Value group = k.b.create<arith::DivUIOp>(index[1], groupOut);
+    Value channelOut = k.sub(index[1], k.mul(group, groupOut));
+    Value channel0 = k.mul(group, k.sym(groupIn));
+    Value firstColumn = k.mul(index.back(), k.index(columnsPerPhase));
+    Value init = k.constant(type, 0);
+    if (node.getInputs().size() > 2 && !isAbsent(node.getInputs()[2]))
+      init = k.load(node.getInputs()[2], index[1]);
+    k.loop(k.index(strideValue * columnsPerPhase),
+           [&](Value i) { k.b.create<memref::StoreOp>(init, sums, i); });
+
+    KernelBuilder::Index lower, upper;
+    SmallVector<ReachingWindows> reaching;
+    for (size_t i = 0; i < last; ++i) {
+      reaching.emplace_back(k, w, i, index[2 + i]);
+      lower.push_back(reaching.back().lower);
+      upper.push_back(reaching.back().upper);
+    }
+    lower.append({zero, zero});
+    upper.append({k.sym(groupIn), k.sym(w.kernel[last])});
+    reduceRange(k, lower, upper, {}, [&](ValueRange at, ValueRange) {
+      Value channel = k.add(channel0, at[last]), exact;
+      KernelBuilder::Index ofX = {index[0], channel}, ofWeight = {channel, channelOut};
+      for (size_t i = 0; i < last; ++i) {
+        Value window, offset;
+        reaching[i].step(k, w, i, at[i], window, offset, exact);
+        ofX.push_back(window);
+        ofWeight.push_back(offset);
+      }
+      ofX.push_back(zero);
+      ofWeight.push_back(at[last + 1]);
+      auto addRow = [&] {
+        Value factor = k.load(weight, ofWeight);
+        // Input column i goes to column (i + shift) * stride + phase.
+        Value to = k.sub(k.mul(at[last + 1], k.index(w.dilations[last])), k.sym(w.padBegin[last]));
+        Value shift = floorDivIndex(k, to, stride);
+        Value phase = k.sub(to, k.mul(shift, stride));
+        Value base = k.sub(k.mul(phase, k.index(columnsPerPhase)), firstColumn);
+        Value begin = k.max(k.sub(firstColumn, shift), zero);
+        Value end = k.sub(k.add(firstColumn, k.index(columnsPerPhase)), shift);
+        end = k.min(end, k.sym(w.in[last]));
+        reduceRange(k, begin, end, {}, [&](ValueRange i, ValueRange) {
+          ofX.back() = i[0];
+          Value position = k.add(base, k.add(i[0], shift));
+          Value old = k.b.create<memref::LoadOp>(sums, position);
+          Value product = mulFast(k, factor, k.load(x, ofX));
+          k.b.create<memref::StoreOp>(addAnyOrder(k, old, product), sums, position);
+          return SmallVector<Value>();
+        });
+        return SmallVector<Value>();
+      };
+      if (exact)
+        k.branch(exact, addRow, [] { return SmallVector<Value>(); });
+      else
+        addRow();
+      return SmallVector<Value>();
+    });
+
+    Value start = k.mul(firstColumn, stride);
+    Value count =
+        k.min(k.sub(k.sym(outDims.back()), start), k.index(strideValue * columnsPerPhase));
+    k.loop(count, [&](Value i) {
+      Value j = k.b.create<arith::DivUIOp>(i, stride);
+      Value phase = k.b.create<arith::RemUIOp>(i, stride);
+      Value position = k.add(k.mul(phase, k.index(columnsPerPhase)), j);
+      KernelBuilder::Index to = index;
+      to.back() = k.add(start, i);
+      k.store(0, to, k.b.create<memref::LoadOp>(sums, position));
+    });
+  });
+  return success();
+}
+
 } // namespace
 
 ArrayRef<OpSpec> tacq::convolutionOps() {
@@ -382,6 +489,7 @@ ArrayRef<OpSpec> tacq::convolutionOps() {
     transposed.name = "ConvTranspose";
     transposed.infer = inferConvTranspose;
     transposed.element = convTransposeElement;
+    transposed.loops = convTransposeLoops;
     transposed.heavy = true;
     return std::vector<OpSpec>{conv, transposed};
   }();

@@ -83,6 +83,12 @@ Value tacq::realToIndex(KernelBuilder &k, Value real) {
   return k.b.create<arith::IndexCastOp>(k.b.getIndexType(), integer);
 }
 
+Value tacq::stackBuffer(KernelBuilder &k, int64_t count, Type type) {
+  OpBuilder::InsertionGuard guard(k.b);
+  k.b.setInsertionPointToStart(&k.function().getBody().front());
+  return k.b.create<memref::AllocaOp>(MemRefType::get({std::max<int64_t>(count, 1)}, type));
+}
+
 std::optional<unsigned> tacq::outputOf(KernelBuilder &k, NodeOp node, unsigned result) {
   if (result >= node.getNumResults())
     return std::nullopt;

@@ -7,7 +7,7 @@
 
 namespace tacq {
 
-/// The operations `lookupOp` finds are tables of these functions' bodies: `values` to be carried.
+/// The body of loops that carry values from one iteration to the next.
 using CarryFn = llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::ValueRange index,
                                                                   mlir::ValueRange carried)>;
 
@@ -34,6 +34,9 @@ mlir::Value inBounds(KernelBuilder &k, mlir::Value x, mlir::Value extent);
 mlir::Value indexToReal(KernelBuilder &k, mlir::Value index, mlir::Type type);
 /// An index from a floating-point value that is known to be in its range.
 mlir::Value realToIndex(KernelBuilder &k, mlir::Value real);
+
+/// Elements on the stack of the kernel, allocated once a call.
+mlir::Value stackBuffer(KernelBuilder &k, int64_t count, mlir::Type type);
 
 /// The kernel's output that holds a result of a loops node, or nullopt if nothing uses it.
 std::optional<unsigned> outputOf(KernelBuilder &k, NodeOp node, unsigned result);

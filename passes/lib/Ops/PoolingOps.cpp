@@ -122,6 +122,22 @@ Value maxPoolElement(KernelBuilder &k, NodeOp node, unsigned result, ValueRange 
 // AveragePool, LpPool
 //===----------------------------------------------------------------------===//
 
+/// How many elements an average is over. Padding counts if asked for, but not what a window of
+/// ceil_mode has behind it.
+Value elementsOfWindow(KernelBuilder &k, const Windows &w, ValueRange index, bool withPadding) {
+  WindowRange range(k, w, index);
+  Value count = k.index(1);
+  for (size_t i = 0; i < w.rank(); ++i) {
+    Value own = k.sub(range.upper[i], range.lower[i]);
+    if (withPadding) {
+      Value end = k.sub(k.sym(w.in[i] + w.padEnd[i]), range.start[i]);
+      own = k.min(k.sym(w.kernel[i]), range.stepsTo(k, i, end));
+    }
+    count = k.mul(count, own);
+  }
+  return k.max(count, k.index(1));
+}
+
 Value averagePoolElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange index) {
   Value input = node.getInputs()[0];
   Windows w = poolWindows(node, k.dims(input));
@@ -132,18 +148,8 @@ Value averagePoolElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange ind
                             Value x = k.load(input, range.at(k, index, at));
                             return SmallVector<Value>{addAnyOrder(k, carried[0], x)};
                           })[0];
-  // Padding counts if asked for, but not what a window of ceil_mode has behind it.
   bool withPadding = NodeAttrs(node).integer("count_include_pad", 0) != 0;
-  Value count = k.index(1);
-  for (size_t i = 0; i < w.rank(); ++i) {
-    Value own = k.sub(range.upper[i], range.lower[i]);
-    if (withPadding) {
-      Value end = k.sub(k.sym(w.in[i] + w.padEnd[i]), range.start[i]);
-      own = k.min(k.sym(w.kernel[i]), range.stepsTo(k, i, end));
-    }
-    count = k.mul(count, own);
-  }
-  return k.div(sum, indexToReal(k, k.max(count, k.index(1)), type));
+  return k.div(sum, indexToReal(k, elementsOfWindow(k, w, index, withPadding), type));
 }
 
 Value lpPoolElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange index) {
@@ -322,6 +328,69 @@ Value col2ImElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange index) {
   })[0];
 }
 
+//===----------------------------------------------------------------------===//
+// Pools by rows
+//===----------------------------------------------------------------------===//
+
+/// Outputs of a row that are computed together.
+constexpr int64_t columnsPerTask = 128;
+
+/// Maximum and average of a piece of a row at a time: for each offset of the window, the elements
+/// that it has for all outputs of the piece lie a stride apart.
+template <bool average> LogicalResult poolLoops(KernelBuilder &k, NodeOp node) {
+  Value input = node.getInputs()[0], result = k.region().front().getTerminator()->getOperand(0);
+  if (result != node.getResult(0))
+    return failure();
+  Dims dims = k.dims(input), outDims = k.dims(result);
+  Type element = k.elementType(input), type = computeType(element);
+  Windows w = poolWindows(node, dims);
+  size_t last = w.rank() - 1;
+  bool withPadding = NodeAttrs(node).integer("count_include_pad", 0) != 0;
+  Value values = stackBuffer(k, columnsPerTask, type);
+  auto get = [&](Value i) -> Value { return k.b.create<memref::LoadOp>(values, i); };
+  auto put = [&](Value i, Value x) { k.b.create<memref::StoreOp>(x, values, i); };
+  Dims tasks(outDims.begin(), outDims.end() - 1);
+  tasks.push_back(Sym::ceilDiv(outDims.back(), columnsPerTask));
+  k.parallel(elementCount(tasks), [&](Value task) {
+    KernelBuilder::Index index = k.delinearize(task, tasks);
+    Value first = k.mul(index.back(), k.index(columnsPerTask)), zero = k.index(0);
+    Value count = k.min(k.sub(k.sym(outDims.back()), first), k.index(columnsPerTask));
+    index.back() = first;
+    WindowRange range(k, w, index);
+    k.loop(count, [&](Value i) { put(i, average ? k.constant(type, 0) : lowestOf(k, element)); });
+    // Along the last axis every offset has outputs of its own that it is inside of the input for.
+    range.lower[last] = zero;
+    range.upper[last] = k.sym(w.kernel[last]);
+    Value stride = k.index(w.strides[last]);
+    reduceRange(k, range.lower, range.upper, {}, [&](ValueRange at, ValueRange) {
+      KernelBuilder::Index from = range.at(k, index, at);
+      Value start = from.back();
+      auto outputsBefore = [&](Value column) {
+        Value distance = k.max(k.sub(column, start), zero);
+        Value rounded = k.add(distance, k.index(w.strides[last] - 1));
+        return k.min(k.b.create<arith::DivUIOp>(rounded, stride), count);
+      };
+      reduceRange(k, outputsBefore(zero), outputsBefore(k.sym(w.in[last])), {},
+                  [&](ValueRange i, ValueRange) {
+                    from.back() = k.add(start, k.mul(i[0], stride));
+                    Value x = k.load(input, from), old = get(i[0]);
+                    put(i[0], average ? k.add(old, x) : k.max(old, x, isUnsigned(element)));
+                    return SmallVector<Value>();
+                  });
+      return SmallVector<Value>();
+    });
+    k.loop(count, [&](Value i) {
+      KernelBuilder::Index to = index;
+      to.back() = k.add(first, i);
+      Value value = get(i);
+      if (average)
+        value = k.div(value, indexToReal(k, elementsOfWindow(k, w, to, withPadding), type));
+      k.store(0, to, value);
+    });
+  });
+  return success();
+}
+
 OpSpec elementOp(StringRef name, InferFn infer, ElementFn element) {
   OpSpec spec;
   spec.name = name;
@@ -340,13 +409,17 @@ OpSpec globalPool(StringRef name, DecomposeFn decompose) {
 }
 
 std::vector<OpSpec> makeTable() {
+  OpSpec maxPool = elementOp("MaxPool", inferPool, maxPoolElement);
+  maxPool.loops = poolLoops</*average=*/false>;
+  OpSpec averagePool = elementOp("AveragePool", inferPool, averagePoolElement);
+  averagePool.loops = poolLoops</*average=*/true>;
   OpSpec maxUnpool;
   maxUnpool.name = "MaxUnpool";
   maxUnpool.infer = inferMaxUnpool;
   maxUnpool.loops = emitMaxUnpool;
   std::vector<OpSpec> table = {
-      elementOp("MaxPool", inferPool, maxPoolElement),
-      elementOp("AveragePool", inferPool, averagePoolElement),
+      maxPool,
+      averagePool,
       elementOp("LpPool", inferPool, lpPoolElement),
       globalPool("GlobalAveragePool", decomposeGlobalAverage),
       globalPool("GlobalMaxPool", decomposeGlobalMax),

@@ -183,16 +183,12 @@ public:
 
   void emit() {
     Sym batches = dims[!batchFirst], steps = dims[batchFirst];
-    {
-      OpBuilder::InsertionGuard guard(k.b);
-      k.b.setInsertionPointToStart(&k.function().getBody().front());
-      state = allocate(hidden);
-      gates = allocate(gateCount(cell) * hidden);
-      if (cell == Cell::LSTM)
-        memory = allocate(hidden);
-      if (cell == Cell::GRU)
-        scratch = allocate(hidden);
-    }
+    state = stackBuffer(k, hidden, type);
+    gates = stackBuffer(k, gateCount(cell) * hidden, type);
+    if (cell == Cell::LSTM)
+      memory = stackBuffer(k, hidden, type);
+    if (cell == Cell::GRU)
+      scratch = stackBuffer(k, hidden, type);
     Dims tasks = {batches, directions};
     k.parallel(elementCount(tasks), [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
@@ -234,9 +230,6 @@ public:
 private:
   Value operand(size_t i) { return node.getInputs()[i]; }
   bool given(size_t i) { return i < node.getInputs().size() && !isAbsent(operand(i)); }
-  Value allocate(int64_t count) {
-    return k.b.create<memref::AllocaOp>(MemRefType::get({std::max<int64_t>(count, 1)}, type));
-  }
   Value get(Value buffer, Value i) { return k.b.create<memref::LoadOp>(buffer, i); }
   void put(Value buffer, Value i, Value x) { k.b.create<memref::StoreOp>(x, buffer, i); }
   void overHidden(function_ref<void(Value)> body) { k.loop(k.index(hidden), body); }

@@ -321,6 +321,56 @@ Value reductionElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange index
                        [&] { return k.sym(elementCount(extents)); });
 }
 
+/// Columns that are reduced together, where the last axis stays.
+constexpr int64_t columnsPerTask = 64;
+
+/// Where the last axis stays, elements of a row are read one behind the other, and each is added to
+/// the sum of its column.
+template <Reduction kind> LogicalResult reductionLoops(KernelBuilder &k, NodeOp node) {
+  Value input = node.getInputs()[0];
+  NodeAttrs attrs(node);
+  Dims dims = k.dims(input), outDims = k.dims(node.getResult(0));
+  SmallVector<int64_t> axes = attrs.integers(reducedAxes);
+  if (kind == Reduction::LogSumExp || axes.empty() || axes.back() == int64_t(dims.size()) - 1 ||
+      dims.back().constant().value_or(columnsPerTask) < 8)
+    return failure();
+  bool keepDims = attrs.integer("keepdims", 1) != 0;
+  Dims extents, tasks(outDims.begin(), outDims.end() - 1);
+  for (int64_t axis : axes)
+    extents.push_back(dims[axis]);
+  tasks.push_back(Sym::ceilDiv(dims.back(), columnsPerTask));
+  Accumulation sum(k, kind, k.elementType(input));
+  Value sums = stackBuffer(k, columnsPerTask, sum.type);
+  auto get = [&](Value i) -> Value { return k.b.create<memref::LoadOp>(sums, i); };
+  auto put = [&](Value i, Value x) { k.b.create<memref::StoreOp>(x, sums, i); };
+  k.parallel(elementCount(tasks), [&](Value task) {
+    KernelBuilder::Index outer = k.delinearize(task, tasks);
+    Value first = k.mul(outer.pop_back_val(), k.index(columnsPerTask));
+    Value count = k.min(k.sub(k.sym(dims.back()), first), k.index(columnsPerTask));
+    k.loop(count, [&](Value i) { put(i, sum.initial(k)); });
+    k.reduce(extents, {}, [&](ValueRange at, ValueRange) {
+      k.loop(count, [&](Value i) {
+        KernelBuilder::Index own;
+        size_t reduced = 0, next = 0;
+        for (size_t axis = 0; axis + 1 < dims.size(); ++axis) {
+          bool isReduced = reduced < axes.size() && axes[reduced] == int64_t(axis);
+          own.push_back(isReduced ? at[reduced++] : outer[next]);
+          next += !isReduced || keepDims;
+        }
+        own.push_back(k.add(first, i));
+        put(i, sum.step(k, get(i), k.load(input, own)));
+      });
+      return SmallVector<Value>();
+    });
+    k.loop(count, [&](Value i) {
+      KernelBuilder::Index to = outer;
+      to.push_back(k.add(first, i));
+      k.store(0, to, sum.finish(k, get(i), [&] { return k.sym(elementCount(extents)); }));
+    });
+  });
+  return success();
+}
+
 //===----------------------------------------------------------------------===//
 // CumSum
 //===----------------------------------------------------------------------===//
@@ -399,6 +449,7 @@ template <Reduction kind> OpSpec reduction(StringRef name) {
   spec.name = name;
   spec.infer = inferReduction<kind>;
   spec.element = reductionElement<kind>;
+  spec.loops = reductionLoops<kind>;
   spec.heavy = true;
   return spec;
 }

@@ -52,9 +52,65 @@ LogicalResult inferRows(InferContext &ctx) {
   return success();
 }
 
+/// Neighbouring rows that are computed together, where the axis is not the last.
+constexpr int64_t rowsPerTask = 64;
+
+/// Softmax along an axis in front of the last: neighbours along the last axis are different rows.
+template <bool log> void emitColumnSoftmax(KernelBuilder &k, NodeOp node, const Rows &rows) {
+  Value input = node.getInputs()[0];
+  Sym length = rows.dims.back();
+  Dims within = rows.rowDims(), tasks = rows.otherDims();
+  tasks.back() = Sym::ceilDiv(length, rowsPerTask);
+  Type type = computeType(k.elementType(input));
+  Value largest = stackBuffer(k, rowsPerTask, type), sums = stackBuffer(k, rowsPerTask, type);
+  auto get = [&](Value buffer, Value i) -> Value { return k.b.create<memref::LoadOp>(buffer, i); };
+  auto put = [&](Value buffer, Value i, Value x) { k.b.create<memref::StoreOp>(x, buffer, i); };
+  k.parallel(elementCount(tasks), [&](Value task) {
+    KernelBuilder::Index row = k.delinearize(task, tasks);
+    Value first = k.mul(row.pop_back_val(), k.index(rowsPerTask));
+    Value count = k.min(k.sub(k.sym(length), first), k.index(rowsPerTask));
+    auto overElements = [&](function_ref<void(Value, ValueRange)> body) {
+      k.reduce(within, {}, [&](ValueRange at, ValueRange) {
+        k.loop(count, [&](Value i) {
+          KernelBuilder::Index own = row;
+          own.push_back(k.add(first, i));
+          body(i, rows.at(own, at));
+        });
+        return SmallVector<Value>();
+      });
+    };
+    k.loop(count, [&](Value i) {
+      put(largest, i, k.constant(type, -INFINITY));
+      put(sums, i, k.constant(type, 0));
+    });
+    overElements([&](Value i, ValueRange at) {
+      put(largest, i, k.max(get(largest, i), k.load(input, at)));
+    });
+    auto shifted = [&](Value i, ValueRange at) {
+      return k.sub(k.load(input, at), get(largest, i));
+    };
+    overElements([&](Value i, ValueRange at) {
+      put(sums, i, k.add(get(sums, i), k.b.create<math::ExpOp>(shifted(i, at))));
+    });
+    k.loop(count, [&](Value i) {
+      Value sum = get(sums, i);
+      put(sums, i, log ? Value(k.b.create<math::LogOp>(sum)) : k.div(k.constant(type, 1), sum));
+    });
+    overElements([&](Value i, ValueRange at) {
+      Value x = shifted(i, at);
+      k.store(0, at,
+              log ? k.sub(x, get(sums, i)) : k.mul(k.b.create<math::ExpOp>(x), get(sums, i)));
+    });
+  });
+}
+
 template <bool log> LogicalResult emitSoftmax(KernelBuilder &k, NodeOp node) {
   Value input = node.getInputs()[0];
   Rows rows(node, k.dims(input));
+  if (rows.end < rows.dims.size()) {
+    emitColumnSoftmax<log>(k, node, rows);
+    return success();
+  }
   Dims within = rows.rowDims();
   Type element = k.elementType(input), type = computeType(element);
   // An exponential that the output holds exactly is not computed again.
