@@ -1,5 +1,6 @@
 """Where values lie: outputs that are inputs, constants or views, values that branches of an If share
-with what is around them, and kernels that differ only in a constant. Against ONNX Runtime."""
+with what is around them, kernels that differ only in a constant, and caches that cannot be used in
+place. Against ONNX Runtime."""
 import numpy as np
 import onnx
 import onnxruntime
@@ -18,8 +19,9 @@ def value(name, element=F, dims=("n", 4)):
 
 
 def node(op, inputs, outputs, **attributes):
-    return helper.make_node(op, inputs.split(), outputs.split(), name=outputs.split()[0],
-                            **attributes)
+    """`-` is an operand that is left out."""
+    operands = ["" if name == "-" else name for name in inputs.split()]
+    return helper.make_node(op, operands, outputs.split(), name=outputs.split()[0], **attributes)
 
 
 def branch(outputs, *nodes):
@@ -90,21 +92,76 @@ CASES = {
 }
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_values(tools, tmp_path, name):
+def attention(results="y nk nv", past="pk pv", opset23=True, sequence_major=False):
+    """Causal attention as a node, or spelled out without a mask."""
+    if opset23:
+        return [node("Attention", f"q k v - {past}", results, is_causal=1)]
+    axis, swap = (1, [0, 2, 1, 3]) if sequence_major else (2, [0, 1, 2, 3])
+    return [node("Concat", "pk k", "nk", axis=axis), node("Concat", "pv v", "nv", axis=axis),
+            node("Transpose", "q", "q1", perm=swap), node("Transpose", "nv", "v1", perm=swap),
+            node("Transpose", "nk", "k1", perm=[0, 2, 3, 1] if sequence_major else [0, 1, 3, 2]),
+            node("MatMul", "q1 k1", "s0"), node("Mul", "s0 third", "s1"),
+            node("Softmax", "s1", "p", axis=-1), node("MatMul", "p v1", "o"),
+            node("Transpose", "o", "y", perm=swap)]
+
+
+def heads(name, length, sequence_major=False):
+    return value(name, F, ["b", length, 4, 8] if sequence_major else ["b", 4, length, 8])
+
+
+def attention_case(nodes, outputs, sequence_major=False, **more):
+    inputs = [heads(n, length, sequence_major)
+              for n, length in (("q", "s"), ("k", "s"), ("v", "s"), ("pk", "p"), ("pv", "p"))]
+    lengths = {"y": "s", "nk": "t", "nv": "t", "z": "p", "zt": "t"}
+    return (nodes, inputs, [heads(n, lengths[n], sequence_major) for n in outputs.split()],
+            {"third": np.float32(1 / 3)} if nodes[0].op_type == "Concat" else {})
+
+
+# A cache is used in place only where it is an input and an output of the model, and nothing else.
+CASES |= {
+    "cache_in_place": attention_case(attention(), "y nk nv"),
+    "cache_without_output": attention_case(attention(), "y"),
+    "cache_without_present": attention_case(attention("y"), "y"),
+    "cache_with_one_output": attention_case(attention(), "y nk"),
+    "cache_computed": attention_case(
+        [node("Neg", "pk", "c"), *attention(past="c pv")], "y nk nv"),
+    "cache_whose_past_is_used": attention_case([*attention(), node("Neg", "pk", "z")],
+                                               "y nk nv z"),
+    "cache_whose_past_is_an_output": attention_case([*attention(), node("Identity", "pv", "z")],
+                                                    "y nk nv z"),
+    "cache_whose_present_is_used": attention_case([*attention(), node("Neg", "nk", "zt")],
+                                                  "y nk nv zt"),
+    "spelled_cache_without_output": attention_case(attention(opset23=False), "y"),
+    "spelled_cache_in_place": attention_case(attention(opset23=False), "y nk nv"),
+    "sequence_major_cache": attention_case(
+        attention(opset23=False, sequence_major=True), "y nk nv", True),
+    "sequence_major_cache_without_output": attention_case(
+        attention(opset23=False, sequence_major=True), "y", True),
+}
+
+
+def save(name, folder):
     nodes, inputs, outputs, constants = CASES[name]
     graph = helper.make_graph(nodes, name, inputs, outputs,
                               [numpy_helper.from_array(a, n) for n, a in constants.items()])
-    path = tmp_path / "m.onnx"
-    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]),
-              path)
+    opset = 23 if any(n.op_type == "Attention" for n in nodes) else 17
+    path = folder / "m.onnx"
+    onnx.save(helper.make_model(graph, ir_version=10 if opset == 23 else 8,
+                                opset_imports=[helper.make_opsetid("", opset)]), path)
+    return path
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_values(tools, tmp_path, name):
+    path = save(name, tmp_path)
     tools.run("tacq-compile", path, "-o", tmp_path / "m.tacq")
     session = onnxruntime.InferenceSession(path)
     for trial, n in enumerate([1, 2, 5, 3, 0, 17]):
         feed = {}
         for given in session.get_inputs():
             # The second input of two agrees with the first only where it has to.
-            sizes = {"n": n, "k": n if trial % 2 else n + 1}
+            sizes = {"n": n, "k": n if trial % 2 else n + 1, "b": 1 + trial % 3,
+                     "s": 1 + (trial * 3) % 5, "p": (0, 3, 1, 17, 2, 4)[trial]}
             dims = [sizes.get(d, d) for d in given.shape]
             feed[given.name] = (np.array(trial % 2 == 1) if "bool" in given.type else
                                 RANDOM.standard_normal(dims).astype(np.float32))
@@ -122,12 +179,7 @@ def test_values(tools, tmp_path, name):
 
 
 def test_requirement_of_the_branch_that_is_taken(tools, tmp_path):
-    nodes, inputs, outputs, constants = CASES["if_requires_in_one_branch"]
-    graph = helper.make_graph(nodes, "g", inputs, outputs,
-                              [numpy_helper.from_array(a, n) for n, a in constants.items()])
-    path = tmp_path / "m.onnx"
-    onnx.save(helper.make_model(graph, ir_version=8, opset_imports=[helper.make_opsetid("", 17)]),
-              path)
+    path = save("if_requires_in_one_branch", tmp_path)
     tools.run("tacq-compile", path, "-o", tmp_path / "m.tacq")
     np.savez(tmp_path / "in.npz", b=np.array(True), x=np.zeros((2, 4), np.float32),
              x2=np.zeros((3, 4), np.float32))
