@@ -62,7 +62,7 @@ func.func @branches(%c: tensor<i1> {tacq.name = "c"}, %x: tensor<4xf32> {tacq.na
 // CHECK: tacq_rt.read %{{.*}} as "[[C:.*]]" count 1
 // CHECK: tacq_rt.require "%[[C]][0]*n", "%[[C]][0]*m"
 // CHECK: else
-// CHECK: tacq_rt.require "n - %[[C]][0]*n", "4 - 4*%[[C]][0]"
+// CHECK: tacq_rt.require "-%[[C]][0]*n + n", "-4*%[[C]][0] + 4"
 func.func @requirements(%c: tensor<i1> {tacq.name = "c"}, %x: tensor<?xf32, #tacq.shape<["n"]>> {tacq.name = "x"}) -> (tensor<?xf32, #tacq.shape<["n"]>> {tacq.name = "y"}) {
   %r = tacq.node "If" opset 16 (%c) named "if" body {
     tacq.require "n", "m", "first"

@@ -121,7 +121,6 @@ def attention_case(nodes, outputs, sequence_major=False, **more):
 CASES |= {
     "cache_in_place": attention_case(attention(), "y nk nv"),
     "cache_without_output": attention_case(attention(), "y"),
-    "cache_without_present": attention_case(attention("y"), "y"),
     "cache_with_one_output": attention_case(attention(), "y nk"),
     "cache_computed": attention_case(
         [node("Neg", "pk", "c"), *attention(past="c pv")], "y nk nv"),
