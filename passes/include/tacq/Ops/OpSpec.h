@@ -126,8 +126,9 @@ using InferFn = mlir::LogicalResult (*)(InferContext &);
 using DecomposeFn = llvm::SmallVector<mlir::Value> (*)(class NodeBuilder &, NodeOp);
 /// The element of result `result` at `index` (one `index` value for each dimension).
 using ElementFn = mlir::Value (*)(KernelBuilder &, NodeOp, unsigned result, mlir::ValueRange index);
-/// Emits the kernel; must call KernelBuilder::parallel exactly once and store all used results. Where
-/// the operator has an element function as well, it may decline by failing before it emits anything.
+/// Emits the kernel; must call KernelBuilder::parallel exactly once and store all used results.
+/// Where the operator has an element function as well, it may decline by failing before it emits
+/// anything.
 using LoopsFn = mlir::LogicalResult (*)(KernelBuilder &, NodeOp);
 
 struct OpSpec {
