@@ -63,6 +63,16 @@ def random_inputs(model, random, number):
     return feed, valid
 
 
+def onnx_runtime(session, outputs, feed):
+    """The opset 23 export shares its rotary tables between the rows of a batch, which ONNX Runtime
+    refuses for more than one row: there each row runs alone."""
+    if len(feed) > 1:
+        return dict(zip(outputs, session.run(outputs, feed)))
+    rows = [session.run(outputs, {n: v[i:i + 1] for n, v in feed.items()})
+            for i in range(len(feed["input_ids"]))]
+    return {name: np.concatenate(values) for name, values in zip(outputs, zip(*rows))}
+
+
 @pytest.mark.parametrize("name", exports.NAMES)
 def test_against_onnx_runtime(tools, module, onnx_file, tmp_path, name):
     model = onnx.load(onnx_file(name), load_external_data=False)
@@ -75,7 +85,7 @@ def test_against_onnx_runtime(tools, module, onnx_file, tmp_path, name):
     random = np.random.default_rng(2025)
     for number in range(INPUTS_FOR_ORT):
         feed, valid = random_inputs(model, random, number)
-        expected = dict(zip(outputs, session.run(outputs, feed)))
+        expected = onnx_runtime(session, outputs, feed)
         np.savez(tmp_path / "in.npz", **feed)
         arguments = [f"--output={o}=@{tmp_path / f'{i}.npy'}" for i, o in enumerate(outputs)]
         tools.run("tacq-run", module(name), "--input", f"@{tmp_path / 'in.npz'}", *arguments)

@@ -2,7 +2,7 @@
 """Runs every test of the project and prints one total.
 
 Stages: ctest (units and conformance suites), lit (IR and tools), end-to-end tests in Python,
-style checks. Each writes a JUnit file below BUILD/test-results, from which the totals are taken; a
+fuzz targets for a minute each, style checks. Each writes a JUnit file below BUILD/test-results, from which the totals are taken; a
 stage that dies before it can write one counts as one failure. The last line printed is
 "N passed, M failed".
 """
@@ -48,6 +48,8 @@ def main():
                 str(results / "lit.xml"), str(build / "test")],
         "e2e": [sys.executable, "-m", "pytest", "-q", "-ra", "-p",
                 "no:cacheprovider", f"--junit-xml={results / 'e2e.xml'}", str(ROOT / "test/e2e")],
+        "fuzz": [sys.executable, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider",
+                 f"--junit-xml={results / 'fuzz.xml'}", str(ROOT / "test/fuzz")],
         "style": [sys.executable, "-m", "pytest", "-q", "-ra", "-p", "no:cacheprovider",
                   f"--junit-xml={results / 'style.xml'}", str(ROOT / "test/style")],
     }

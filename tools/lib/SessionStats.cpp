@@ -7,17 +7,21 @@
 #include <algorithm>
 #include <cinttypes>
 #include <cstdio>
+#include <fstream>
 #include <string>
-#include <sys/resource.h>
 #include <vector>
 
 using namespace tacq;
 using namespace tacq::tools;
 
 int64_t tools::peakResidentBytes() {
-  rusage usage = {};
-  getrusage(RUSAGE_SELF, &usage);
-  return static_cast<int64_t>(usage.ru_maxrss) * 1024;
+  // getrusage would include what the parent held when it forked.
+  std::ifstream status("/proc/self/status");
+  long long kibibytes = 0;
+  for (std::string line; std::getline(status, line);)
+    if (std::sscanf(line.c_str(), "VmHWM: %lld kB", &kibibytes) == 1)
+      break;
+  return kibibytes * 1024;
 }
 
 Error tools::printCounters(const tacq_session_t *session) {

@@ -14,7 +14,7 @@ packages=(
   libprotobuf-dev protobuf-compiler libonnx-dev
   libflatbuffers-dev flatbuffers-compiler libxxhash-dev libzip-dev zlib1g-dev
   # tools and tests
-  libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev
+  libclang-rt-19-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev
   python3 python3-venv xz-utils
 )
 missing=()

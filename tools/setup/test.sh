@@ -6,6 +6,6 @@ set -euo pipefail
 cd "$(dirname "$0")/../.."
 tools/setup/install.sh
 jobs=${JOBS:-$(nproc)}
-[ -f build/CMakeCache.txt ] || tools/dev/configure.sh build
+tools/dev/configure.sh build -DTACQ_BUILD_FUZZERS=ON
 cmake --build build -j "$jobs"
 exec build/venv/bin/python tools/dev/run-tests.py --build build --jobs "$jobs"

@@ -8,6 +8,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
+#include "tacq/CPU/Passes.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Ops/Passes.h"
@@ -22,6 +23,7 @@ void tacq::registerAllDialects(DialectRegistry &registry) {
 }
 
 void tacq::registerAllPasses() {
+  registerCpuPasses();
   registerGraphPasses();
   registerTACQOpsPasses();
   registerTACQSchedulePasses();

@@ -31,8 +31,10 @@ constexpr int64_t rowsPerTask = 96;
 /// Columns of a piece of K.
 constexpr int64_t pieceColumns = 128;
 /// Distance of the copied rows of a piece: not a power of two, so that they do not compete for the
-/// same sets of the cache, as the rows of the input do.
+/// same sets of the cache.
 constexpr int64_t copiedStride = pieceColumns + 16;
+/// How far ahead of a single row's product its weights are asked for, in vectors.
+constexpr int64_t prefetchVectors = 16;
 /// Chains of dependent additions that keep two multiply-add units busy.
 constexpr int64_t chains = 8;
 
@@ -79,7 +81,8 @@ private:
   SmallVector<Value> startsOfPanels(const Target &target, Value group);
   SmallVector<Value> accumulate(SmallVector<Value> sums, int64_t sets, Value buffer,
                                 ArrayRef<Value> rowStarts, ArrayRef<Value> weights,
-                                ArrayRef<Value> panelStarts, int64_t columns);
+                                ArrayRef<Value> panelStarts, int64_t columns,
+                                function_ref<void(Value column)> prefetch);
   void copyRow(Value from, Value to, int64_t columns);
   void emitResults(const Target &target, Value group, Value firstRow, Value rowCount);
   Value activate(Value x);
@@ -91,7 +94,7 @@ private:
   Sym rowCount;
   Value x, residual;
   Value sums;          // of a task, [rowsPerTask][panels][16]
-  bool copies = false; // rows that are not f32, or whose distance is bad for the cache
+  bool copies = false; // the rows are not f32
   Value copied;        // a piece of the rows of a tile, as f32
   Value wideWeights;   // a piece of the panels, as f32, if they are of 16 bits
   SmallVector<Weight> weights;
@@ -149,7 +152,7 @@ LogicalResult LinearKernel::emit() {
   };
   Type f32 = b.getF32Type();
   sums = stackBuffer(rowsPerTask * panels * vectorLanes, f32);
-  copies = !isF32(x) || depth % 1024 == 0;
+  copies = !isF32(x);
   copied = stackBuffer(std::max(rows * copiedStride, isF32(x) ? 0 : depth + vectorLanes), f32);
   if (llvm::any_of(weights, [&](const Weight &w) { return !isF32(w.weight); }))
     wideWeights = stackBuffer(panels * pieceColumns * vectorLanes, f32);
@@ -266,8 +269,13 @@ void LinearKernel::emitSingleRow(const Target &target, Value group, Value row) {
     start = k.index(0);
   }
   SmallVector<Value> zeros(panels * sets, splat(0.0f));
+  SmallVector<Value> starts = startsOfPanels(target, group);
   SmallVector<Value> result =
-      accumulate(zeros, sets, from, {start}, buffers, startsOfPanels(target, group), depth);
+      accumulate(zeros, sets, from, {start}, buffers, starts, depth, [&](Value column) {
+        for (auto [buffer, start] : llvm::zip(buffers, starts))
+          prefetch(buffer,
+                   plus(k.add(start, times(column, vectorLanes)), prefetchVectors * vectorLanes));
+      });
   for (int64_t panel = 0; panel < panels; ++panel) {
     Value sum = result[panel];
     for (int64_t set = 1; set < sets; ++set)
@@ -336,7 +344,17 @@ void LinearKernel::emitTile(ArrayRef<Value> buffers, ArrayRef<Value> panelStarts
   Value sumsAt = times(k.sub(row, firstRow), panels * vectorLanes);
   for (int64_t i = 0; i < tileRows * panels; ++i)
     tileSums.push_back(load(sums, plus(sumsAt, i * vectorLanes)));
-  tileSums = accumulate(tileSums, 1, copies ? copied : x, rowStarts, buffers, panelStarts, columns);
+  // On the way the same piece of the next tile's rows is fetched, one line of 16 elements a step.
+  constexpr int64_t linesOfRow = pieceColumns / vectorLanes;
+  tileSums = accumulate(
+      tileSums, 1, copies ? copied : x, rowStarts, buffers, panelStarts, columns,
+      [&](Value column) {
+        if (copies || tileRows < rows)
+          return;
+        Value nextRow = plus(b.create<arith::DivUIOp>(column, k.index(linesOfRow)), rows);
+        Value line = b.create<arith::RemUIOp>(column, k.index(linesOfRow));
+        prefetch(x, k.add(k.add(rowStarts[0], times(nextRow, depth)), times(line, vectorLanes)));
+      });
   for (auto [i, sum] : llvm::enumerate(tileSums))
     store(sum, sums, plus(sumsAt, i * vectorLanes));
 }
@@ -344,12 +362,14 @@ void LinearKernel::emitTile(ArrayRef<Value> buffers, ArrayRef<Value> panelStarts
 /// Adds the products over `columns` columns to the sums, which are ordered by set, row, panel.
 SmallVector<Value> LinearKernel::accumulate(SmallVector<Value> sums, int64_t sets, Value buffer,
                                             ArrayRef<Value> rowStarts, ArrayRef<Value> weights,
-                                            ArrayRef<Value> panelStarts, int64_t columns) {
+                                            ArrayRef<Value> panelStarts, int64_t columns,
+                                            function_ref<void(Value)> prefetch) {
   int64_t outputs = sums.size() / sets;
-  // More than one step of a large tile at a time would only give LLVM loads to move around.
-  int64_t unroll = outputs >= chains ? 1 : std::max<int64_t>(4, sets);
+  // More than one step of a tile at a time would only give LLVM loads to move around.
+  int64_t unroll = rowStarts.size() > 1 ? 1 : std::max<int64_t>(4, sets);
   auto step = [&](Value column, int64_t offset, SmallVectorImpl<Value> &sums) {
     SmallVector<Value, 2> panel;
+    prefetch(plus(column, offset));
     Value at = times(plus(column, offset), vectorLanes);
     for (int64_t p = 0; p < panels; ++p)
       panel.push_back(load(weights[p], k.add(panelStarts[p], at)));

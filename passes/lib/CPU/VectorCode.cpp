@@ -50,6 +50,11 @@ void VectorCode::storeScalar(Value value, Value buffer, Value at) {
   b.create<memref::StoreOp>(value, buffer, ValueRange{at});
 }
 
+void VectorCode::prefetch(Value buffer, Value at) {
+  b.create<memref::PrefetchOp>(buffer, ValueRange{at}, /*isWrite=*/false, /*localityHint=*/3,
+                               /*isDataCache=*/true);
+}
+
 Value VectorCode::fma(Value x, Value y, Value z) { return b.create<math::FmaOp>(x, y, z); }
 
 Value VectorCode::sum(Value vector) {

@@ -35,6 +35,9 @@ public:
   mlir::Value loadScalar(mlir::Value buffer, mlir::Value at);
   void storeScalar(mlir::Value value, mlir::Value buffer, mlir::Value at);
 
+  /// Asks for the line of an element, which need not exist.
+  void prefetch(mlir::Value buffer, mlir::Value at);
+
   mlir::Value fma(mlir::Value x, mlir::Value y, mlir::Value z);
   mlir::Value sum(mlir::Value vector);
   mlir::Value largest(mlir::Value vector);

@@ -97,4 +97,3 @@ struct PackWeights : PassWrapper<PackWeights, OperationPass<>> {
 } // namespace
 
 std::unique_ptr<Pass> tacq::createPackWeightsPass() { return std::make_unique<PackWeights>(); }
-void tacq::registerPackWeightsPass() { PassRegistration<PackWeights>(); }

@@ -22,7 +22,7 @@ Value tacq::loadIndex(KernelBuilder &k, NodeOp node, Value indices, ValueRange a
 llvm::ArrayRef<OpSpec> tacq::indexingOps() {
   static const std::vector<OpSpec> table = [] {
     std::vector<OpSpec> all;
-    for (llvm::ArrayRef<OpSpec> part : {gatherOps(), scatterOps(), searchOps()})
+    for (llvm::ArrayRef<OpSpec> part : {gatherOps(), scatterOps(), searchOps(), lossOps()})
       all.insert(all.end(), part.begin(), part.end());
     return all;
   }();

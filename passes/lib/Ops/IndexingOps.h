@@ -11,6 +11,7 @@ namespace tacq {
 llvm::ArrayRef<OpSpec> gatherOps();  // Gather, GatherElements, GatherND, OneHot, NonZero, Compress
 llvm::ArrayRef<OpSpec> scatterOps(); // ScatterElements, ScatterND, TensorScatter
 llvm::ArrayRef<OpSpec> searchOps();  // ArgMax, ArgMin, TopK
+llvm::ArrayRef<OpSpec> lossOps();    // NegativeLogLikelihoodLoss, SoftmaxCrossEntropyLoss
 
 /// Indices into an axis without elements cannot be valid: checked before a kernel is to clamp them.
 mlir::LogicalResult requireElements(InferContext &c, unsigned indices, const Sym &extent);

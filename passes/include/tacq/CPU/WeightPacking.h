@@ -3,7 +3,7 @@
 #ifndef TACQ_CPU_WEIGHTPACKING_H
 #define TACQ_CPU_WEIGHTPACKING_H
 
-#include "mlir/Pass/Pass.h"
+#include "tacq/CPU/Passes.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
 
 namespace tacq {
@@ -19,11 +19,6 @@ uint64_t packedWeightBytes(int64_t n, int64_t k, PanelAttr layout);
 /// second copy of the weight is held; it returns false to stop. Returns false if it has stopped.
 bool packWeight(const void *bytes, WeightOrder order, int64_t n, int64_t k, PanelAttr layout,
                 llvm::function_ref<bool(const void *, size_t)> write);
-
-/// tacq-pack-weights: gives the linear operations' weights that are parameters their layout, on a
-/// `tacq.get_param` of its own and in `weight_layouts`.
-std::unique_ptr<mlir::Pass> createPackWeightsPass();
-void registerPackWeightsPass();
 
 } // namespace tacq
 
