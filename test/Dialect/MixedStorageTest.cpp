@@ -65,7 +65,7 @@ TEST_F(MixedStorageTest, slotsOfPartialTiles) {
   // columns.
   MixedStorage bytes =
       storedBytes(type("17x130, bits = 3, group = 64, decode = #tacq.codebook<row, levels = f16, "
-                       "scale = ui6, span = 2>, circuit = <slots, count = 5, exact>"),
+                       "scale = ui6 span = 2>, circuit = <slots, count = 5, exact>"),
                   layout("tile = 16x128, planes = [2, 1], interleave = 4, align = 64, "
                          "rows = sorted, circuit = tiles, little"));
   EXPECT_EQ(bytes.codes, 4 * 768);

@@ -34,7 +34,7 @@ func.func private @f(!tacq.mixed<4x4, bits = 2, group = 0, decode = #tacq.affine
 
 // -----
 // expected-error @+1 {{mixed.span}}
-func.func private @f(!tacq.mixed<4x4, bits = 2, group = 0, decode = #tacq.affine<scale = f16, span = 4>>)
+func.func private @f(!tacq.mixed<4x4, bits = 2, group = 0, decode = #tacq.affine<scale = f16 span = 4>>)
 
 // -----
 // expected-error @+1 {{mixed.codebook: levels are f16, bf16 or f32, not 'ui8'}}

@@ -7,12 +7,12 @@
 func.func private @a(!tacq.mixed<4096x4096, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui2>, circuit = #tacq.circuit<slots, count = 4096, exact>>)
 // CHECK: @b(!tacq.mixed<8x16, bits = 3, group = 0, decode = #tacq.affine<scale = f32>>) -> tensor<?x8xf32, #tacq.shape<["2*batch + 1", "8"]>>
 func.func private @b(!tacq.mixed<8x16, bits = 3, group = 0, decode = #tacq.affine<scale = f32>>) -> tensor<?x8xf32, #tacq.shape<["2*batch + 1", "8"]>>
-// CHECK: @c(!tacq.mixed<8x64, bits = 4, group = 16, decode = #tacq.affine<scale = ui6, zero = f16, span = 2>, circuit = <scattered, count = 3, difference>>)
-func.func private @c(!tacq.mixed<8x64, bits = 4, group = 16, decode = #tacq.affine<scale = ui6, zero = f16, span = 2>, circuit = <scattered, count = 3, difference>>)
+// CHECK: @c(!tacq.mixed<8x64, bits = 4, group = 16, decode = #tacq.affine<scale = ui6, zero = f16 span = 2>, circuit = <scattered, count = 3, difference>>)
+func.func private @c(!tacq.mixed<8x64, bits = 4, group = 16, decode = #tacq.affine<scale = ui6, zero = f16 span = 2>, circuit = <scattered, count = 3, difference>>)
 // CHECK: @d(!tacq.mixed<8x64, bits = 8, group = 16, decode = #tacq.codebook<tensor, levels = f16>, circuit = <uniform, count = 1, exact>>)
 func.func private @d(!tacq.mixed<8x64, bits = 8, group = 16, decode = #tacq.codebook<tensor, levels = f16>, circuit = <uniform, count = 1, exact>>)
-// CHECK: @e(!tacq.mixed<8x64, bits = 2, group = 16, decode = #tacq.codebook<row, levels = bf16, scale = ui4, span = 4>>)
-func.func private @e(!tacq.mixed<8x64, bits = 2, group = 16, decode = #tacq.codebook<row, levels = bf16, scale = ui4, span = 4>>)
+// CHECK: @e(!tacq.mixed<8x64, bits = 2, group = 16, decode = #tacq.codebook<row, levels = bf16, scale = ui4 span = 4>>)
+func.func private @e(!tacq.mixed<8x64, bits = 2, group = 16, decode = #tacq.codebook<row, levels = bf16, scale = ui4 span = 4>>)
 
 // A product with a mixed-precision weight, stored in planes of 2 bits and 1 bit.
 // CHECK-LABEL: func.func @linear

@@ -1,6 +1,6 @@
-// Dialects and every pass in a stock mlir-opt, without tacq-opt.
+// Dialects and passes in a stock mlir-opt, without tacq-opt.
 // REQUIRES: tacq-plugin
-// RUN: mlir-opt --load-dialect-plugin=%tacq_lib_dir/TACQPlugin.so --load-pass-plugin=%tacq_lib_dir/TACQPlugin.so %s --pass-pipeline='builtin.module(tacq-unify-params,func.func(tacq-infer-shapes,tacq-cleanup-views,tacq-recognize-linear,tacq-recognize-norm,tacq-recognize-rope,tacq-recognize-attention,tacq-fuse-linear,tacq-decompose,canonicalize))' | FileCheck %s --check-prefix=GRAPH
+// RUN: mlir-opt --load-dialect-plugin=%tacq_lib_dir/TACQPlugin.so --load-pass-plugin=%tacq_lib_dir/TACQPlugin.so %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-cleanup-views,tacq-recognize-linear,tacq-recognize-norm,tacq-recognize-rope,tacq-recognize-attention,tacq-fuse-linear,tacq-decompose,canonicalize))' | FileCheck %s --check-prefix=GRAPH
 // RUN: mlir-opt --load-dialect-plugin=%tacq_lib_dir/TACQPlugin.so --load-pass-plugin=%tacq_lib_dir/TACQPlugin.so %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-form-dispatches,tacq-plan-schedule)' | FileCheck %s --check-prefix=SCHEDULE
 
 tacq.param @w : tensor<8x16xf32> from <"w.bin", 0, 512>

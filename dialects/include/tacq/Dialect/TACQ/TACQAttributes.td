@@ -54,12 +54,12 @@ def TACQ_AffineAttr : TACQ_Attr<"Affine", "affine"> {
     is an integer q is itself quantized: `s = d * q`, with one fp16 number d for every `span` groups
     of a row (0: one for the row).
 
-    Example: `#tacq.affine<scale = ui6, zero = ui2, span = 8>`.
+    Example: `#tacq.affine<scale = ui6, zero = ui2 span = 8>`.
   }];
   let parameters = (ins "::mlir::Type":$scale, OptionalParameter<"::mlir::Type">:$zero,
                         DefaultValuedParameter<"int64_t", "0">:$span);
   let assemblyFormat = [{
-    `<` `scale` `=` $scale (`,` `zero` `=` $zero^)? (`,` `span` `=` $span^)? `>`
+    `<` `scale` `=` $scale (`,` `zero` `=` $zero^)? (`span` `=` $span^)? `>`
   }];
 }
 
@@ -80,7 +80,7 @@ def TACQ_CodebookAttr : TACQ_Attr<"Codebook", "codebook"> {
                         OptionalParameter<"::mlir::Type">:$scale,
                         DefaultValuedParameter<"int64_t", "0">:$span);
   let assemblyFormat = [{
-    `<` $scope `,` `levels` `=` $levels (`,` `scale` `=` $scale^)? (`,` `span` `=` $span^)? `>`
+    `<` $scope `,` `levels` `=` $levels (`,` `scale` `=` $scale^)? (`span` `=` $span^)? `>`
   }];
 }
 
