@@ -22,3 +22,5 @@ config.substitutions += [
     ("%onnx", config.python + " " + os.path.join(config.test_source_root, "onnx_text.py")),
     ("%tacq_lib_dir", config.tacq_lib_dir),
 ]
+if os.path.exists(os.path.join(config.tacq_lib_dir, "TACQPlugin.so")):
+    config.available_features.add("tacq-plugin")

@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <cstring>
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace tacq;
@@ -30,6 +31,11 @@ ModuleWriter::~ModuleWriter() {
 }
 
 Error ModuleWriter::create(const std::string &path, std::unique_ptr<ModuleWriter> &writer) {
+  // Renaming a file over a device would take the device away.
+  struct stat existing;
+  if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode))
+    return makeError(TACQ_IO, "module '%s' cannot be written: it is not a regular file",
+                     path.c_str());
   std::unique_ptr<ModuleWriter> result(new ModuleWriter());
   result->destination = path;
   // O_EXCL: two writers of one destination, or a leftover, get different names.

@@ -239,16 +239,21 @@ Error tacq::makeNpyHeader(tacq_element_type_t type, const std::vector<int64_t> &
   return success();
 }
 
-FILE *tacq::openTemporary(const std::string &path, std::string &temporary) {
+Error tacq::openTemporary(const std::string &path, std::string &temporary, FILE *&file) {
+  // Renaming a file over a device would take the device away.
+  struct stat existing;
+  if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode))
+    return makeError(TACQ_IO, "'%s' cannot be written: it is not a regular file", path.c_str());
+  file = nullptr;
   for (int attempt = 0; attempt < 100; ++attempt) {
     temporary = formatText("%s.tmp-%ld-%d", path.c_str(), static_cast<long>(getpid()), attempt);
     int descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor >= 0)
-      return fdopen(descriptor, "wb");
+    if (descriptor >= 0 && (file = fdopen(descriptor, "wb")))
+      return success();
     if (errno != EEXIST)
       break;
   }
-  return nullptr;
+  return makeError(TACQ_IO, "'%s' cannot be written: %s", path.c_str(), strerror(errno));
 }
 
 Error tacq::readNpy(const std::string &path, NpyArray &array) {
@@ -277,9 +282,9 @@ Error tacq::writeNpy(const std::string &path, tacq_element_type_t type,
   if (Error error = makeNpyHeader(type, dims, "'" + path + "'", header, bytes))
     return error;
   std::string temporary;
-  FILE *file = openTemporary(path, temporary);
-  if (!file)
-    return makeError(TACQ_IO, "'%s' cannot be written: %s", path.c_str(), strerror(errno));
+  FILE *file = nullptr;
+  if (Error error = openTemporary(path, temporary, file))
+    return error;
   bool written = fwrite(header.data(), 1, header.size(), file) == header.size() &&
                  (bytes == 0 || fwrite(data, 1, bytes, file) == bytes);
   int writeError = errno;

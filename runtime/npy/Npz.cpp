@@ -134,9 +134,8 @@ uint32_t extendChecksum(uint32_t checksum, const void *data, size_t size) {
 Error NpzWriter::create(const std::string &path, std::unique_ptr<NpzWriter> &writer) {
   std::unique_ptr<NpzWriter> result(new NpzWriter());
   result->path = path;
-  result->file = openTemporary(path, result->temporary);
-  if (!result->file)
-    return makeError(TACQ_IO, "'%s' cannot be written: %s", path.c_str(), strerror(errno));
+  if (Error error = openTemporary(path, result->temporary, result->file))
+    return error;
   writer = std::move(result);
   return success();
 }

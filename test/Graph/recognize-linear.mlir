@@ -64,6 +64,15 @@ func.func @narrowed(%x: !x) -> !y {
   return %0 : !y
 }
 
+// CHECK-LABEL: func.func @doubles
+// CHECK: tacq.node "MatMul"
+// REMARK: the elements are not f32, f16 or bf16
+func.func @doubles(%x: tensor<2x8xf64>) -> tensor<2x16xf64> {
+  %w = tacq.get_param @double : tensor<8x16xf64>
+  %y = tacq.node "MatMul" opset 18 (%x, %w) named "wide" : (tensor<2x8xf64>, tensor<8x16xf64>) -> tensor<2x16xf64>
+  return %y : tensor<2x16xf64>
+}
+
 // CHECK-LABEL: func.func @batched
 // CHECK-NOT: tacq.linear
 // REMARK: no linear at node 'experts': the parameter is no matrix

@@ -47,3 +47,19 @@ func.func @concat(%x: tensor<2x3xf32>, %y: tensor<2x4xf32>) -> tensor<*xf32> {
   %z = tacq.node "Concat" opset 17 (%x, %y) named "n" {axis = 0 : i64} : (tensor<2x3xf32>, tensor<2x4xf32>) -> tensor<*xf32>
   return %z : tensor<*xf32>
 }
+
+// -----
+
+func.func @element_types(%x: tensor<2xf32>, %y: tensor<2xi64>) -> tensor<*xf32> {
+  // expected-error @below {{node 'n' (Add, opset 17): its operands have different element types, 'f32' and 'i64'; a Cast is missing}}
+  %z = tacq.node "Add" opset 17 (%x, %y) named "n" : (tensor<2xf32>, tensor<2xi64>) -> tensor<*xf32>
+  return %z : tensor<*xf32>
+}
+
+// -----
+
+func.func @element_types_of_choices(%c: tensor<2xi1>, %x: tensor<2xf32>, %y: tensor<2xf16>) -> tensor<*xf32> {
+  // expected-error @below {{different element types, 'f32' and 'f16'}}
+  %z = tacq.node "Where" opset 17 (%c, %x, %y) named "n" : (tensor<2xi1>, tensor<2xf32>, tensor<2xf16>) -> tensor<*xf32>
+  return %z : tensor<*xf32>
+}

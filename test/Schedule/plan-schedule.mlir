@@ -54,3 +54,24 @@ func.func @branches(%c: tensor<i1> {tacq.name = "c"}, %x: tensor<4xf32> {tacq.na
   } : (tensor<i1>) -> tensor<4xf32>
   return %r : tensor<4xf32>
 }
+
+// -----
+
+// What a branch requires counts where it is taken.
+// CHECK-LABEL: tacq_rt.schedule @requirements
+// CHECK: tacq_rt.read %{{.*}} as "[[C:.*]]" count 1
+// CHECK: tacq_rt.require "%[[C]][0]*n", "%[[C]][0]*m"
+// CHECK: else
+// CHECK: tacq_rt.require "-%[[C]][0]*n + n", "-4*%[[C]][0] + 4"
+func.func @requirements(%c: tensor<i1> {tacq.name = "c"}, %x: tensor<?xf32, #tacq.shape<["n"]>> {tacq.name = "x"}) -> (tensor<?xf32, #tacq.shape<["n"]>> {tacq.name = "y"}) {
+  %r = tacq.node "If" opset 16 (%c) named "if" body {
+    tacq.require "n", "m", "first"
+    %a = tacq.node "Abs" opset 13 (%x) named "abs" : (tensor<?xf32, #tacq.shape<["n"]>>) -> tensor<?xf32, #tacq.shape<["n"]>>
+    tacq.yield %a : tensor<?xf32, #tacq.shape<["n"]>>
+  } body {
+    tacq.require "n", "4", "second"
+    %n = tacq.node "Neg" opset 13 (%x) named "neg" : (tensor<?xf32, #tacq.shape<["n"]>>) -> tensor<?xf32, #tacq.shape<["n"]>>
+    tacq.yield %n : tensor<?xf32, #tacq.shape<["n"]>>
+  } : (tensor<i1>) -> tensor<?xf32, #tacq.shape<["n"]>>
+  return %r : tensor<?xf32, #tacq.shape<["n"]>>
+}

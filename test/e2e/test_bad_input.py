@@ -1,7 +1,10 @@
 """What users get wrong: one clear sentence, the right exit status, nothing left behind."""
 import json
+import os
+import pathlib
 import random
 import shutil
+import stat
 import struct
 import subprocess
 
@@ -120,6 +123,82 @@ def test_unknown_target(compile_fails, tmp_path):
 def test_output_that_cannot_be_written(tools, tmp_path):
     tools.fails("tacq-compile", small_model(tmp_path / "m.onnx"), "-o",
                 tmp_path / "no" / "such" / "m.tacq", status=3, says="m.tacq")
+
+
+def test_output_that_is_a_file_of_the_model(tools, tmp_path):
+    for name in ("dynamo_past_opset18.onnx", "dynamo.onnx.data"):
+        shutil.copy(exports.TINY / name, tmp_path)
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    model = tmp_path / "dynamo_past_opset18.onnx"
+    (tmp_path / "folder").mkdir()
+    for out in (model, tmp_path / "dynamo.onnx.data", tmp_path / "folder" / ".." / model.name):
+        for more in ((), ("--emit", "import")):
+            tools.fails("tacq-compile", model, "-o", out, *more, status=1, says=out.name)
+    (tmp_path / "folder").rmdir()
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+def test_outputs_that_are_no_files(tools, tmp_path):
+    """A device is not replaced by a file; an error of the device is told."""
+    model = small_model(tmp_path / "m.onnx")
+    tools.fails("tacq-compile", model, "-o", "/dev/full", status=3, says="regular file")
+    tools.fails("tacq-compile", model, "-o", tmp_path, status=3, says="regular file")
+    tools.fails("tacq-compile", model, "-o", "-", status=1, says="standard output")
+    tools.fails("tacq-compile", model, "--emit", "import", "-o", "/dev/full", status=3,
+                says="No space")
+    with open("/dev/full", "w") as full:
+        result = subprocess.run([tools.path("tacq-compile"), model, "--emit", "import"],
+                                stdout=full, stderr=subprocess.PIPE, text=True)
+    assert result.returncode == 3 and "standard output" in result.stderr
+    tools.run("tacq-compile", model, "-o", tmp_path / "m.tacq")
+    np.save(tmp_path / "x.npy", np.zeros((2, 4), np.float32))
+    tools.fails("tacq-run", tmp_path / "m.tacq", "--input", f"x=@{tmp_path / 'x.npy'}",
+                "--output", "y=@/dev/full", status=3, says="regular file")
+    assert not stat.S_ISREG(os.stat("/dev/full").st_mode)
+    assert not list(pathlib.Path("/dev").glob("full.*"))
+
+
+def test_all_outputs_or_none(tools, tmp_path):
+    value = helper.make_tensor_value_info
+    model = small_model(tmp_path / "m.onnx",
+                        [helper.make_node("Relu", ["x"], ["y"]), helper.make_node("Neg", ["x"], ["z"])],
+                        outputs=[value(n, TensorProto.FLOAT, ["n", 4]) for n in "yz"])
+    tools.run("tacq-compile", model, "-o", tmp_path / "m.tacq")
+    np.save(tmp_path / "x.npy", np.zeros((2, 4), np.float32))
+    tools.fails("tacq-run", tmp_path / "m.tacq", "--input", f"x=@{tmp_path / 'x.npy'}", "--output",
+                f"y=@{tmp_path / 'y.npy'}", "--output", f"z=@{tmp_path / 'no' / 'z.npy'}",
+                status=3, says="z.npy")
+    assert not (tmp_path / "y.npy").exists()
+
+
+def test_targets(tools, tmp_path):
+    model = small_model(tmp_path / "m.onnx")
+    tools.fails("tacq-compile", model, "-o", tmp_path / "m.tacq", "--target", "", status=1,
+                says="cpu=host")
+    assert not (tmp_path / "m.tacq").exists()
+    tools.run("tacq-compile", model, "-o", tmp_path / "m.tacq", "--target",
+              "cpu=x86-64-v3,cpu=x86-64-v3")
+    dump = json.loads(tools.run("tacq-dump", tmp_path / "m.tacq", "--json").stdout)
+    assert json.dumps(dump).count('"x86-64-v3"') == 1
+
+
+def test_same_bytes_every_time(tools, onnx_file, tmp_path):
+    for name in ("a", "b"):
+        tools.run("tacq-compile", onnx_file(CACHED), "-o", tmp_path / f"{name}.tacq")
+        np.savez(tmp_path / "in.npz", input_ids=np.arange(22, dtype=np.int64).reshape(2, 11))
+        tools.run("tacq-run", tmp_path / f"{name}.tacq", "--input", f"@{tmp_path / 'in.npz'}",
+                  "--device", "cpu:threads=1" if name == "a" else "cpu:threads=2",
+                  "--output", f"logits=@{tmp_path / name}.npy")
+    assert (tmp_path / "a.tacq").read_bytes() == (tmp_path / "b.tacq").read_bytes()
+    assert (tmp_path / "a.npy").read_bytes() == (tmp_path / "b.npy").read_bytes()
+
+
+@pytest.mark.parametrize("stage", ["import", "shapes", "fused", "dispatches", "schedule"])
+def test_stages_can_be_read_again(tools, onnx_file, tmp_path, stage):
+    tools.run("tacq-compile", onnx_file(CACHED), "--emit", stage, "-o", tmp_path / "m.mlir")
+    text = tools.run("tacq-opt", tmp_path / "m.mlir").stdout
+    (tmp_path / "again.mlir").write_text(text)
+    assert tools.run("tacq-opt", tmp_path / "again.mlir").stdout == text
 
 
 def test_corrupted_models_never_crash(tools, tmp_path):

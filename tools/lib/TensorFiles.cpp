@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
+#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace tacq;
@@ -51,16 +52,20 @@ Error tools::writeTensor(const std::string &path, tacq_element_type_t type,
 }
 
 Error tools::writeText(const std::string &path, const std::string &text) {
-  std::string temporary = path + ".tmp-" + std::to_string(getpid());
+  struct stat existing;
+  // A device or a pipe is written to, not replaced.
+  bool inPlace = stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode);
+  std::string temporary = inPlace ? path : path + ".tmp-" + std::to_string(getpid());
   FILE *file = std::fopen(temporary.c_str(), "wbe");
   if (!file)
     return makeError(TACQ_IO, "%s cannot be written: %s", path.c_str(), std::strerror(errno));
   bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
   written &= std::fclose(file) == 0;
-  if (written && std::rename(temporary.c_str(), path.c_str()) == 0)
+  if (written && (inPlace || std::rename(temporary.c_str(), path.c_str()) == 0))
     return success();
   int reason = errno;
-  std::remove(temporary.c_str());
+  if (!inPlace)
+    std::remove(temporary.c_str());
   return makeError(TACQ_IO, "%s cannot be written: %s", path.c_str(), std::strerror(reason));
 }
 

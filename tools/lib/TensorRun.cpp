@@ -129,7 +129,7 @@ public:
 
 private:
   Error setInputs(tacq_session_t *session);
-  Error useOutputs(tacq_session_t *session);
+  Error useOutputs(tacq_session_t *session, std::vector<std::string> &written, bool &differs);
 
   tacq_module_t *module;
   tacq_device_t *device;
@@ -169,8 +169,9 @@ Error Runner::setInputs(tacq_session_t *session) {
   return success();
 }
 
-Error Runner::useOutputs(tacq_session_t *session) {
-  bool failed = false;
+/// `written` gets the files that are complete; `differs` tells whether a verification failed.
+Error Runner::useOutputs(tacq_session_t *session, std::vector<std::string> &written,
+                         bool &differs) {
   for (size_t index = 0, count = tacq_module_output_count(module); index < count; ++index) {
     tacq_tensor_info_t info;
     if (Error error = outputInfo(module, index, info))
@@ -186,20 +187,17 @@ Error Runner::useOutputs(tacq_session_t *session) {
     const DLTensor &tensor = output->dl_tensor;
     if (summary)
       printSummary(info.name, info.element_type, tensor);
-    if (file != files.end())
+    if (file != files.end()) {
       if (Error error = writeTensor(file->second, info.element_type,
                                     {tensor.shape, tensor.shape + tensor.ndim}, dataOf(tensor)))
         return error;
+      written.push_back(file->second);
+    }
     if (reference != references.end())
       if (Error error = verifyOutput(info.name, info.element_type, tensor, reference->second,
-                                     options, failed))
+                                     options, differs))
         return error;
   }
-  if (failed)
-    return makeError(TACQ_INVALID_INPUT,
-                     "%s: outputs differ from the reference by more than the "
-                     "tolerance",
-                     path.c_str());
   return success();
 }
 
@@ -249,7 +247,19 @@ Error Runner::run(Session &session) {
     if (Error error = take(tacq_session_run(created)))
       return error;
   }
-  return useOutputs(created);
+  std::vector<std::string> written;
+  bool differs = false;
+  if (Error error = useOutputs(created, written, differs)) {
+    // All outputs or none.
+    for (const std::string &file : written)
+      std::remove(file.c_str());
+    return error;
+  }
+  if (differs)
+    return makeError(TACQ_INVALID_INPUT,
+                     "%s: outputs differ from the reference by more than the tolerance",
+                     path.c_str());
+  return success();
 }
 
 Error tools::runTensors(const Loaded &loaded, const std::string &path,

@@ -6,6 +6,7 @@
 #include "tacq/Dialect/TACQ/TACQDialect.h"
 #include "tacq/ExitCode.h"
 #include "tacq/Import/OnnxImport.h"
+#include "tacq/TextFile.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
@@ -47,15 +48,8 @@ static tacq::Error importModel(mlir::MLIRContext &context, tacq::ImportedModel &
 }
 
 static int writeOutput(function_ref<void(raw_ostream &)> print) {
-  // Written beside and renamed, so that nobody sees half of it.
-  llvm::Error written = writeToOutput(output, [&](raw_ostream &out) {
-    print(out);
-    return llvm::Error::success();
-  });
-  if (written)
-    return fail(tacq::Error(TACQ_INVALID_ARGUMENT,
-                            "'" + output + "' cannot be written: " + toString(std::move(written))));
-  return 0;
+  tacq::Error error = tacq::writeTextFile(output, print);
+  return error ? fail(error) : 0;
 }
 
 static int runImportOnnx(mlir::MLIRContext &context) {

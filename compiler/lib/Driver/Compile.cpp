@@ -3,18 +3,18 @@
 #include "tacq/Compile.h"
 #include "../Module/ModuleEmitter.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
-#include "mlir/IR/AsmState.h"
 #include "mlir/Pass/PassManager.h"
-#include "mlir/Support/FileUtilities.h"
 #include "tacq/CPU/CpuTarget.h"
 #include "tacq/CPU/WeightPacking.h"
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Ops/Passes.h"
 #include "tacq/Register.h"
+#include "tacq/Reproducer.h"
 #include "tacq/Schedule/Passes.h"
+#include "tacq/TextFile.h"
+#include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
-#include "llvm/Support/ToolOutputFile.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -38,6 +38,9 @@ void tacq::buildPipeline(OpPassManager &manager, EmitStage last,
 }
 
 static Error parseTargets(const std::vector<std::string> &names, std::vector<CpuTarget> &targets) {
+  if (names.empty())
+    return Error(TACQ_INVALID_ARGUMENT, "there is no target: targets are cpu=host, cpu=" +
+                                            llvm::join(cpuTargetNames(), ", cpu="));
   for (const std::string &name : names) {
     auto [driver, processor] = StringRef(name).split('=');
     if (driver != "cpu")
@@ -48,54 +51,10 @@ static Error parseTargets(const std::vector<std::string> &names, std::vector<Cpu
     if (!target)
       return Error(TACQ_INVALID_ARGUMENT, "unknown target '" + name + "': processors are host, " +
                                               llvm::join(cpuTargetNames(), ", "));
-    targets.push_back(*target);
+    // "host" may be another name of one that is there.
+    if (llvm::none_of(targets, [&](const CpuTarget &other) { return other.name == target->name; }))
+      targets.push_back(*target);
   }
-  return Error();
-}
-
-namespace {
-/// Collects the errors of the passes, which tell by their first word whose fault it is.
-class ErrorCollector {
-public:
-  explicit ErrorCollector(MLIRContext &context)
-      : handler(&context, [this](Diagnostic &diagnostic) {
-          if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
-            messages.push_back(diagnostic.str());
-          else if (diagnostic.getSeverity() == DiagnosticSeverity::Remark)
-            llvm::errs() << diagnostic << "\n";
-          return mlir::success();
-        }) {}
-
-  Error take(StringRef file) {
-    bool unsupported = false, invalid = false;
-    std::string text;
-    for (StringRef message : messages) {
-      unsupported |= message.consume_front("unsupported ");
-      invalid |= message.starts_with("node '");
-      if (!text.empty())
-        text += "\n";
-      text += (file + ": " + message).str();
-    }
-    tacq_code_t code = unsupported ? TACQ_UNSUPPORTED
-                       : invalid   ? TACQ_INVALID_INPUT
-                                   : TACQ_INTERNAL;
-    return Error(code, text);
-  }
-
-private:
-  std::vector<std::string> messages;
-  ScopedDiagnosticHandler handler;
-};
-} // namespace
-
-static Error writeText(const std::string &path,
-                       llvm::function_ref<void(llvm::raw_ostream &)> print) {
-  std::string message;
-  std::unique_ptr<llvm::ToolOutputFile> output = openOutputFile(path, &message);
-  if (!output)
-    return Error(TACQ_IO, message);
-  print(output->os());
-  output->keep();
   return Error();
 }
 
@@ -106,20 +65,22 @@ static Error emitKernelText(ModuleOp module, const CpuTarget &target, EmitStage 
   if (failed(kernels))
     return Error(TACQ_INTERNAL, "code generation for " + target.name + " failed");
   if (stage == EmitStage::Kernels)
-    return writeText(path, [&](llvm::raw_ostream &os) { (*kernels)->print(os); });
+    return writeTextFile(path, [&](llvm::raw_ostream &os) { (*kernels)->print(os); });
   std::string assembly;
   SmallVector<char> elf;
   CpuCompileOptions options;
   options.assembly = &assembly;
   if (failed(compileCpuKernels(**kernels, target, elf, options)))
     return Error(TACQ_INTERNAL, "code generation for " + target.name + " failed");
-  return writeText(path, [&](llvm::raw_ostream &os) { os << assembly; });
+  return writeTextFile(path, [&](llvm::raw_ostream &os) { os << assembly; });
 }
 
 Error tacq::compileModel(const std::string &path, const CompileOptions &options) {
   std::vector<CpuTarget> targets;
   if (Error error = parseTargets(options.targets, targets))
     return error;
+  if (options.output == "-" && options.emit == EmitStage::Module)
+    return Error(TACQ_INVALID_ARGUMENT, "a module cannot be written to the standard output");
   auto report = [&](const char *stage, unsigned done) {
     if (options.progress)
       options.progress(stage, done, 4);
@@ -138,28 +99,33 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   if (Error error = importOnnx(path, context, importOptions, model))
     return error;
 
+  if (model.parameters.usesFile(options.output))
+    return Error(TACQ_INVALID_ARGUMENT, "the output '" + options.output +
+                                            "' is a file of the model '" + path + "' itself");
+  for (const std::string &warning : model.warnings)
+    llvm::errs() << "warning: " << warning << "\n";
+
   report("optimize", 1);
   std::string file = llvm::sys::path::filename(path).str();
-  {
-    ErrorCollector errors(context);
-    PassManager manager(&context);
-    if (options.timing)
-      manager.enableTiming();
-    EmitStage last = std::min(options.emit, EmitStage::Schedule);
-    GraphPipelineOptions graphOptions;
-    graphOptions.remarks = options.reportRecognition;
-    graphOptions.parameters = &model.parameters;
-    buildPipeline(manager, last, graphOptions);
-    if (failed(manager.run(*model.module)))
-      return errors.take(file);
-  }
+  PassManager manager(&context);
+  if (options.timing)
+    manager.enableTiming();
+  GraphPipelineOptions graphOptions;
+  graphOptions.remarks = options.reportRecognition;
+  graphOptions.parameters = &model.parameters;
+  buildPipeline(manager, std::min(options.emit, EmitStage::Schedule), graphOptions);
+  if (Error error = runPasses(manager, *model.module, file))
+    return error;
   if (options.emit <= EmitStage::Schedule)
-    return writeText(options.output, [&](llvm::raw_ostream &os) { model.module->print(os); });
+    return writeTextFile(options.output, [&](llvm::raw_ostream &os) { model.module->print(os); });
 
   report("generate code", 2);
-  if (options.emit != EmitStage::Module)
-    return emitKernelText(*model.module, targets.front(), options.emit, options.output);
-  Error error = emitModule(*model.module, targets, model.parameters, file, options.output);
-  report("done", 4);
+  Error error = runGuarded(*model.module, file, [&] {
+    if (options.emit != EmitStage::Module)
+      return emitKernelText(*model.module, targets.front(), options.emit, options.output);
+    return emitModule(*model.module, targets, model.parameters, file, options.output);
+  });
+  if (!error)
+    report("done", 4);
   return error;
 }

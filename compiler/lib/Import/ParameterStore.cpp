@@ -150,6 +150,14 @@ tacq::Error ParameterStore::open(mlir::ModuleOp module, StringRef folder, Parame
   return Error();
 }
 
+bool ParameterStore::usesFile(StringRef path) const {
+  return llvm::any_of(files, [&](const auto &entry) {
+    SmallString<128> file(folder);
+    sys::path::append(file, entry.first);
+    return sys::fs::equivalent(file, path);
+  });
+}
+
 std::string ParameterStore::contentHash() const {
   // Each file's hash enters with its name and size, in the order of the names.
   std::string digest;

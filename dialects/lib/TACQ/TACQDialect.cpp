@@ -9,8 +9,6 @@ using namespace tacq;
 
 #include "tacq/Dialect/TACQ/TACQDialect.cpp.inc"
 #include "tacq/Dialect/TACQ/TACQEnums.cpp.inc"
-#define GET_ATTRDEF_CLASSES
-#include "tacq/Dialect/TACQ/TACQAttributes.cpp.inc"
 /// "4096x4096": a lexer of its own, since 0x10 is a number elsewhere.
 static ParseResult parseExtents(AsmParser &parser, int64_t &rows, int64_t &columns) {
   SmallVector<int64_t> extents;
@@ -28,6 +26,8 @@ static void printExtents(AsmPrinter &printer, int64_t rows, int64_t columns) {
   printer << rows << "x" << columns;
 }
 
+#define GET_ATTRDEF_CLASSES
+#include "tacq/Dialect/TACQ/TACQAttributes.cpp.inc"
 #define GET_TYPEDEF_CLASSES
 #include "tacq/Dialect/TACQ/TACQTypes.cpp.inc"
 
@@ -54,15 +54,12 @@ LogicalResult ShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
   return success();
 }
 
-LogicalResult MixedType::verify(function_ref<InFlightDiagnostic()> emitError, int64_t rows,
-                                int64_t columns, unsigned bits, int64_t group) {
-  if (rows <= 0 || columns <= 0)
-    return emitError() << "mixed.shape: rows and columns must be positive";
-  if (bits != 2 && bits != 3 && bits != 4 && bits != 8)
-    return emitError() << "mixed.bits: codes have 2, 3, 4 or 8 bits, not " << bits;
-  if (group < 0)
-    return emitError() << "mixed.group: a group is a number of columns, or 0 for a whole row";
-  return success();
+Operation *TACQDialect::materializeConstant(OpBuilder &builder, Attribute value, Type type,
+                                            Location loc) {
+  auto elements = dyn_cast<ElementsAttr>(value);
+  if (!elements || elements.getType() != type)
+    return nullptr;
+  return builder.create<ConstantOp>(loc, type, elements);
 }
 
 std::optional<Dims> tacq::dimsOf(Type type) {

@@ -2,7 +2,7 @@
 
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/OpImplementation.h"
-#include "tacq/Dialect/TACQ/TACQDialect.h"
+#include "tacq/Dialect/TACQ/MixedStorage.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -10,7 +10,52 @@ using namespace tacq;
 #define GET_OP_CLASSES
 #include "tacq/Dialect/TACQ/TACQOps.cpp.inc"
 
-OpFoldResult ConstantOp::fold(FoldAdaptor) { return getValue(); }
+//===----------------------------------------------------------------------===//
+// Parameters, constants and symbols
+//===----------------------------------------------------------------------===//
+
+LogicalResult GetParamOp::verifySymbolUses(SymbolTableCollection &symbols) {
+  auto param = symbols.lookupNearestSymbolFrom<ParamOp>(*this, getParamAttr());
+  if (!param)
+    return emitOpError("get_param.symbol: there is no parameter '") << getParam() << "'";
+  if (param.getType() != getResult().getType())
+    return emitOpError("get_param.type: the parameter '")
+           << getParam() << "' has type " << param.getType();
+  return success();
+}
+
+void GetParamOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), "param"); }
+void ConstantOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), "cst"); }
+void SymbolicOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), "sym"); }
+void NoneOp::getAsmResultNames(OpAsmSetValueNameFn setName) { setName(getResult(), "none"); }
+
+LogicalResult ConstantOp::verify() {
+  auto type = cast<RankedTensorType>(getResult().getType());
+  ShapedType value = getValue().getShapedType();
+  if (value.getShape() != type.getShape() || value.getElementType() != type.getElementType())
+    return emitOpError("constant.type: the value has type ") << value << ", the result " << type;
+  return success();
+}
+
+LogicalResult SymbolicOp::verify() {
+  auto type = cast<RankedTensorType>(getResult().getType());
+  if (!type.getElementType().isIntOrIndex())
+    return emitOpError("symbolic.type: elements are integers, not ") << type.getElementType();
+  if (!type.hasStaticShape() || type.getNumElements() != int64_t(getValues().size()))
+    return emitOpError("symbolic.count: ")
+           << getValues().size() << " expressions for elements of " << type;
+  for (auto text : getValues().getAsValueRange<StringAttr>())
+    if (!Sym::parse(text))
+      return emitOpError("symbolic.values: '") << text << "' is not a symbolic expression";
+  return success();
+}
+
+LogicalResult RequireOp::verify() {
+  for (StringRef text : {getLhs(), getRhs()})
+    if (!Sym::parse(text))
+      return emitOpError("require.condition: '") << text << "' is not a symbolic expression";
+  return success();
+}
 
 //===----------------------------------------------------------------------===//
 // NodeOp
@@ -103,6 +148,18 @@ static int64_t rankOf(Type type) {
   return ranked ? ranked.getRank() : -1;
 }
 
+/// The two extents of a weight, -1 and -1 if it has another number of axes; nullopt if unranked.
+static std::optional<std::pair<int64_t, int64_t>> extentsOf(Type type) {
+  if (auto mixed = dyn_cast<MixedType>(type))
+    return std::pair(mixed.getRows(), mixed.getColumns());
+  auto ranked = dyn_cast<RankedTensorType>(type);
+  if (!ranked)
+    return std::nullopt;
+  if (ranked.getRank() != 2)
+    return std::pair<int64_t, int64_t>(-1, -1);
+  return std::pair(ranked.getDimSize(0), ranked.getDimSize(1));
+}
+
 LogicalResult LinearOp::verify() {
   if (getWeights().empty())
     return emitOpError("linear.weights: at least one weight is needed");
@@ -119,23 +176,63 @@ LogicalResult LinearOp::verify() {
     return emitOpError("linear.gated: a gated linear has two weights");
   if (getResidual() && results != 1)
     return emitOpError("linear.residual: needs exactly one result");
-  auto x = dyn_cast<RankedTensorType>(getX().getType());
-  if (!x)
-    return success();
-  if (x.getRank() < 1)
-    return emitOpError("linear.rank: the input has at least one axis");
-  for (auto [weight, order] : llvm::zip(getWeights(), getWeightOrder().getAsRange<IntegerAttr>())) {
-    auto type = dyn_cast<RankedTensorType>(weight.getType());
-    if (!type)
+  auto orders = getWeightOrder().getAsRange<IntegerAttr>();
+  for (auto [i, weight] : llvm::enumerate(getWeights())) {
+    auto mixed = dyn_cast<MixedType>(weight.getType());
+    if (!mixed)
       continue;
-    if (type.getRank() != 2)
+    if ((*std::next(orders.begin(), i)).getInt() != int64_t(WeightOrder::NK))
+      return emitOpError("linear.mixed_order: a mixed-precision weight is [N, K] (nk)");
+    if (!getWeightLayouts())
+      continue;
+    auto layout = dyn_cast<LayoutAttr>((*getWeightLayouts())[i]);
+    if (!layout)
+      return emitOpError("linear.mixed_layout: a mixed-precision weight is stored in #tacq.layout, "
+                         "not ")
+             << (*getWeightLayouts())[i];
+    if (failed(verifyMixedLayout([&] { return emitOpError(); }, mixed, layout)))
+      return failure();
+  }
+  int64_t inputs = ShapedType::kDynamic;
+  if (auto x = dyn_cast<RankedTensorType>(getX().getType())) {
+    if (x.getRank() < 1)
+      return emitOpError("linear.rank: the input has at least one axis");
+    inputs = x.getShape().back();
+  }
+  for (auto [i, order] : llvm::enumerate(orders)) {
+    std::optional<std::pair<int64_t, int64_t>> extents = extentsOf(getWeights()[i].getType());
+    if (!extents)
+      continue;
+    auto [n, k] = *extents;
+    if (n == -1)
       return emitOpError("linear.weight_rank: a weight has two axes");
-    int64_t k = type.getDimSize(order.getInt() == int64_t(WeightOrder::NK) ? 1 : 0);
-    int64_t inputs = x.getShape().back();
+    if (order.getInt() == int64_t(WeightOrder::KN))
+      std::swap(n, k);
     if (!ShapedType::isDynamic(k) && !ShapedType::isDynamic(inputs) && k != inputs)
       return emitOpError("linear.columns: the input has ")
              << inputs << " features, the weight takes " << k;
+    auto result = dyn_cast<RankedTensorType>(getResults()[getGated() ? 0 : i].getType());
+    if (!result || ShapedType::isDynamic(n))
+      continue;
+    int64_t outputs = result.getRank() == 0 ? 0 : result.getShape().back();
+    if (!ShapedType::isDynamic(outputs) && outputs != n)
+      return emitOpError("linear.rows: the result has ")
+             << outputs << " features, the weight gives " << n;
   }
+  return success();
+}
+
+LogicalResult NormOp::inferReturnTypes(MLIRContext *, std::optional<Location>, ValueRange operands,
+                                       DictionaryAttr, OpaqueProperties, RegionRange,
+                                       SmallVectorImpl<Type> &types) {
+  types.push_back(operands.front().getType());
+  return success();
+}
+
+LogicalResult RopeOp::inferReturnTypes(MLIRContext *, std::optional<Location>, ValueRange operands,
+                                       DictionaryAttr, OpaqueProperties, RegionRange,
+                                       SmallVectorImpl<Type> &types) {
+  types.push_back(operands.front().getType());
   return success();
 }
 

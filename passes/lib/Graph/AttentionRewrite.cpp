@@ -123,6 +123,10 @@ AttentionOp AttentionRewriter::rewrite(const AttentionParts &parts, std::string 
   const HeadView &q = parts.query;
   CachedHeads key = parts.key, value = parts.value;
   bool hasCache = key.past && value.past;
+  if (!isComputedInF32(q.source)) {
+    reason = "the elements are not f32, f16 or bf16";
+    return nullptr;
+  }
   if (hasCache) {
     std::optional<Dims> keyPast = dimsOf(key.past), valuePast = dimsOf(value.past);
     hasCache = keyPast && valuePast &&

@@ -147,6 +147,11 @@ Value GraphBuilder::transpose(Value value, ArrayRef<int64_t> permutation) {
   return create("Transpose", {value}, {attr("perm", permutation)});
 }
 
+bool tacq::isComputedInF32(Value value) {
+  Type element = elementTypeOf(value);
+  return element && (element.isF32() || element.isF16() || element.isBF16());
+}
+
 /// ONNX's number of an element type.
 static int64_t dataTypeOf(Type element) {
   if (element.isF32())

@@ -125,8 +125,8 @@ struct RecognizeLinear : tacq::impl::RecognizeLinearBase<RecognizeLinear> {
         reason = "the parameter is no matrix";
       return false;
     }
-    if (!isa_and_nonnull<FloatType>(elementTypeOf(x))) {
-      reason = "the input is no floating-point tensor";
+    if (!isComputedInF32(x)) {
+      reason = "the elements are not f32, f16 or bf16";
       return false;
     }
     if (rankOf(x) < 2 || rankOf(x) < rankOf(node.getInputs()[1])) {
@@ -149,8 +149,8 @@ struct RecognizeLinear : tacq::impl::RecognizeLinearBase<RecognizeLinear> {
       return false;
     }
     Value x = node.getInputs()[0];
-    if (!isa_and_nonnull<FloatType>(elementTypeOf(x))) {
-      reason = "the input is no floating-point tensor";
+    if (!isComputedInF32(x)) {
+      reason = "the elements are not f32, f16 or bf16";
       return false;
     }
     if (attrs.integer("transB", 0) != 0)

@@ -144,6 +144,8 @@ struct RecognizeNorm : tacq::impl::RecognizeNormBase<RecognizeNorm> {
     for (NodeOp node : nodes) {
       std::string reason;
       bool done = true;
+      if (!isComputedInF32(node.getOutputs()[0]))
+        continue;
       if (isNode(node, "RMSNormalization") || isNode(node, "LayerNormalization") ||
           node.getOpType() == "SimplifiedLayerNormalization")
         done = rewriteNode(node, report, reason);

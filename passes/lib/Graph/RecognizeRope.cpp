@@ -160,6 +160,8 @@ struct RecognizeRope : tacq::impl::RecognizeRopeBase<RecognizeRope> {
     for (NodeOp node : nodes) {
       std::string reason;
       RopeOp rope;
+      if (!isComputedInF32(node.getOutputs()[0]))
+        continue;
       if (isNode(node, "RotaryEmbedding"))
         rope = rewriteNode(node, reason);
       else if (std::optional<Rotation> rotation =

@@ -1,5 +1,6 @@
 //===- Decompose.cpp - Composite nodes into simpler ones ------------------===//
 
+#include "ExpandCaches.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Ops/Passes.h"
 
@@ -24,12 +25,13 @@ class DecomposePass : public tacq::impl::DecomposeBase<DecomposePass> {
       for (NodeOp node : nodes)
         changed |= decompose(node);
     }
+    eraseDead();
+    expandCaches(getOperation());
     // The parts may know a dimension by another expression than the whole did.
     func::FuncOp function = getOperation();
     function.setFunctionType(
         FunctionType::get(&getContext(), function.getArgumentTypes(),
                           function.getBody().front().getTerminator()->getOperandTypes()));
-    eraseDead();
     bool failed = false;
     getOperation().walk([&](NodeOp node) {
       std::string reason = reasonAgainst(node);

@@ -13,6 +13,58 @@ namespace tacq {
 using namespace mlir;
 using namespace tacq;
 
+/// Operators whose operands all have one element type, as ONNX defines them.
+static bool hasOneElementType(StringRef opType) {
+  static const StringRef names[] = {"Add",
+                                    "Sub",
+                                    "Mul",
+                                    "Div",
+                                    "Mod",
+                                    "Min",
+                                    "Max",
+                                    "Mean",
+                                    "Sum",
+                                    "And",
+                                    "Or",
+                                    "Xor",
+                                    "Equal",
+                                    "Greater",
+                                    "Less",
+                                    "LessOrEqual",
+                                    "GreaterOrEqual",
+                                    "BitwiseAnd",
+                                    "PRelu",
+                                    "BitwiseOr",
+                                    "Gemm",
+                                    "BitwiseXor",
+                                    "MatMul",
+                                    "Concat",
+                                    "Conv",
+                                    "ConvTranspose",
+                                    "Einsum"};
+  return llvm::is_contained(names, opType);
+}
+
+static LogicalResult checkElementTypes(NodeOp node) {
+  bool isWhere = node.getOpType() == "Where";
+  if (!node.getDomain().empty() || (!isWhere && !hasOneElementType(node.getOpType())))
+    return success();
+  Type first;
+  for (Value operand : node.getInputs().drop_front(isWhere ? 1 : 0)) {
+    auto type = dyn_cast<ShapedType>(operand.getType());
+    if (!type)
+      continue;
+    if (!first)
+      first = type.getElementType();
+    if (type.getElementType() != first)
+      return node.emitError("node '")
+             << node.getNodeName() << "' (" << node.getOpType() << ", opset " << node.getOpset()
+             << "): its operands have different element types, " << first << " and "
+             << type.getElementType() << "; a Cast is missing";
+  }
+  return success();
+}
+
 namespace {
 class InferShapesPass : public tacq::impl::InferShapesBase<InferShapesPass> {
   using InferShapesBase::InferShapesBase;
@@ -88,6 +140,8 @@ class InferShapesPass : public tacq::impl::InferShapesBase<InferShapesPass> {
         if (failed(inferBlock(body.front())))
           return failure();
     }
+    if (failed(checkElementTypes(node)))
+      return failure();
     FailureOr<SmallVector<Value>> values = inferAndFold(node);
     if (failed(values))
       return failure();

@@ -45,7 +45,7 @@ std::optional<unsigned> outputOf(KernelBuilder &k, NodeOp node, unsigned result)
 void recordIntegers(NodeOp node, llvm::StringRef name, llvm::ArrayRef<int64_t> values);
 void recordReals(NodeOp node, llvm::StringRef name, llvm::ArrayRef<double> values);
 
-/// "unsupported" answers.
+/// The reason against a node whose first operand is not of a floating-point type; else empty.
 std::string unsupportedUnlessFloat(NodeOp node);
 
 } // namespace tacq

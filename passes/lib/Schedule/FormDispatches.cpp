@@ -113,9 +113,11 @@ void DispatchFormer::place(Block &block) {
     const OpSpec *spec = node ? lookupOp(node) : nullptr;
     bool element = spec && spec->element;
     if (!element) {
-      // Recognized operations, loop nests and control flow read and write memory.
+      // Recognized operations, loop nests and control flow read and write memory; small constants
+      // are part of a kernel's code, which the condition of an If does not have.
       for (Value operand : op.getOperands())
-        if (!isSmallConstant(operand.getDefiningOp()) && !isAbsent(operand))
+        if ((!isSmallConstant(operand.getDefiningOp()) || op.getNumRegions() != 0) &&
+            !isAbsent(operand))
           hold(operand);
       for (Value result : op.getResults())
         if (!isSmallConstant(&op))

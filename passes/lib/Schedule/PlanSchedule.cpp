@@ -2,6 +2,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "tacq/Schedule/Passes.h"
+#include "llvm/Support/SaveAndRestore.h"
 
 namespace tacq {
 #define GEN_PASS_DEF_PLANSCHEDULE
@@ -66,6 +67,7 @@ private:
   LogicalResult emitBlock(Block &block);
   LogicalResult emitIf(NodeOp node);
   LogicalResult emitCopy(Value from, Value to);
+  void emitRequire(RequireOp require);
   LogicalResult emitDispatch(rt::DispatchOp dispatch);
   AttentionOp cachedAttention(rt::DispatchOp dispatch);
   FlatSymbolRefAttr secondPhase(rt::DispatchOp dispatch);
@@ -85,6 +87,8 @@ private:
   Operation *firstCommand = nullptr;
   SmallVector<Slot> slots;
   unsigned position = 0;
+  /// 1 where the branch that is being emitted is taken, else 0.
+  Sym taken = Sym(1);
 };
 } // namespace
 
@@ -171,7 +175,9 @@ void SchedulePlanner::numberUses(Block &block) {
     for (Region &region : op.getRegions())
       for (Block &inner : region)
         numberUses(inner);
-    // What a branch uses lives until its end.
+    // What a branch uses lives until its end, and so do the results, which it may write early.
+    for (Value result : op.getResults())
+      lastUse[result] = position;
     if (op.getNumRegions())
       op.walk([&](Operation *inner) {
         for (Value operand : inner->getOperands())
@@ -309,12 +315,15 @@ LogicalResult SchedulePlanner::emitIf(NodeOp node) {
   SmallVector<Value> results;
   for (Value result : node.getOutputs())
     results.push_back(placeResult(result));
-  auto choice = builder.create<rt::IfOp>(node.getLoc(), "%" + name + "[0]");
+  Sym condition = Sym::name("%" + name + "[0]");
+  auto choice = builder.create<rt::IfOp>(node.getLoc(), condition.str());
   OpBuilder::InsertionGuard guard(builder);
+  llvm::SaveAndRestore<Sym> outer(taken, taken);
   for (unsigned branch : {0, 1}) {
     Region &target = branch == 0 ? choice.getThenBody() : choice.getElseBody();
     Block &block = node.getBodies()[branch].front();
     builder.setInsertionPointToEnd(&target.emplaceBlock());
+    taken = outer.get() * (branch == 0 ? condition : Sym(1) - condition);
     OperandRange yielded = block.getTerminator()->getOperands();
     for (auto [value, result] : llvm::zip(yielded, results)) {
       Value held = source(value);
@@ -340,6 +349,14 @@ LogicalResult SchedulePlanner::emitCopy(Value value, Value to) {
   return success();
 }
 
+/// Symbols are computed whether a branch is taken or not; what it requires counts only if it is.
+void SchedulePlanner::emitRequire(RequireOp require) {
+  auto counted = [&](StringRef side) { return (*Sym::parse(side) * taken).str(); };
+  builder.create<rt::RequireOp>(require.getLoc(), counted(require.getLhs()),
+                                counted(require.getRhs()), require.getMessage(),
+                                require.getAtMost());
+}
+
 LogicalResult SchedulePlanner::emitBlock(Block &block) {
   for (Operation &op : block) {
     position = positions[&op];
@@ -350,8 +367,7 @@ LogicalResult SchedulePlanner::emitBlock(Block &block) {
       auto count = cast<ShapedType>(read.getTensor().getType()).getNumElements();
       builder.create<rt::ReadOp>(op.getLoc(), bufferOf(read.getTensor()), read.getName(), count);
     } else if (auto require = dyn_cast<RequireOp>(op)) {
-      builder.create<rt::RequireOp>(op.getLoc(), require.getLhs(), require.getRhs(),
-                                    require.getMessage(), require.getAtMost());
+      emitRequire(require);
     } else if (isa<func::ReturnOp>(op)) {
       for (auto [i, value] : llvm::enumerate(op.getOperands())) {
         auto held = outputOf.find(source(value));

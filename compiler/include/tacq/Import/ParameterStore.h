@@ -64,6 +64,9 @@ public:
   /// link to a folder of blobs, and so is the file with its weights).
   void allowFolder(llvm::StringRef folder);
 
+  /// True if `path` is one of the mapped files, whatever way leads to it.
+  bool usesFile(llvm::StringRef path) const;
+
   /// XXH3 (128 bits, as hexadecimal digits) of the names and the contents of all mapped files:
   /// after an import, the model file and its external data. It reads every byte.
   std::string contentHash() const;

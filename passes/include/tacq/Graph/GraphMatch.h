@@ -26,6 +26,8 @@ std::optional<llvm::SmallVector<int64_t>> integersOf(mlir::Value value);
 std::optional<llvm::SmallVector<int64_t>> axesOf(NodeOp node, unsigned operand, int64_t rank);
 
 mlir::Type elementTypeOf(mlir::Value value);
+/// The named operations are computed in f32: values of f32, f16 or bf16 qualify.
+bool isComputedInF32(mlir::Value value);
 /// The rank of a tensor, -1 if it is not known.
 int64_t rankOf(mlir::Value value);
 bool sameDims(mlir::Value a, mlir::Value b);

@@ -52,7 +52,8 @@ def Schedule_KernelOp : Schedule_Op<"kernel", [Symbol, IsolatedFromAbove]> {
   let hasVerifier = 1;
 }
 
-def Schedule_DispatchOp : Schedule_Op<"dispatch", [Pure]> {
+def Schedule_DispatchOp : Schedule_Op<"dispatch", [
+    Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "The results of a kernel on tensors";
   let arguments = (ins FlatSymbolRefAttr:$kernel, StrArrayAttr:$nodes, StrArrayAttr:$node_ops,
                        Variadic<AnyTensor>:$inputs);
@@ -61,6 +62,7 @@ def Schedule_DispatchOp : Schedule_Op<"dispatch", [Pure]> {
     $kernel `(` $inputs `)` `nodes` $nodes `ops` $node_ops attr-dict `:`
     functional-type($inputs, $outputs)
   }];
+  let hasVerifier = 1;
 }
 
 def Schedule_ScheduleOp : Schedule_Op<"schedule", [Symbol, IsolatedFromAbove, NoTerminator]> {
@@ -68,6 +70,7 @@ def Schedule_ScheduleOp : Schedule_Op<"schedule", [Symbol, IsolatedFromAbove, No
   let arguments = (ins SymbolNameAttr:$sym_name);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
+  let hasRegionVerifier = 1;
 }
 
 def Schedule_InputOp : Schedule_Op<"input"> {
@@ -109,9 +112,11 @@ def Schedule_BufferOp : Schedule_Op<"buffer"> {
     $kind $index `size` $size `of` $element (`param` $param^)? (`value` $value^)?
     (`layout` $layout^)? attr-dict
   }];
+  let hasVerifier = 1;
 }
 
-def Schedule_LaunchOp : Schedule_Op<"launch", [AttrSizedOperandSegments]> {
+def Schedule_LaunchOp : Schedule_Op<"launch", [
+    AttrSizedOperandSegments, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "Runs a kernel on buffers";
   let description = [{
     A launch sees what all launches before it have written. `capacity_of` is the state whose capacity
@@ -130,6 +135,7 @@ def Schedule_CopyOp : Schedule_Op<"copy"> {
   let summary = "Copies bytes from one buffer to another";
   let arguments = (ins Schedule_BufferType:$source, Schedule_BufferType:$target, StrAttr:$size);
   let assemblyFormat = "$source `to` $target `size` $size attr-dict";
+  let hasVerifier = 1;
 }
 
 def Schedule_ReadOp : Schedule_Op<"read"> {
@@ -142,6 +148,7 @@ def Schedule_RequireOp : Schedule_Op<"require"> {
   let summary = "A condition on symbolic values; the call fails with the message if it is not met";
   let arguments = (ins StrAttr:$lhs, StrAttr:$rhs, StrAttr:$message, UnitAttr:$at_most);
   let assemblyFormat = "$lhs `,` $rhs `,` $message (`at_most` $at_most^)? attr-dict";
+  let hasVerifier = 1;
 }
 
 def Schedule_IfOp : Schedule_Op<"if", [NoTerminator]> {
@@ -149,6 +156,7 @@ def Schedule_IfOp : Schedule_Op<"if", [NoTerminator]> {
   let arguments = (ins StrAttr:$condition);
   let regions = (region AnyRegion:$then_body, AnyRegion:$else_body);
   let assemblyFormat = "$condition $then_body `else` $else_body attr-dict";
+  let hasVerifier = 1;
 }
 
 #endif // TACQ_DIALECT_SCHEDULE_OPS_TD

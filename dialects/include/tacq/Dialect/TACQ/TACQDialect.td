@@ -21,7 +21,7 @@ def TACQ_Dialect : Dialect {
   }];
   let useDefaultTypePrinterParser = 1;
   let useDefaultAttributePrinterParser = 1;
-  let hasConstantMaterializer = 0;
+  let hasConstantMaterializer = 1;
 }
 
 class TACQ_Attr<string name, string mnemonicText, list<Trait> traits = []>

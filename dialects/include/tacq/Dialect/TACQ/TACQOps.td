@@ -7,6 +7,7 @@ include "mlir/IR/BuiltinAttributeInterfaces.td"
 include "mlir/IR/OpAsmInterface.td"
 include "mlir/IR/SymbolInterfaces.td"
 include "mlir/Interfaces/ControlFlowInterfaces.td"
+include "mlir/Interfaces/InferTypeOpInterface.td"
 include "mlir/Interfaces/SideEffectInterfaces.td"
 include "tacq/Dialect/TACQ/TACQAttributes.td"
 include "tacq/Dialect/TACQ/TACQDialect.td"
@@ -25,7 +26,9 @@ def TACQ_ParamOp : TACQ_Op<"param", [Symbol]> {
   let assemblyFormat = "$sym_name `:` $type `from` $source attr-dict";
 }
 
-def TACQ_GetParamOp : TACQ_Op<"get_param", [Pure]> {
+def TACQ_GetParamOp : TACQ_Op<"get_param", [
+    Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>,
+    DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
   let summary = "The value of a parameter";
   let description = [{
     With a `layout` the bytes are stored in it; the type is still that of the parameter.
@@ -38,16 +41,19 @@ def TACQ_GetParamOp : TACQ_Op<"get_param", [Pure]> {
   }]>];
 }
 
-def TACQ_ConstantOp : TACQ_Op<"constant", [Pure, ConstantLike]> {
+def TACQ_ConstantOp : TACQ_Op<"constant", [
+    Pure, ConstantLike, DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
   let summary = "A small constant tensor";
   let description = [{Shapes, axes and scalars; weights are parameters instead.}];
   let arguments = (ins ElementsAttr:$value);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$value attr-dict `:` type($result)";
   let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
-def TACQ_SymbolicOp : TACQ_Op<"symbolic", [Pure]> {
+def TACQ_SymbolicOp : TACQ_Op<"symbolic", [
+    Pure, DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
   let summary = "A small integer tensor whose elements are symbolic expressions";
   let description = [{
     Shape arithmetic folds to this: the elements, in row-major order, are expressions over the named
@@ -58,6 +64,8 @@ def TACQ_SymbolicOp : TACQ_Op<"symbolic", [Pure]> {
   let arguments = (ins StrArrayAttr:$values);
   let results = (outs AnyRankedTensor:$result);
   let assemblyFormat = "$values attr-dict `:` type($result)";
+  let hasFolder = 1;
+  let hasVerifier = 1;
 }
 
 def TACQ_ReadSymbolOp : TACQ_Op<"read_symbol", []> {
@@ -78,9 +86,12 @@ def TACQ_RequireOp : TACQ_Op<"require", []> {
   }];
   let arguments = (ins StrAttr:$lhs, StrAttr:$rhs, StrAttr:$message, UnitAttr:$at_most);
   let assemblyFormat = "$lhs `,` $rhs `,` $message attr-dict";
+  let hasCanonicalizeMethod = 1;
+  let hasVerifier = 1;
 }
 
-def TACQ_NoneOp : TACQ_Op<"none", [Pure]> {
+def TACQ_NoneOp : TACQ_Op<"none", [
+    Pure, DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
   let summary = "An optional operand that is absent";
   let results = (outs NoneType:$result);
   let assemblyFormat = "attr-dict";
@@ -106,6 +117,7 @@ def TACQ_NodeOp : TACQ_Op<"node", [NoTerminator, RecursiveMemoryEffects]> {
       "::mlir::ValueRange":$inputs, "::mlir::DictionaryAttr":$attrs, "::llvm::StringRef":$nodeName,
       CArg<"int64_t", "23">:$opset, CArg<"::llvm::StringRef", "\"\"">:$domain,
       CArg<"unsigned", "0">:$regions)>];
+  let hasFolder = 1;
   let hasVerifier = 1;
 }
 
@@ -125,7 +137,7 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
     With `gated` there are two weights and one result, `activation(y_0) * y_1`; otherwise one result
     for each weight, and `activation` applies to each. `residual` (one result only) is added last.
     Biases are given for all weights or for none. `weight_layouts` says how the weights are stored,
-    one layout for each; without it they are row-major.
+    one layout for each; without it they are row-major. A weight of type `!tacq.mixed` is `nk`.
   }];
   let arguments = (ins TACQ_Tensor:$x, Variadic<TACQ_Operand>:$weights,
                        Variadic<TACQ_Tensor>:$biases, Optional<TACQ_Tensor>:$residual,
@@ -145,10 +157,13 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
     build($_builder, $_state, results, x, weights, biases, residual, weightOrder, activation, gated,
           /*weight_layouts=*/::mlir::ArrayAttr(), nodeName);
   }]>];
+  let hasCanonicalizeMethod = 1;
   let hasVerifier = 1;
 }
 
-def TACQ_NormOp : TACQ_Op<"norm", [Pure, AttrSizedOperandSegments]> {
+def TACQ_NormOp : TACQ_Op<"norm", [
+    Pure, AttrSizedOperandSegments,
+    DeclareOpInterfaceMethods<InferTypeOpInterface>]> {
   let summary = "RMS or layer normalization over the last axis";
   let description = [{
     `rms`: `x / sqrt(mean(x²) + epsilon) * gain`; `layer`: `(x - mean) / sqrt(var + epsilon) * gain +
@@ -161,10 +176,15 @@ def TACQ_NormOp : TACQ_Op<"norm", [Pure, AttrSizedOperandSegments]> {
     $kind $x (`gain` `(` $gain^ `)`)? (`bias` `(` $bias^ `)`)? attr-dict `:`
     functional-type(operands, results)
   }];
+  let extraClassDeclaration = [{
+    /// Left to the verifier, whose error names the rule.
+    static bool isCompatibleReturnTypes(::mlir::TypeRange, ::mlir::TypeRange) { return true; }
+  }];
   let hasVerifier = 1;
 }
 
-def TACQ_RopeOp : TACQ_Op<"rope", [Pure]> {
+def TACQ_RopeOp : TACQ_Op<"rope", [
+    Pure, DeclareOpInterfaceMethods<InferTypeOpInterface>]> {
   let summary = "Rotary position embedding";
   let description = [{
     `x` is `[B, S, H, D]`; `cos` and `sin` are `[B or 1, S, R/2]` with R ≤ D rotated features. The
@@ -175,6 +195,10 @@ def TACQ_RopeOp : TACQ_Op<"rope", [Pure]> {
                        StrAttr:$node_name);
   let results = (outs TACQ_Tensor:$result);
   let assemblyFormat = "$x `,` $cos `,` $sin attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = [{
+    /// Left to the verifier, whose error names the rule.
+    static bool isCompatibleReturnTypes(::mlir::TypeRange, ::mlir::TypeRange) { return true; }
+  }];
   let hasVerifier = 1;
 }
 
