@@ -75,7 +75,7 @@ Error tacq::runPasses(PassManager &manager, ModuleOp module, StringRef file) {
   if (error.code() == TACQ_INTERNAL)
     return withReproducer(error, path, ", which repeats it: tacq-opt --run-reproducer " + path);
   if (!path.empty())
-    llvm::sys::fs::remove(path);
+    (void)llvm::sys::fs::remove(path);
   return error;
 }
 

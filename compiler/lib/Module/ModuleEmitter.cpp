@@ -368,7 +368,7 @@ Error ModuleEmitter::emitCommands(Block &block, std::vector<format::CommandUnion
       made.src = bufferNumber(copy.getSource());
       made.dst = bufferNumber(copy.getTarget());
       made.size = symbols.lower(*Sym::parse(copy.getSize()));
-      commands.emplace_back().Set(std::move(made));
+      commands.emplace_back().Set(made);
     } else if (auto read = dyn_cast<rt::ReadOp>(op)) {
       auto buffer = read.getSource().getDefiningOp<rt::BufferOp>();
       bool early =
@@ -411,7 +411,7 @@ Error ModuleEmitter::emitIf(rt::IfOp op, std::vector<format::CommandUnion> &comm
     contents.blocks[*number]->commands = std::move(nested);
   }
   inBranch = outer;
-  commands[position].Set(std::move(choice));
+  commands[position].Set(choice);
   return Error();
 }
 

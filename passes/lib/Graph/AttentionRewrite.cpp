@@ -210,8 +210,8 @@ AttentionOp AttentionRewriter::rewrite(const AttentionParts &parts, std::string 
       causal ? opBuilder.getUnitAttr() : UnitAttr(), opBuilder.getStringAttr(parts.nodeName));
   if (hasCache) {
     opBuilder.setInsertionPointAfter(attention);
-    for (auto [heads, present] : {std::pair{key, attention.getPresentKey()},
-                                  std::pair{value, attention.getPresentValue()}}) {
+    for (const auto &[heads, present] : {std::pair{key, attention.getPresentKey()},
+                                         std::pair{value, attention.getPresentValue()}}) {
       if (!heads.present)
         continue;
       Value replacement =

@@ -117,6 +117,11 @@ struct RecognizeLinear : tacq::impl::RecognizeLinearBase<RecognizeLinear> {
     return linear.getResults()[0];
   }
 
+  static bool hasFixedFeatures(Value x) {
+    std::optional<Dims> dims = dimsOf(x);
+    return dims && !dims->empty() && dims->back().constant();
+  }
+
   bool rewriteMatMul(NodeOp node, std::string &reason) {
     Value x = node.getInputs()[0];
     std::optional<Weight> weight = findWeight(node.getInputs()[1], reason);
@@ -127,6 +132,10 @@ struct RecognizeLinear : tacq::impl::RecognizeLinearBase<RecognizeLinear> {
     }
     if (!isComputedInF32(x)) {
       reason = "the elements are not f32, f16 or bf16";
+      return false;
+    }
+    if (!hasFixedFeatures(x)) {
+      reason = "the number of input features is not known at compile time";
       return false;
     }
     if (rankOf(x) < 2 || rankOf(x) < rankOf(node.getInputs()[1])) {
@@ -151,6 +160,10 @@ struct RecognizeLinear : tacq::impl::RecognizeLinearBase<RecognizeLinear> {
     Value x = node.getInputs()[0];
     if (!isComputedInF32(x)) {
       reason = "the elements are not f32, f16 or bf16";
+      return false;
+    }
+    if (!hasFixedFeatures(x)) {
+      reason = "the number of input features is not known at compile time";
       return false;
     }
     if (attrs.integer("transB", 0) != 0)

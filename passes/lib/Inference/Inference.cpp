@@ -136,7 +136,7 @@ FailureOr<Dims> InferContext::broadcast(ArrayRef<Sym> a, ArrayRef<Sym> b) {
   Dims result(a.begin(), a.end());
   size_t offset = a.size() - b.size();
   for (auto [i, y] : llvm::enumerate(b)) {
-    Sym x = a[offset + i];
+    const Sym &x = a[offset + i];
     if (x == y || y.isConstant(1))
       continue;
     Sym &out = result[offset + i];

@@ -215,7 +215,7 @@ Value einsumElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange index) {
   std::map<char, Sym> sizes = sizesOf(equation, dims);
   std::string summed;
   Dims extents;
-  for (auto [letter, size] : sizes)
+  for (const auto &[letter, size] : sizes)
     if (!StringRef(equation.result).contains(letter)) {
       summed += letter;
       extents.push_back(size);

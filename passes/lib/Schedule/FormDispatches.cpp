@@ -113,12 +113,15 @@ void DispatchFormer::place(Block &block) {
     const OpSpec *spec = node ? lookupOp(node) : nullptr;
     bool element = spec && spec->element;
     if (!element) {
-      // Recognized operations, loop nests and control flow read and write memory; small constants
-      // are part of a kernel's code, which the condition of an If does not have.
-      for (Value operand : op.getOperands())
-        if ((!isSmallConstant(operand.getDefiningOp()) || op.getNumRegions() != 0) &&
-            !isAbsent(operand))
+      // Recognized operations, loop nests and control flow read and write memory. Small constants
+      // are part of the code of a node's kernel; a recognized operation binds them as constants,
+      // and the condition of an If is read by the schedule.
+      for (Value operand : op.getOperands()) {
+        bool isCode = node && op.getNumRegions() == 0 && isSmallConstant(operand.getDefiningOp());
+        bool isBound = !node && operand.getDefiningOp<ConstantOp>();
+        if (!isCode && !isBound && !isAbsent(operand))
           hold(operand);
+      }
       for (Value result : op.getResults())
         if (!isSmallConstant(&op))
           placements[result].held = true;
@@ -189,14 +192,11 @@ void DispatchFormer::collectOps(Value value, llvm::SetVector<Operation *> &ops) 
 
 LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> results) {
   llvm::SetVector<Operation *> ops;
-  if (isSmallConstant(root) || isa<NodeOp>(root)) {
+  // A recognized operation is alone in its kernel: constants are bound like other tensors.
+  if (isSmallConstant(root) || isa<NodeOp>(root))
     collectOps(results[0], ops);
-  } else {
-    for (Value operand : root->getOperands())
-      if (isSmallConstant(operand.getDefiningOp()))
-        ops.insert(operand.getDefiningOp());
+  else
     ops.insert(root);
-  }
 
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToEnd(module.getBody());
