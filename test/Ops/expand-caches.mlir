@@ -42,3 +42,12 @@ func.func @one_past(%q: !q, %p: !past) -> (!q, !present, !present) {
   %o, %k, %v = tacq.attention %q, %q, %q past(%p, %p) {scale = 1.0 : f64, node_name = "a"} : (!q, !q, !q, !past, !past) -> (!q, !present, !present)
   return %o, %k, %v : !q, !present, !present
 }
+
+// A past of a fixed extent is no cache that grows from call to call.
+// CHECK-LABEL: func.func @fixed_past
+// CHECK-NOT: past(
+// CHECK: return
+func.func @fixed_past(%q: tensor<1x2x2x8xf32>, %pk: tensor<1x2x3x8xf32>, %pv: tensor<1x2x3x8xf32>) -> (tensor<1x2x2x8xf32>, tensor<1x2x5x8xf32>, tensor<1x2x5x8xf32>) {
+  %o, %k, %v = tacq.attention %q, %q, %q past(%pk, %pv) {scale = 1.0 : f64, node_name = "a"} : (tensor<1x2x2x8xf32>, tensor<1x2x2x8xf32>, tensor<1x2x2x8xf32>, tensor<1x2x3x8xf32>, tensor<1x2x3x8xf32>) -> (tensor<1x2x2x8xf32>, tensor<1x2x5x8xf32>, tensor<1x2x5x8xf32>)
+  return %o, %k, %v : tensor<1x2x2x8xf32>, tensor<1x2x5x8xf32>, tensor<1x2x5x8xf32>
+}

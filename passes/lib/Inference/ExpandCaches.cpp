@@ -8,10 +8,12 @@
 using namespace mlir;
 using namespace tacq;
 
+/// A past that grows from call to call: its extent is named, not fixed.
 static bool isCache(Value past, Value present, Block &entry) {
   auto argument = dyn_cast<BlockArgument>(past);
-  return argument && argument.getOwner() == &entry && past.hasOneUse() && present.hasOneUse() &&
-         *present.user_begin() == entry.getTerminator();
+  std::optional<Dims> dims = dimsOf(past);
+  return argument && dims && !(*dims)[2].constant() && argument.getOwner() == &entry &&
+         past.hasOneUse() && present.hasOneUse() && *present.user_begin() == entry.getTerminator();
 }
 
 namespace {

@@ -161,7 +161,9 @@ void SchedulePlanner::findNamedStates() {
           axis = d;
           ++differing;
         }
-      if (differing <= 1)
+      // A cache whose extent is fixed does not grow from call to call.
+      bool grows = axis < 0 || !(*past)[axis].constant();
+      if (differing <= 1 && grows)
         states.push_back({i, j, axis, false, outputName(j)});
     }
   }
