@@ -6,18 +6,15 @@ import hashlib
 import json
 import os
 import pathlib
-import re
 import shlex
 import subprocess
 import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-# Precompiled headers are clang's own business: clang-tidy reads the headers as text.
-PCH = re.compile(r"-Xclang -include-pch -Xclang \S+|-Xclang -fno-pch-timestamp|-Winvalid-pch")
 
 
 def compile_commands(build):
-    """The compile commands of the project's own sources, without the precompiled headers."""
+    """The compile commands of the project's own sources."""
     entries = {}
     for entry in json.loads((build / "compile_commands.json").read_text()):
         path = pathlib.Path(entry["file"])
@@ -25,32 +22,33 @@ def compile_commands(build):
             continue
         if "third_party" in path.parts or path.name == "pch.cpp" or path.suffix not in (".cpp", ".c"):
             continue
-        command = PCH.sub("", entry["command"])
-        words = [w for w in shlex.split(command) if not w.endswith("/ccache")]
+        words = [w for w in shlex.split(entry["command"]) if not w.endswith("/ccache")]
         entries[str(path)] = dict(file=str(path), directory=entry["directory"], arguments=words)
     return entries
 
 
-def digest(entry, configuration):
-    """Identifies everything that a finding can depend on, or None when it does not preprocess."""
-    words = list(entry["arguments"])
-    if "-o" in words:
-        del words[words.index("-o"):words.index("-o") + 2]
-    result = subprocess.run([*words, "-E", "-C", "-o", "-"], cwd=entry["directory"],
-                            capture_output=True)
-    if result.returncode != 0:
-        return None
-    return hashlib.sha256(configuration + result.stdout).hexdigest()
+def digest_of_headers():
+    """Identifies all that a finding can depend on but the file itself."""
+    names = subprocess.run(
+        ["git", "ls-files", "-co", "--exclude-standard", "*.h", "*.td", "*.fbs", ".clang-tidy"],
+        cwd=ROOT, check=True, capture_output=True, text=True).stdout.split()
+    hashed = hashlib.sha256()
+    for name in sorted(names):
+        if (ROOT / name).is_file():
+            hashed.update(name.encode() + (ROOT / name).read_bytes())
+    return hashed
 
 
-def check(entry, folder, configuration, clean):
-    key = digest(entry, configuration)
-    if key and (clean / key).exists():
+def check(entry, folder, headers, clean):
+    hashed = headers.copy()
+    hashed.update(" ".join(entry["arguments"]).encode() + pathlib.Path(entry["file"]).read_bytes())
+    mark = clean / hashed.hexdigest()
+    if mark.exists():
         return entry["file"], 0, ""
     result = subprocess.run(["clang-tidy-19", "--quiet", "-p", str(folder), entry["file"]],
                             capture_output=True, text=True)
-    if result.returncode == 0 and key:
-        (clean / key).touch()
+    if result.returncode == 0:
+        mark.touch()
     return entry["file"], result.returncode, result.stdout + result.stderr
 
 
@@ -72,10 +70,10 @@ def main():
     unknown = [f for f in chosen if f not in entries]
     if unknown:
         sys.exit(f"error: {unknown[0]} is not compiled in {build}")
-    configuration = (ROOT / ".clang-tidy").read_bytes()
+    headers = digest_of_headers()
     bad = 0
     with concurrent.futures.ThreadPoolExecutor(args.jobs) as pool:
-        tasks = [pool.submit(check, entries[f], folder, configuration, clean) for f in chosen]
+        tasks = [pool.submit(check, entries[f], folder, headers, clean) for f in chosen]
         for number, task in enumerate(concurrent.futures.as_completed(tasks), 1):
             file, status, text = task.result()
             if status:
