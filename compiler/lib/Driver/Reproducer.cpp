@@ -75,7 +75,8 @@ Error tacq::runPasses(PassManager &manager, ModuleOp module, StringRef file) {
   if (error.code() == TACQ_INTERNAL)
     return withReproducer(error, path, ", which repeats it: tacq-opt --run-reproducer " + path);
   if (!path.empty())
-    (void)llvm::sys::fs::remove(path);
+    if (std::error_code failed = llvm::sys::fs::remove(path))
+      llvm::errs() << "cannot remove '" << path << "': " << failed.message() << "\n";
   return error;
 }
 
