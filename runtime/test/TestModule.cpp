@@ -170,7 +170,7 @@ void TestModule::eval(uint32_t block, uint32_t begin, uint32_t count) {
   EvalT command;
   command.begin = begin;
   command.count = count;
-  add(block, std::move(command));
+  add(block, command);
 }
 
 void TestModule::copy(uint32_t block, uint32_t dst, uint32_t src, uint32_t size, uint32_t dstOffset,
@@ -181,7 +181,7 @@ void TestModule::copy(uint32_t block, uint32_t dst, uint32_t src, uint32_t size,
   command.size = size;
   command.src_offset = srcOffset;
   command.dst_offset = dstOffset;
-  add(block, std::move(command));
+  add(block, command);
 }
 
 void TestModule::fill(uint32_t block, uint32_t dst, uint64_t pattern, uint8_t width, uint32_t size,
@@ -192,7 +192,7 @@ void TestModule::fill(uint32_t block, uint32_t dst, uint64_t pattern, uint8_t wi
   command.width = width;
   command.size = size;
   command.offset = offset;
-  add(block, std::move(command));
+  add(block, command);
 }
 
 void TestModule::branch(uint32_t block, uint32_t condition, uint32_t thenBlock,
@@ -201,7 +201,7 @@ void TestModule::branch(uint32_t block, uint32_t condition, uint32_t thenBlock,
   command.condition = condition;
   command.then_block = thenBlock;
   command.else_block = elseBlock;
-  add(block, std::move(command));
+  add(block, command);
 }
 
 void TestModule::loop(uint32_t block, uint32_t trips, uint32_t condition, uint32_t iteration,
@@ -211,7 +211,7 @@ void TestModule::loop(uint32_t block, uint32_t trips, uint32_t condition, uint32
   command.condition = condition;
   command.iteration = iteration;
   command.body = body;
-  add(block, std::move(command));
+  add(block, command);
 }
 
 void TestModule::dispatch(uint32_t block, uint32_t kernel, std::vector<uint32_t> bindings,

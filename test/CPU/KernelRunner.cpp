@@ -44,7 +44,8 @@ LoadedKernels LoadedKernels::compile(ModuleOp module, const CpuTarget &target,
   result.handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
   if (!result.handle)
     llvm::errs() << dlerror() << "\n";
-  llvm::sys::fs::remove(path);
+  if (std::error_code failed = llvm::sys::fs::remove(path))
+    llvm::errs() << failed.message() << "\n";
   return result;
 }
 

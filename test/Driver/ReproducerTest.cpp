@@ -37,7 +37,7 @@ protected:
   }
   void TearDown() override {
     unsetenv("TMPDIR");
-    llvm::sys::fs::remove_directories(folder);
+    EXPECT_FALSE(llvm::sys::fs::remove_directories(folder));
   }
 
   tacq::Error run(std::function<void(ScriptedPass &)> body) {

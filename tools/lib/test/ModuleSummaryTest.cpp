@@ -59,7 +59,7 @@ protected:
     copy.dst = 1;
     copy.size = 2;
     format::CommandUnion command;
-    command.Set(std::move(copy));
+    command.Set(copy);
     block->commands.push_back(command);
     module.blocks.push_back(std::move(block));
     Error error = writer->finish();
