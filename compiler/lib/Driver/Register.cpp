@@ -10,6 +10,7 @@
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "tacq/CPU/Passes.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
+#include "tacq/Differentiate/DifferentiatePasses.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Ops/Passes.h"
 #include "tacq/Schedule/Passes.h"
@@ -24,6 +25,7 @@ void tacq::registerAllDialects(DialectRegistry &registry) {
 
 void tacq::registerAllPasses() {
   registerCpuPasses();
+  registerTACQDifferentiatePasses();
   registerGraphPasses();
   registerTACQOpsPasses();
   registerTACQSchedulePasses();
