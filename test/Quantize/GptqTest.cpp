@@ -63,7 +63,7 @@ TEST(Gptq, isTheTextbooks) {
     CircuitMask mask = randomMask(c.rows, c.columns, c.density, 2);
     WeightFormat format{c.bits, c.group, false, WeightFormat::Circuit::Scattered};
     for (bool reorder : {false, true})
-      for (CircuitValues values : {CircuitValues::Original, CircuitValues::Compensated}) {
+      for (CircuitSource values : {CircuitSource::Original, CircuitSource::Compensated}) {
         GptqOptions options;
         options.circuitValues = values;
         MixedWeight result = gptq(layer, format, mask, {0.01, reorder}, options);
@@ -121,7 +121,7 @@ TEST(Gptq, keepsOriginalCircuit) {
   Layer layer = randomLayer(12, 80, 7);
   CircuitMask mask = randomMask(12, 80, 0.1, 8);
   GptqOptions options;
-  options.circuitValues = CircuitValues::Original;
+  options.circuitValues = CircuitSource::Original;
   WeightFormat format{2, 16, false, WeightFormat::Circuit::Scattered};
   MixedWeight result = gptq(layer, format, mask, {}, options);
   std::vector<float> decoded = result.decode();

@@ -143,7 +143,7 @@ std::vector<float> test::referenceGptq(const Layer &layer, const WeightFormat &f
         fitGroup(n, k / span, false);
       double w = current[n][k], q;
       if (isKept(n, k)) {
-        bool original = options.circuitValues == CircuitValues::Original;
+        bool original = options.circuitValues == CircuitSource::Original;
         q = floatFromHalf(halfFromDouble(original ? layer.weight[n * K + k] : w));
       } else {
         const AffineFit &fit = fits[n][k / span];

@@ -33,7 +33,7 @@ double layerErrorOf(const Layer &layer, const std::vector<float> &quantized);
 struct ReferenceOptions {
   double damping = 0.01;
   ClipSearch clip;
-  CircuitValues circuitValues = CircuitValues::Compensated;
+  CircuitSource circuitValues = CircuitSource::Compensated;
   bool activationOrder = false;
 };
 std::vector<float> referenceGptq(const Layer &layer, const WeightFormat &format,

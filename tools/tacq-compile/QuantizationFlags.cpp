@@ -3,7 +3,7 @@
 #include "QuantizationFlags.h"
 
 #include "Progress.h"
-#include "SampleData.h"
+#include "CalibrationData.h"
 #include "mlir/IR/MLIRContext.h"
 #include "tacq/Register.h"
 
@@ -174,12 +174,17 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
     return makeError(TACQ_UNSUPPORTED, "'%s' has no linear layers with weights to quantize",
                      model.c_str());
 
-  SampleData data;
-  std::vector<SampleInputs> samples;
+  std::unique_ptr<CalibrationData> data;
+  SampleSource samples;
   if (!dataFile.empty()) {
-    if (Error error = SampleData::read(dataFile, graph, data))
+    if (Error error = CalibrationData::open(dataFile, data))
       return error;
-    samples = data.inputs();
+    if (Error error = data->bind(sampleInputs(graph), vocabularyOf(graph), /*allTokens=*/true))
+      return error;
+    samples.count = data->size();
+    samples.load = [&](size_t sample, std::map<std::string, TensorView> &inputs) {
+      return data->load(sample, inputs);
+    };
   } else if (method == "gptq" && !quiet) {
     std::fprintf(stderr, "note: without --data, Hessians are those of the unquantized model\n");
   }

@@ -9,7 +9,7 @@
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Ops/Passes.h"
-#include "tacq/Quantize/MixedTypes.h"
+#include "tacq/CPU/MixedPacking.h"
 #include "tacq/Quantize/Passes.h"
 #include "tacq/Register.h"
 #include "tacq/Reproducer.h"
@@ -138,7 +138,7 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
       return error;
   llvm::StringMap<MixedType> types;
   for (const auto &entry : weights)
-    types[entry.first()] = mixedTypeOf(context, entry.second);
+    types[entry.first()] = cpuMixedType(&context, entry.second);
   if (Error error = run([&](PassManager &manager) {
         buildModuleStages(manager, last, model.parameters, types, options.narrowDense);
       }))

@@ -12,6 +12,7 @@
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Ops/Passes.h"
+#include "tacq/Quantize/Passes.h"
 #include "tacq/Schedule/Passes.h"
 
 using namespace mlir;
@@ -26,5 +27,6 @@ void tacq::registerAllPasses() {
   registerCpuPasses();
   registerGraphPasses();
   registerTACQOpsPasses();
+  registerTACQQuantizePasses();
   registerTACQSchedulePasses();
 }

@@ -133,7 +133,7 @@ double Chunk::store(int64_t r, int64_t i, double value) {
     return fit.valueOf(code);
   }
   code = fit.zero;
-  double kept = options.circuitValues == CircuitValues::Original
+  double kept = options.circuitValues == CircuitSource::Original
                     ? static_cast<double>(weight.row(begin + r)[column])
                     : value;
   uint16_t half = halfFromDouble(std::clamp<double>(kept, -largestHalf, largestHalf));

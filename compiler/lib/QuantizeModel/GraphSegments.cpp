@@ -7,6 +7,15 @@
 using namespace mlir;
 using namespace tacq;
 
+func::FuncOp tacq::mainFunction(const ImportedModel &model) {
+  return *model.module.get().getOps<func::FuncOp>().begin();
+}
+
+StringRef tacq::argumentName(func::FuncOp function, BlockArgument argument) {
+  auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "tacq.name");
+  return name ? name.getValue() : StringRef();
+}
+
 StringRef tacq::weightName(LinearOp linear) {
   if (linear.getWeights().size() != 1)
     return "";

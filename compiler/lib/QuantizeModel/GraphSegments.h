@@ -15,6 +15,7 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
+#include "tacq/Import/OnnxImport.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace tacq {
@@ -30,6 +31,12 @@ struct LinearGroup {
 llvm::SmallVector<LinearGroup>
 collectLinearGroups(mlir::func::FuncOp function,
                     llvm::function_ref<bool(llvm::StringRef param)> wanted);
+
+/// The function of a model's graph.
+mlir::func::FuncOp mainFunction(const ImportedModel &model);
+
+/// The name of an argument: that of the model's input.
+llvm::StringRef argumentName(mlir::func::FuncOp function, mlir::BlockArgument argument);
 
 /// The name of the parameter that is the weight of a linear operation with one weight, or "".
 llvm::StringRef weightName(LinearOp linear);

@@ -5,7 +5,6 @@
 #include "WeightElements.h"
 #include "tacq/CPU/MixedPacking.h"
 #include "tacq/Dialect/TACQ/MixedStorage.h"
-#include "tacq/Quantize/MixedTypes.h"
 #include "tacq/Quantize/Nearest.h"
 #include "tacq/Quantize/QuantizeModel.h"
 #include "tacq/Quantize/Saliency.h"
@@ -83,7 +82,7 @@ private:
 
 Error ModelPlanner::collect() {
   std::vector<std::string> names = quantizableWeights(model);
-  auto function = *model.module->getOps<func::FuncOp>().begin();
+  auto function = mainFunction(model);
   for (const LinearGroup &group : collectLinearGroups(
            function, [&](StringRef name) { return llvm::is_contained(names, name); }))
     for (LinearOp linear : group.linears) {
@@ -159,7 +158,7 @@ Error ModelPlanner::price(unsigned bits, int64_t group, std::vector<Candidate> &
   std::vector<WeightView> saliency;
   for (const PlannedTensor &tensor : tensors)
     saliency.push_back({tensor.saliency.data(), tensor.rows, tensor.columns});
-  MLIRContext &context = *model.module.get()->getContext();
+  MLIRContext &context = *model.module.get().getContext();
   for (double circuit : candidateCircuits) {
     if (circuit > 0 && options.circuitLayout == WeightFormat::Circuit::None)
       continue;
@@ -173,8 +172,9 @@ Error ModelPlanner::price(unsigned bits, int64_t group, std::vector<Candidate> &
     double elements = 0;
     for (auto [tensor, mask] : llvm::zip(tensors, masks)) {
       format.circuit = mask.empty() ? WeightFormat::Circuit::None : options.circuitLayout;
-      MixedType type = mixedTypeOf(context, tensor.rows, tensor.columns, format, mask);
-      LayoutAttr layout = cpuMixedLayout(type, !mask.order.empty());
+      WeightView shape{nullptr, tensor.rows, tensor.columns};
+      MixedType type = cpuMixedType(&context, makeMixedWeight(shape, format, mask));
+      LayoutAttr layout = cpuMixedLayout(type);
       TensorPlan planned;
       planned.name = tensor.name;
       planned.bits = bits;

@@ -12,7 +12,7 @@ using namespace mlir;
 using namespace tacq;
 
 std::vector<std::string> tacq::quantizableWeights(const ImportedModel &model) {
-  auto function = *model.module->getOps<func::FuncOp>().begin();
+  auto function = mainFunction(model);
   llvm::StringMap<unsigned> readers;
   function.walk([&](GetParamOp get) {
     for (Operation *user : get.getResult().getUsers())
@@ -30,6 +30,40 @@ std::vector<std::string> tacq::quantizableWeights(const ImportedModel &model) {
       if (!isHead(linear) && !llvm::is_contained(names, weightName(linear)))
         names.push_back(weightName(linear).str());
   return names;
+}
+
+static tacq_element_type_t elementTypeOf(Type type) {
+  Type element = cast<ShapedType>(type).getElementType();
+  if (element.isF32())
+    return TACQ_F32;
+  if (element.isInteger(64))
+    return TACQ_I64;
+  if (element.isInteger(32))
+    return TACQ_I32;
+  return element.isInteger(1) ? TACQ_BOOL : TACQ_ELEMENT_NONE;
+}
+
+std::vector<TensorDeclaration> tacq::sampleInputs(const ImportedModel &model) {
+  func::FuncOp function = mainFunction(model);
+  std::vector<TensorDeclaration> inputs;
+  for (BlockArgument argument : function.getArguments()) {
+    if (argument.use_empty())
+      continue;
+    TensorDeclaration input{argumentName(function, argument).str(),
+                            elementTypeOf(argument.getType()),
+                            {}};
+    for (const Sym &dim : *dimsOf(argument))
+      input.dims.push_back(dim.constant().value_or(-1));
+    inputs.push_back(std::move(input));
+  }
+  return inputs;
+}
+
+int64_t tacq::vocabularyOf(const ImportedModel &model) {
+  for (Value result : mainFunction(model).getBody().front().getTerminator()->getOperands())
+    if (std::optional<Dims> dims = dimsOf(result); dims && dims->size() == 3)
+      return dims->back().constant().value_or(0);
+  return 0;
 }
 
 std::vector<CircuitMask> tacq::selectCircuit(WeightFormat::Circuit layout,
@@ -62,7 +96,7 @@ public:
   ModelQuantizer(const ImportedModel &model, const QuantizeModelOptions &options,
                  llvm::StringMap<MixedWeight> &weights)
       : model(model), options(options), weights(weights),
-        function(*model.module->getOps<func::FuncOp>().begin()) {}
+        function(mainFunction(model)) {}
 
   Error run();
 
@@ -202,7 +236,7 @@ Error ModelQuantizer::quantizeGroup(const LinearGroup &group, ArrayRef<double> h
   if (options.method == QuantizeMethod::Gptq) {
     int64_t columns = entries[weightName(group.linears[0])].columns;
     if (Error error = HessianFactor::compute(hessian, columns, options.hessian, factor))
-      return Error(error.code(), "the input of node '" + group.linears[0]->getName().getStringRef().str() +
+      return Error(error.code(), "the input of node '" + LinearOp(group.linears[0]).getNodeName().str() +
                                      "': " + error.message());
   }
   for (LinearOp linear : group.linears) {

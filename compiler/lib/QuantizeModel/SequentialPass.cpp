@@ -27,10 +27,9 @@ struct HeldTensor {
 class SequentialPass {
 public:
   SequentialPass(const ImportedModel &model, ArrayRef<LinearGroup> groups,
-                 const std::vector<SampleInputs> &samples, const SequentialPassOptions &options)
+                 const SampleSource &samples, const SequentialPassOptions &options)
       : model(model), groups(groups), samples(samples), options(options),
-        function(*model.module->getOps<func::FuncOp>().begin()),
-        segments(function, cutsOf(groups)) {}
+        function(mainFunction(model)), segments(function, cutsOf(groups)) {}
 
   Error run(QuantizeGroupFn quantizeGroup);
 
@@ -43,11 +42,11 @@ private:
   }
   Error holdInputs();
   Error runSegment(unsigned i, std::vector<double> &hessian);
-  Error addToHessian(const TensorView &x, std::vector<double> &hessian);
+  void addToHessian(const TensorView &x, std::vector<double> &hessian);
 
   const ImportedModel &model;
   ArrayRef<LinearGroup> groups;
-  const std::vector<SampleInputs> &samples;
+  const SampleSource &samples;
   const SequentialPassOptions &options;
   func::FuncOp function;
   GraphSegments segments;
@@ -61,22 +60,19 @@ private:
 
 /// The arguments of the function that the first segments read.
 Error SequentialPass::holdInputs() {
-  held.resize(samples.size());
-  for (auto [i, sample] : llvm::enumerate(samples))
-    for (BlockArgument argument : function.getArguments()) {
-      if (argument.use_empty())
-        continue;
-      auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "tacq.name");
-      auto given = sample.find(name.str());
-      if (given == sample.end())
-        return Error(TACQ_INVALID_INPUT, "sample " + std::to_string(i + 1) +
-                                             " of the data has no input '" + name.str() + "'");
-      held[i][argument] = HeldTensor::copy(given->second);
-    }
+  held.resize(samples.count);
+  std::map<std::string, TensorView> inputs;
+  for (auto [i, tensors] : llvm::enumerate(held)) {
+    if (Error error = samples.load(i, inputs))
+      return error;
+    for (BlockArgument argument : function.getArguments())
+      if (!argument.use_empty())
+        tensors[argument] = HeldTensor::copy(inputs[argumentName(function, argument).str()]);
+  }
   return Error();
 }
 
-Error SequentialPass::addToHessian(const TensorView &x, std::vector<double> &hessian) {
+void SequentialPass::addToHessian(const TensorView &x, std::vector<double> &hessian) {
   int64_t k = x.dims.back(), rows = x.elementCount() / std::max<int64_t>(k, 1);
   product.resize(k * k);
   cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, int(k), int(rows), 1.0f, x.floats(), int(k),
@@ -84,7 +80,6 @@ Error SequentialPass::addToHessian(const TensorView &x, std::vector<double> &hes
   for (int64_t i = 0; i < k; ++i)
     for (int64_t j = 0; j <= i; ++j)
       hessian[i * k + j] += product[i * k + j];
-  return Error();
 }
 
 Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
@@ -127,8 +122,7 @@ Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
         dead.push_back(entry.first);
     for (Value value : dead)
       tensors.erase(value);
-    if (Error error = addToHessian(tensors[groups[i].input].view(), hessian))
-      return error;
+    addToHessian(tensors[groups[i].input].view(), hessian);
   }
   return Error();
 }
@@ -139,9 +133,10 @@ Error SequentialPass::run(QuantizeGroupFn quantizeGroup) {
   for (auto [i, group] : llvm::enumerate(groups)) {
     if (options.progress)
       options.progress(i, groups.size());
+    std::string name = LinearOp(group.linears[0]).getNodeName().str();
     std::optional<int64_t> k = dimsOf(group.input)->back().constant();
     if (!k)
-      return Error(TACQ_UNSUPPORTED, "node '" + group.linears[0].getNodeName().str() +
+      return Error(TACQ_UNSUPPORTED, "node '" + name +
                                          "': the extent of its input is not known");
     std::vector<double> sum(*k * *k);
     if (Error error = runSegment(i, sum))
@@ -151,7 +146,7 @@ Error SequentialPass::run(QuantizeGroupFn quantizeGroup) {
         double value = sum[row * *k + column];
         if (!std::isfinite(value))
           return Error(TACQ_INVALID_INPUT,
-                       "the input of node '" + group.linears[0].getNodeName().str() +
+                       "the input of node '" + name +
                            "' is not finite on the sample data, with the layers before it "
                            "quantized; take more bits or check the data");
         sum[column * *k + row] = value;
@@ -165,7 +160,7 @@ Error SequentialPass::run(QuantizeGroupFn quantizeGroup) {
 }
 
 Error tacq::runSequentialPass(const ImportedModel &model, ArrayRef<LinearGroup> groups,
-                              const std::vector<SampleInputs> &samples,
+                              const SampleSource &samples,
                               const SequentialPassOptions &options, QuantizeGroupFn quantizeGroup) {
   return SequentialPass(model, groups, samples, options).run(quantizeGroup);
 }

@@ -29,7 +29,7 @@ using QuantizeGroupFn =
 /// each sample, and each segment is compiled once. Memory is that of what one cut of the graph
 /// leaves for all samples.
 Error runSequentialPass(const ImportedModel &model, llvm::ArrayRef<LinearGroup> groups,
-                        const std::vector<SampleInputs> &samples,
+                        const SampleSource &samples,
                         const SequentialPassOptions &options, QuantizeGroupFn quantizeGroup);
 
 } // namespace tacq

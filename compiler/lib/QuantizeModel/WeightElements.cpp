@@ -2,7 +2,7 @@
 
 #include "WeightElements.h"
 #include "GraphSegments.h"
-#include "tacq/Quantize/HalfFloat.h"
+#include "tacq/Half.h"
 #include <cstring>
 
 using namespace mlir;

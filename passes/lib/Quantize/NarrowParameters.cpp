@@ -3,7 +3,7 @@
 #include "mlir/IR/SymbolTable.h"
 #include "tacq/Graph/GraphMatch.h"
 #include "tacq/Import/ParameterStore.h"
-#include "tacq/Quantize/HalfFloat.h"
+#include "tacq/Half.h"
 #include "tacq/Quantize/Passes.h"
 #include <cmath>
 #include <cstring>

@@ -28,7 +28,7 @@ struct CircuitMask {
 
 /// What the circuit stores. `Original`: the weight. `Compensated`: the weight plus what error
 /// compensation has added to it, as the paper's code does.
-enum class CircuitValues { Original, Compensated };
+enum class CircuitSource { Original, Compensated };
 
 /// A weight with this circuit whose codes, metadata and circuit values are zeros of the right
 /// number. A mask without positions makes a weight without a circuit.

@@ -58,7 +58,7 @@ struct GptqOptions {
   /// depend on it but for rounding.
   int64_t blockSize = 128;
   ClipSearch clip;
-  CircuitValues circuitValues = CircuitValues::Compensated;
+  CircuitSource circuitValues = CircuitSource::Compensated;
   /// 0: as many as the machine has. The result does not depend on it, to the bit.
   unsigned threads = 0;
 };

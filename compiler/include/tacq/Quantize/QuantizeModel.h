@@ -19,8 +19,17 @@
 
 namespace tacq {
 
-/// The inputs of one sample sequence, by the names of the model's inputs.
-using SampleInputs = std::map<std::string, TensorView>;
+/// Sample sequences, one at a time.
+struct SampleSource {
+  size_t count = 0;
+  /// The inputs of a sample by the names of the model's inputs, valid until the next call.
+  std::function<Error(size_t sample, std::map<std::string, TensorView> &inputs)> load;
+};
+
+/// The inputs of `model`, a calibration graph, that a sample must have.
+std::vector<TensorDeclaration> sampleInputs(const ImportedModel &model);
+/// The last extent of the only result with three axes (the vocabulary), or 0.
+int64_t vocabularyOf(const ImportedModel &model);
 
 enum class QuantizeMethod {
   Nearest, ///< each weight by itself
@@ -37,7 +46,7 @@ struct QuantizeModelOptions {
   /// samples or the method needs no Hessian.
   const Statistics *statistics = nullptr;
   /// Null: Hessians are those of the statistics.
-  const std::vector<SampleInputs> *samples = nullptr;
+  const SampleSource *samples = nullptr;
   unsigned threads = 0;
   /// The model's file name for messages.
   std::string file = "model";
