@@ -9,6 +9,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "tacq/CPU/Passes.h"
+#include "tacq/Calibration/Passes.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Ops/Passes.h"
@@ -25,6 +26,7 @@ void tacq::registerAllDialects(DialectRegistry &registry) {
 
 void tacq::registerAllPasses() {
   registerCpuPasses();
+  registerTACQCalibrationPasses();
   registerGraphPasses();
   registerTACQOpsPasses();
   registerTACQQuantizePasses();
