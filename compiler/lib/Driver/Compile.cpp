@@ -150,7 +150,7 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   Error error = runGuarded(*model.module, file, [&] {
     if (options.emit != EmitStage::Module)
       return emitKernelText(*model.module, targets.front(), options.emit, options.output);
-    return emitModule(*model.module, targets, model.parameters, weights, file, options.output);
+    return emitModule(*model.module, targets, model.parameters, file, options.output, &weights);
   });
   if (!error)
     report("done", 4);

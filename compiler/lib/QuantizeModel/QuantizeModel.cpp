@@ -60,7 +60,8 @@ std::vector<TensorDeclaration> tacq::sampleInputs(const ImportedModel &model) {
 }
 
 int64_t tacq::vocabularyOf(const ImportedModel &model) {
-  for (Value result : mainFunction(model).getBody().front().getTerminator()->getOperands())
+  func::FuncOp function = mainFunction(model);
+  for (Value result : function.getBody().front().getTerminator()->getOperands())
     if (std::optional<Dims> dims = dimsOf(result); dims && dims->size() == 3)
       return dims->back().constant().value_or(0);
   return 0;
@@ -116,7 +117,7 @@ private:
   Error quantizeOne(Entry &entry, const HessianFactor &factor, ArrayRef<double> hessian,
                     bool withCircuit, MixedWeight &result);
   Error chooseCircuits();
-  Error inNode(const Entry &entry, const Error &error) {
+  static Error inNode(Entry &entry, const Error &error) {
     return Error(error.code(), "tensor '" + entry.plan->name + "' (node '" +
                                    entry.linear.getNodeName().str() + "'): " + error.message());
   }
