@@ -93,14 +93,16 @@ TEST(Codebook, circuitHoldsDifferences) {
     for (uint32_t i = mask.starts[n]; i < mask.starts[n + 1]; ++i) {
       int64_t place = n * 128 + mask.positions[i];
       float difference = floatFromHalf(fitted.values[i]);
-      EXPECT_LE(std::fabs(decoded[place] - layer.weight[place]), std::fabs(difference) / 2048 + 6e-8f);
+      EXPECT_LE(std::fabs(decoded[place] - layer.weight[place]),
+                std::fabs(difference) / 2048 + 6e-8f);
       // The nearest of the row's levels.
       float scale = floatFromHalf(fitted.scales[n]);
       for (int level = 0; level < 4; ++level)
-        EXPECT_LE(std::fabs(difference),
-                  std::fabs(layer.weight[place] - scale * float(fitted.levels[n * 4 + level] - 128)) *
-                          1.001f +
-                      1e-6f);
+        EXPECT_LE(
+            std::fabs(difference),
+            std::fabs(layer.weight[place] - scale * float(fitted.levels[n * 4 + level] - 128)) *
+                    1.001f +
+                1e-6f);
     }
 }
 

@@ -1,6 +1,7 @@
 //===- Codebook.cpp - Levels of a row, fitted -----------------------------===//
 
 #include "tacq/Quantize/Codebook.h"
+#include "Damping.h"
 #include "LevelFit.h"
 #include "Parallel.h"
 #include "tacq/Half.h"
@@ -280,23 +281,18 @@ Error tacq::fitCodebook(WeightView weight, llvm::ArrayRef<double> hessian,
   assert(affine.rows == weight.rows && affine.columns == weight.columns && "another weight");
   assert(!affine.format.codebook && affine.format.group == 0 && "levels are those of a row");
   int64_t columns = weight.columns;
-  assert(hessian.size() == static_cast<size_t>(columns * columns) && "not columns x columns");
+  if (Error error = checkFinite(weight))
+    return error;
   if (affine.format.bits > 4)
     return makeError(TACQ_INVALID_INPUT, "codebooks have 2, 3 or 4 bits, not %u",
                      affine.format.bits);
 
+  Damping damping;
+  if (Error error = Damping::compute(hessian, columns, options.damping, damping))
+    return error;
   std::vector<double> damped(hessian.begin(), hessian.end());
-  std::vector<bool> dead(columns);
-  double sum = 0;
-  int64_t live = 0;
-  for (int64_t k = 0; k < columns; ++k) {
-    dead[k] = hessian[k * columns + k] == 0;
-    live += !dead[k];
-    sum += hessian[k * columns + k];
-  }
-  double mean = live == 0 ? 1 : sum / static_cast<double>(live);
   for (int64_t k = 0; k < columns; ++k)
-    damped[k * columns + k] += (dead[k] ? mean : 0) + options.damping * mean;
+    damped[k * columns + k] = damping.diagonal(k, damped[k * columns + k]);
 
   result = MixedWeight();
   result.rows = affine.rows;
@@ -311,7 +307,7 @@ Error tacq::fitCodebook(WeightView weight, llvm::ArrayRef<double> hessian,
   result.values.resize(affine.values.size());
   result.order = affine.order;
   forEachChunk(weight.rows, 16, options.threads, [&](int64_t begin, int64_t end) {
-    Chunk(weight, damped, dead, affine, options, result, begin, end).fit();
+    Chunk(weight, damped, damping.dead, affine, options, result, begin, end).fit();
   });
   return success();
 }

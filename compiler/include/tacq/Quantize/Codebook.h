@@ -34,8 +34,8 @@ struct CodebookOptions {
 };
 
 /// `affine` is the weight quantized by GPTQ with 2, 3 or 4 bits for whole rows; the result has its
-/// bits and its circuit, and no row has a larger f. What the circuit stores is the difference to the
-/// nearest level. Exact values would need a level that is zero, one of the 2^b that every other
+/// bits and its circuit, and no row has a larger f. What the circuit stores is the difference to
+/// the nearest level. Exact values would need a level that is zero, one of the 2^b that every other
 /// weight of the row can use; a difference costs an error of 2^-12 of itself.
 Error fitCodebook(WeightView weight, llvm::ArrayRef<double> hessian, const MixedWeight &affine,
                   const CodebookOptions &options, MixedWeight &result);
