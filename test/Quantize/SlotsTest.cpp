@@ -134,7 +134,7 @@ static int64_t bytesOf(const Model &model, const std::vector<CircuitMask> &masks
 }
 
 TEST(Slots, fillTheBudget) {
-  for (unsigned seed : {1, 2, 3, 4, 5})
+  for (unsigned seed : {1, 2})
     for (double fraction : {0.0005, 0.0035, 0.01, 0.05, 0.3})
       for (int64_t tileRows : {8, 16}) {
         SCOPED_TRACE(testing::Message() << seed << " " << fraction << " " << tileRows);

@@ -1,10 +1,9 @@
 //===- HessianFactor.cpp - The factor of the inverse Hessian --------------===//
 
+#include "Damping.h"
 #include "Parallel.h"
 #include "tacq/Quantize/Gptq.h"
 #include <algorithm>
-#include <cassert>
-#include <cmath>
 #include <lapack.h>
 #include <numeric>
 
@@ -12,24 +11,10 @@ using namespace tacq;
 
 Error HessianFactor::compute(llvm::ArrayRef<double> hessian, int64_t columns,
                              const HessianOptions &options, HessianFactor &result) {
-  assert(hessian.size() == static_cast<size_t>(columns * columns) && "not columns x columns");
+  Damping damping;
+  if (Error error = Damping::compute(hessian, columns, options.damping, damping))
+    return error;
   auto diagonal = [&](int64_t k) { return hessian[k * columns + k]; };
-
-  result.dead.assign(columns, false);
-  double sum = 0;
-  int64_t live = 0;
-  for (int64_t k = 0; k < columns; ++k) {
-    const double *row = hessian.data() + k * columns;
-    if (row[k] < 0 || !std::all_of(row, row + columns, [](double x) { return std::isfinite(x); }))
-      return makeError(
-          TACQ_INVALID_INPUT,
-          "the second-order statistics of input column %lld are not finite or negative",
-          static_cast<long long>(k));
-    result.dead[k] = row[k] == 0;
-    live += row[k] != 0;
-    sum += row[k];
-  }
-  double mean = live == 0 ? 1 : sum / static_cast<double>(live);
 
   result.visited.resize(columns);
   std::iota(result.visited.begin(), result.visited.end(), 0);
@@ -47,8 +32,8 @@ Error HessianFactor::compute(llvm::ArrayRef<double> hessian, int64_t columns,
     double *target = result.upper.data() + i * columns;
     for (int64_t j = 0; j < columns; ++j)
       target[j] = source[result.visited[columns - 1 - j]];
-    double own = source[result.visited[columns - 1 - i]];
-    target[i] = (own == 0 ? mean : own) + options.damping * mean;
+    int64_t own = result.visited[columns - 1 - i];
+    target[i] = damping.diagonal(own, source[own]);
   }
   SerialBlas serial;
   auto size = static_cast<lapack_int>(columns);
@@ -60,6 +45,7 @@ Error HessianFactor::compute(llvm::ArrayRef<double> hessian, int64_t columns,
                      "damping of %g; use a larger damping",
                      options.damping);
   LAPACK_dtrtri("U", "N", &size, result.upper.data(), &size, &info);
+  result.dead = std::move(damping.dead);
   std::reverse(result.upper.begin(), result.upper.end());
   return success();
 }
