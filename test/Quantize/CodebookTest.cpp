@@ -13,7 +13,7 @@ using namespace tacq;
 using namespace tacq::test;
 
 static MixedWeight gptq(const Layer &layer, unsigned bits, const CircuitMask &mask,
-                        CircuitValues values) {
+                        CircuitSource values) {
   HessianFactor factor;
   EXPECT_FALSE(HessianFactor::compute(layer.hessian, layer.columns, {}, factor));
   GptqOptions options;
@@ -45,7 +45,7 @@ static Layer damped(Layer layer) {
 TEST(Codebook, losesLessThanTheAffineWeight) {
   for (unsigned bits : {2, 3, 4})
     for (double density : {0.0, 0.03})
-      for (CircuitValues values : {CircuitValues::Original, CircuitValues::Compensated})
+      for (CircuitSource values : {CircuitSource::Original, CircuitSource::Compensated})
         for (auto [rows, columns] : {std::pair<int64_t, int64_t>{1, 1}, {3, 33}, {35, 150}}) {
           SCOPED_TRACE(testing::Message() << bits << " " << density << " " << rows);
           Layer layer = randomLayer(rows, columns, bits);
@@ -66,7 +66,7 @@ TEST(Codebook, losesLessThanTheAffineWeight) {
 
 TEST(Codebook, everyRowLosesNoMore) {
   Layer layer = randomLayer(40, 64, 3);
-  MixedWeight affine = gptq(layer, 4, {}, CircuitValues::Original);
+  MixedWeight affine = gptq(layer, 4, {}, CircuitSource::Original);
   CodebookOptions options;
   options.rounds = 0; // rounding GPTQ's levels alone may only cost
   options.sweeps = 0;
@@ -86,7 +86,7 @@ TEST(Codebook, circuitHoldsDifferences) {
   Layer layer = randomLayer(30, 128, 4);
   CircuitMask mask = randomMask(30, 128, 0.05, 5);
   CodebookOptions options;
-  options.circuitValues = CircuitValues::Original;
+  options.circuitValues = CircuitSource::Original;
   MixedWeight fitted = codebook(layer, gptq(layer, 2, mask, options.circuitValues), options);
   std::vector<float> decoded = fitted.decode();
   for (int64_t n = 0; n < 30; ++n)
@@ -109,7 +109,7 @@ TEST(Codebook, circuitHoldsDifferences) {
 /// The error of the row with levels fitted to fixed codes cannot be lowered by any single level.
 TEST(Codebook, levelsAreALeastSquaresFit) {
   Layer layer = randomLayer(1, 90, 6);
-  MixedWeight fitted = codebook(layer, gptq(layer, 2, {}, CircuitValues::Original));
+  MixedWeight fitted = codebook(layer, gptq(layer, 2, {}, CircuitSource::Original));
   Layer target = damped(layer);
   double error = layerErrorOf(target, fitted.decode());
   for (int level = 0; level < 4; ++level)
@@ -129,7 +129,7 @@ TEST(Codebook, levelsAreALeastSquaresFit) {
 TEST(Codebook, threadsDoNotMatter) {
   Layer layer = randomLayer(70, 60, 7);
   CircuitMask mask = randomMask(70, 60, 0.05, 8);
-  MixedWeight affine = gptq(layer, 3, mask, CircuitValues::Compensated);
+  MixedWeight affine = gptq(layer, 3, mask, CircuitSource::Compensated);
   CodebookOptions options;
   options.threads = 1;
   MixedWeight one = codebook(layer, affine, options);
@@ -144,13 +144,13 @@ TEST(Codebook, threadsDoNotMatter) {
 TEST(Codebook, unusualWeights) {
   Layer zeros = randomLayer(2, 20, 9);
   std::fill(zeros.weight.begin(), zeros.weight.end(), 0.0f);
-  EXPECT_EQ(codebook(zeros, gptq(zeros, 2, {}, CircuitValues::Original)).decode(),
+  EXPECT_EQ(codebook(zeros, gptq(zeros, 2, {}, CircuitSource::Original)).decode(),
             std::vector<float>(40));
   Layer layer = randomLayer(3, 20, 10);
   killColumn(layer, 4);
-  EXPECT_EQ(codebook(layer, gptq(layer, 2, {}, CircuitValues::Original)).codes.size(), 60u);
+  EXPECT_EQ(codebook(layer, gptq(layer, 2, {}, CircuitSource::Original)).codes.size(), 60u);
   MixedWeight result;
-  EXPECT_EQ(fitCodebook(layer.view(), layer.hessian, gptq(layer, 8, {}, CircuitValues::Original),
+  EXPECT_EQ(fitCodebook(layer.view(), layer.hessian, gptq(layer, 8, {}, CircuitSource::Original),
                         {}, result)
                 .message(),
             "codebooks have 2, 3 or 4 bits, not 8");
@@ -158,7 +158,7 @@ TEST(Codebook, unusualWeights) {
 
 TEST(PredictedLoss, areTheFormulas) {
   Layer layer = randomLayer(70, 30, 11);
-  std::vector<float> quantized = gptq(layer, 2, {}, CircuitValues::Original).decode();
+  std::vector<float> quantized = gptq(layer, 2, {}, CircuitSource::Original).decode();
   double expected = layerErrorOf(layer, quantized);
   EXPECT_NEAR(layerError(layer.view(), quantized, layer.hessian), expected, 1e-9 * expected);
   std::vector<double> gradient(70 * 30, 2.0);

@@ -88,7 +88,7 @@ void Chunk::load() {
       uint32_t k = affine.positions[i];
       kept[r * columns + k] = 1;
       target[r * columns + k] = weight.row(n)[k];
-      bool original = options.circuitValues == CircuitValues::Original;
+      bool original = options.circuitValues == CircuitSource::Original;
       uint16_t half = original
                           ? halfFromFloat(std::clamp(weight.row(n)[k], -largestHalf, largestHalf))
                           : affine.values[i];
@@ -204,7 +204,7 @@ bool Chunk::sweep() {
       int64_t i = r * columns + k;
       double wanted = stored[i] + gradient[i] * inverse;
       if (isKept(r, k)) {
-        if (options.circuitValues == CircuitValues::Original)
+        if (options.circuitValues == CircuitSource::Original)
           continue;
         double limited = std::clamp<double>(wanted, -largestHalf, largestHalf);
         double value = floatFromHalf(halfFromDouble(limited));

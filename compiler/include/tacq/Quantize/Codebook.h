@@ -28,7 +28,7 @@ struct CodebookOptions {
   /// Passes over all codes in a round.
   unsigned sweeps = 2;
   /// `Compensated` lets circuit values move in the code step, too.
-  CircuitValues circuitValues = CircuitValues::Compensated;
+  CircuitSource circuitValues = CircuitSource::Compensated;
   /// 0: as many as the machine has. The result does not depend on it, to the bit.
   unsigned threads = 0;
 };
