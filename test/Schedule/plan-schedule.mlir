@@ -75,3 +75,21 @@ func.func @requirements(%c: tensor<i1> {tacq.name = "c"}, %x: tensor<?xf32, #tac
   } : (tensor<i1>) -> tensor<?xf32, #tacq.shape<["n"]>>
   return %r : tensor<?xf32, #tacq.shape<["n"]>>
 }
+
+// -----
+
+// Everything that reads a parameter in one layout reads one buffer; another layout has its own.
+// CHECK-LABEL: tacq_rt.schedule @parameters
+// CHECK-COUNT-2: tacq_rt.buffer constant
+// CHECK-NOT: tacq_rt.buffer constant
+// CHECK: tacq_rt.kernel
+tacq.param @w : tensor<16x16xf32> from <"w.bin", 0, 1024>
+func.func @parameters(%x: tensor<2x16xf32> {tacq.name = "x"}) -> (tensor<2x16xf32> {tacq.name = "y"}) {
+  %w0 = tacq.get_param @w : tensor<16x16xf32>
+  %0 = tacq.node "MatMul" opset 13 (%x, %w0) named "a" : (tensor<2x16xf32>, tensor<16x16xf32>) -> tensor<2x16xf32>
+  %w1 = tacq.get_param @w : tensor<16x16xf32>
+  %1 = tacq.node "MatMul" opset 13 (%0, %w1) named "b" : (tensor<2x16xf32>, tensor<16x16xf32>) -> tensor<2x16xf32>
+  %w2 = tacq.get_param @w {layout = #tacq.panel<16, f32>} : tensor<16x16xf32>
+  %2 = tacq.linear %1, weights(%w2) {weight_order = [0 : i32], weight_layouts = [#tacq.panel<16, f32>], node_name = "c"} : (tensor<2x16xf32>, tensor<16x16xf32>) -> tensor<2x16xf32>
+  return %2 : tensor<2x16xf32>
+}

@@ -191,16 +191,16 @@ int main(int argc, char **argv) {
       ->required()
       ->type_name("M.tacq");
   app.add_option("--prompt", options.prompt, "Tokens of the prompt (default: 512; 0: not measured)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0));
   app.add_option("--decode", options.decode, "Tokens generated (default: 64; 0: not measured)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0));
   app.add_option("--prompt-decode", options.both,
                  "Also measure the prompt followed by so many generated tokens (default: 0)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0));
   app.add_option("--threads", options.threads, "Numbers of threads, as in 1,2 (default: all cores)")
       ->type_name("N,...");
   app.add_option("--repetitions", options.repetitions, "Measurements of each (default: 5)")
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1));
   app.add_option("--device", options.device, "The device without its threads (default: cpu)")
       ->type_name("DEVICE");
   app.add_flag("--json", options.json, "Print a list with llama-bench's names");

@@ -5,11 +5,12 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "tacq/CPU/CpuTarget.h"
+#include "tacq/CPU/MixedPacking.h"
 #include "tacq/CPU/WeightPacking.h"
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Ops/Passes.h"
-#include "tacq/CPU/MixedPacking.h"
+#include "tacq/OutputFile.h"
 #include "tacq/Quantize/Passes.h"
 #include "tacq/Register.h"
 #include "tacq/Reproducer.h"
@@ -93,6 +94,11 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
     return error;
   if (options.output == "-" && options.emit == EmitStage::Module)
     return Error(TACQ_INVALID_ARGUMENT, "a module cannot be written to the standard output");
+  if (options.output != "-")
+    if (Error error = checkOutputFile(options.output, options.emit == EmitStage::Module
+                                                          ? OutputKind::RegularFile
+                                                          : OutputKind::Any))
+      return error;
   auto report = [&](const char *stage, unsigned done) {
     if (options.progress)
       options.progress(stage, done, 4);

@@ -6,11 +6,10 @@
 #include "tacq/CPU/MixedPacking.h"
 #include "tacq/Dialect/TACQ/MixedStorage.h"
 #include "tacq/Quantize/Nearest.h"
+#include "tacq/Quantize/PredictedLoss.h"
 #include "tacq/Quantize/QuantizeModel.h"
 #include "tacq/Quantize/Saliency.h"
-#include "tacq/Quantize/Slots.h"
 #include "llvm/Support/Format.h"
-#include <cblas.h>
 #include <cmath>
 
 using namespace mlir;
@@ -57,7 +56,7 @@ struct PlannedTensor {
   const TensorStatistics *statistics;
   const InputStatistics *input;
   int64_t rows, columns;
-  std::vector<float> weight, error, saliency;
+  std::vector<float> weight, quantized, saliency;
 };
 
 class ModelPlanner {
@@ -76,6 +75,7 @@ private:
   const Statistics &statistics;
   const PlannerOptions &options;
   std::vector<PlannedTensor> tensors;
+  llvm::DenseMap<uint32_t, std::vector<double>> hessians; // both triangles, by input
 };
 
 } // namespace
@@ -96,6 +96,11 @@ Error ModelPlanner::collect() {
       tensor.input = &statistics.inputs[tensor.statistics->input];
       tensor.rows = tensor.statistics->rows;
       tensor.columns = tensor.statistics->columns;
+      if (Error error = readWeight(model, linear, tensor.weight))
+        return error;
+      std::vector<double> &hessian = hessians[tensor.statistics->input];
+      if (hessian.empty())
+        expandHessian(*tensor.input, hessian);
       tensors.push_back(std::move(tensor));
     }
   if (tensors.empty())
@@ -105,31 +110,15 @@ Error ModelPlanner::collect() {
 }
 
 double ModelPlanner::predictedLoss(const PlannedTensor &tensor, const CircuitMask &mask) {
-  int64_t n = tensor.rows, k = tensor.columns;
-  std::vector<float> error = tensor.error;
-  for (int64_t row = 0; row < n; ++row)
-    for (uint32_t column : mask.row(row))
-      error[row * k + column] = 0;
-  std::vector<float> hessian(k * k), product(n * k);
-  tensor.input->expand(hessian);
-  cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, int(n), int(k), int(k), 1.0f, error.data(),
-              int(k), hessian.data(), int(k), 0.0f, product.data(), int(k));
-  double tokens = double(tensor.input->tokens), samples = double(statistics.sampleCount());
-  double trace = tensor.input->trace() / tokens;
-  if (trace <= 0)
-    return 0;
-  ArrayRef<double> gradient = tensor.statistics->gradient.values();
-  double loss = 0;
-  for (int64_t row = 0; row < n; ++row) {
-    double squares = 0, quadratic = 0;
-    for (int64_t i = row * k; i < (row + 1) * k; ++i) {
-      squares += gradient[i] * gradient[i];
-      quadratic += double(error[i]) * product[i];
+  std::vector<float> quantized = tensor.quantized;
+  for (int64_t row = 0; row < tensor.rows; ++row)
+    for (uint32_t column : mask.row(row)) {
+      int64_t at = row * tensor.columns + column;
+      quantized[at] = tensor.weight[at];
     }
-    double lambda = M_PI / 2 * squares / (samples * samples) / trace;
-    loss += lambda * quadratic / tokens;
-  }
-  return loss * 0.5 * tokens / samples;
+  return secondOrderLoss({tensor.weight.data(), tensor.rows, tensor.columns}, quantized,
+                         tensor.statistics->gradient.values(), hessians[tensor.statistics->input],
+                         {statistics.sampleCount(), tensor.input->tokens});
 }
 
 /// All circuits for these bits and groups.
@@ -138,8 +127,6 @@ Error ModelPlanner::price(unsigned bits, int64_t group, std::vector<Candidate> &
   format.bits = bits;
   format.group = group;
   for (PlannedTensor &tensor : tensors) {
-    if (Error error = readWeight(model, tensor.linear, tensor.weight))
-      return error;
     WeightView weight{tensor.weight.data(), tensor.rows, tensor.columns};
     NearestOptions nearest;
     nearest.clip.steps = 10;
@@ -150,10 +137,7 @@ Error ModelPlanner::price(unsigned bits, int64_t group, std::vector<Candidate> &
       return Error(error.code(), "tensor '" + tensor.name + "': " + error.message());
     std::vector<float> decoded = quantized.decode();
     tensor.saliency = computeSaliency(weight, decoded, tensor.statistics->gradient.values());
-    tensor.error = std::move(decoded);
-    for (size_t i = 0; i < tensor.weight.size(); ++i)
-      tensor.error[i] -= tensor.weight[i];
-    tensor.weight = {};
+    tensor.quantized = std::move(decoded);
   }
   std::vector<WeightView> saliency;
   for (const PlannedTensor &tensor : tensors)

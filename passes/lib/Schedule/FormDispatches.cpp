@@ -17,6 +17,8 @@ using namespace tacq;
 static constexpr int64_t maxInlineConstant = 8;
 /// Different kernels that may each compute a cheap value again.
 static constexpr size_t maxRecomputations = 8;
+/// Nodes of one kernel that use each other in a row. Code generation recurs over them.
+static constexpr unsigned maxDepth = 256;
 
 static bool isView(NodeOp node) {
   static const llvm::StringRef views[] = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"};
@@ -57,6 +59,8 @@ private:
     llvm::SmallPtrSet<void *, 4> roots;
     /// Elements computed per kernel, as far as broadcasting users repeat them.
     Sym count;
+    /// Nodes in a row from here to the kernel's result.
+    unsigned depth = 1;
   };
 
   void place(Block &block);
@@ -160,6 +164,7 @@ void DispatchFormer::place(Block &block) {
             own.roots.insert(userResult.getAsOpaquePointer());
           } else {
             own.roots.insert(userPlacement.roots.begin(), userPlacement.roots.end());
+            own.depth = std::max(own.depth, userPlacement.depth + 1);
             userCount = userPlacement.count;
           }
           if (!readsOnce(userNode) && !(count - userCount).isNonNegative()) {
@@ -169,7 +174,7 @@ void DispatchFormer::place(Block &block) {
         }
       }
       size_t limit = spec->cheap ? maxRecomputations : 1;
-      if (own.roots.size() > limit || (repeated && !spec->cheap))
+      if (own.roots.size() > limit || (repeated && !spec->cheap) || own.depth > maxDepth)
         own.held = true;
       own.count = count;
       if (own.held)

@@ -78,6 +78,8 @@ private:
   SymbolTableCollection symbolTables;
   SmallVector<State> states;
   llvm::DenseMap<Value, Value> buffers;
+  /// The buffer of a parameter in a layout, by the attributes of the operations that read it.
+  llvm::DenseMap<Attribute, Value> constantOf;
   llvm::DenseMap<Value, unsigned> lastUse;
   llvm::DenseMap<Operation *, unsigned> positions;
   llvm::DenseMap<Value, unsigned> outputOf;
@@ -211,16 +213,13 @@ Value SchedulePlanner::bufferOf(Value value) {
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(firstCommand);
   if (auto param = value.getDefiningOp<GetParamOp>()) {
-    for (auto &[other, known] : buffers)
-      if (known && other != value)
-        if (auto same = other.getDefiningOp<GetParamOp>();
-            same && same->getAttrDictionary() == param->getAttrDictionary())
-          return buffers[value] = known;
-    auto made = builder.create<rt::BufferOp>(param.getLoc(), bufferType(), rt::BufferKind::Constant,
-                                             0, byteSize(value.getType()).str(),
-                                             elementTypeOf(value.getType()), param.getParamAttr(),
-                                             ElementsAttr(), param->getAttr("layout"));
-    return buffers[value] = made;
+    Value &constant = constantOf[param->getAttrDictionary()];
+    if (!constant)
+      constant = builder.create<rt::BufferOp>(
+          param.getLoc(), bufferType(), rt::BufferKind::Constant, 0,
+          byteSize(value.getType()).str(), elementTypeOf(value.getType()), param.getParamAttr(),
+          ElementsAttr(), param->getAttr("layout"));
+    return buffer = constant;
   }
   if (auto constant = value.getDefiningOp<ConstantOp>())
     return buffer = builder.create<rt::BufferOp>(

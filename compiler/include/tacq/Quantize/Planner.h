@@ -1,17 +1,9 @@
 //===- Planner.h - A plan for a budget --------------------------*- C++ -*-===//
 //
 // Candidates treat all weights alike: bits x group x circuit. Each is priced exactly, by the bytes
-// that its layout takes, and ranked by the loss that the statistics predict for it:
-//
-//   ΔL = T/2 · Σ_n λ_n · ΔW_n H̄ ΔW_nᵀ,   λ_n = (π/2) Σ_k Ḡ_nk² / Σ_k H̄_kk
-//
-// the second-order term of the loss in ΔW = Q − W with the Fisher matrix of a layer taken as a
-// product of one factor for the rows and one for the inputs (Martens & Grosse, arXiv 1503.05671).
-// H̄ = H / tokens and Ḡ = G / samples are means; λ_n makes the model's diagonal agree with the mean
-// squared gradient, which is π/2 times the squared mean of the absolute values for a normal
-// distribution; T is the number of tokens of a sample, since the gradients are those of a sample's
-// mean loss. Q is the nearest rounding with a coarse clip search: the order of candidates is what
-// counts, and error compensation changes all of them alike.
+// that its layout takes, and ranked by the second-order estimate of the loss that it costs
+// (PredictedLoss.h), for the nearest rounding with a coarse clip search: the order of candidates is
+// what counts, and error compensation lowers all of them alike.
 //
 //===----------------------------------------------------------------------===//
 
