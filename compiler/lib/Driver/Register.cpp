@@ -11,6 +11,7 @@
 #include "tacq/CPU/Passes.h"
 #include "tacq/Calibration/Passes.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
+#include "tacq/Differentiate/DifferentiatePasses.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Ops/Passes.h"
 #include "tacq/Schedule/Passes.h"
@@ -26,6 +27,7 @@ void tacq::registerAllDialects(DialectRegistry &registry) {
 void tacq::registerAllPasses() {
   registerCpuPasses();
   registerTACQCalibrationPasses();
+  registerTACQDifferentiatePasses();
   registerGraphPasses();
   registerTACQOpsPasses();
   registerTACQSchedulePasses();

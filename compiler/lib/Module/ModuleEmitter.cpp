@@ -225,6 +225,9 @@ Error ModuleEmitter::emitConstant(rt::BufferOp op, uint32_t &index) {
   if (op.getLayout()) {
     llvm::raw_string_ostream stream(key);
     stream << " " << *op.getLayout();
+    // The bytes of panels depend on which axis of the parameter holds the output features.
+    if (isa<PanelAttr>(*op.getLayout()))
+      stream << " " << stringifyWeightOrder(weightOrders.lookup(op));
   }
   auto known = constants.find(key);
   if (known != constants.end()) {

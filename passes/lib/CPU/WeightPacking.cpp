@@ -80,11 +80,17 @@ struct PackWeights : PassWrapper<PackWeights, OperationPass<>> {
         return;
       OpBuilder builder(linear);
       SmallVector<Attribute> layouts;
-      for (OpOperand &weight : linear.getWeightsMutable()) {
+      for (auto [i, weight] : llvm::enumerate(linear.getWeightsMutable())) {
         auto type = cast<RankedTensorType>(weight.get().getType());
         auto layout = PanelAttr::get(linear.getContext(), cpuPanelWidth, type.getElementType());
         auto param = weight.get().getDefiningOp<GetParamOp>();
-        weight.set(builder.create<GetParamOp>(param.getLoc(), type, param.getParamAttr(), layout));
+        auto packed =
+            builder.create<GetParamOp>(param.getLoc(), type, param.getParamAttr(), layout);
+        // Panels of the same parameter read the other way are other bytes: backward passes do that.
+        if (auto order = cast<IntegerAttr>(linear.getWeightOrder()[i]);
+            WeightOrder(order.getInt()) == WeightOrder::KN)
+          packed->setAttr("tacq.order", builder.getStringAttr(stringifyWeightOrder(WeightOrder::KN)));
+        weight.set(packed);
         layouts.push_back(layout);
         if (param.use_empty())
           param.erase();

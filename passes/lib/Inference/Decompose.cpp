@@ -1,6 +1,7 @@
 //===- Decompose.cpp - Composite nodes into simpler ones ------------------===//
 
 #include "ExpandCaches.h"
+#include "tacq/Ops/Inference.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Ops/Passes.h"
 
@@ -11,6 +12,27 @@ namespace tacq {
 
 using namespace mlir;
 using namespace tacq;
+
+bool tacq::decomposeNode(NodeOp node) {
+  const OpSpec *spec = lookupOp(node);
+  if (!spec || !spec->decompose)
+    return false;
+  OpBuilder builder(node);
+  NodeBuilder nodes(builder, node.getLoc(), node.getNodeName());
+  SmallVector<Value> values = spec->decompose(nodes, node);
+  if (values.empty())
+    return false;
+  for (auto [result, value] : llvm::zip(node.getOutputs(), values)) {
+    if (!value)
+      continue;
+    // Sizes that the node requires to be equal may be other expressions of the same number.
+    if (value.getType() != result.getType() && value.getDefiningOp<NodeOp>())
+      value.setType(result.getType());
+    result.replaceAllUsesWith(value);
+  }
+  node.erase();
+  return true;
+}
 
 namespace {
 class DecomposePass : public tacq::impl::DecomposeBase<DecomposePass> {
@@ -23,7 +45,10 @@ class DecomposePass : public tacq::impl::DecomposeBase<DecomposePass> {
       SmallVector<NodeOp> nodes;
       getOperation().walk([&](NodeOp node) { nodes.push_back(node); });
       for (NodeOp node : nodes)
-        changed |= decompose(node);
+        if (decomposeNode(node)) {
+          changed = true;
+          ++numDecomposed;
+        }
     }
     eraseDead();
     expandCaches(getOperation());
@@ -56,28 +81,6 @@ class DecomposePass : public tacq::impl::DecomposeBase<DecomposePass> {
     if (!spec->element && !spec->loops && !controlFlow)
       return "this form of the operator cannot be compiled";
     return "";
-  }
-
-  bool decompose(NodeOp node) {
-    const OpSpec *spec = lookupOp(node);
-    if (!spec || !spec->decompose)
-      return false;
-    OpBuilder builder(node);
-    NodeBuilder nodes(builder, node.getLoc(), node.getNodeName());
-    SmallVector<Value> values = spec->decompose(nodes, node);
-    if (values.empty())
-      return false;
-    for (auto [result, value] : llvm::zip(node.getOutputs(), values)) {
-      if (!value)
-        continue;
-      // Sizes that the node requires to be equal may be other expressions of the same number.
-      if (value.getType() != result.getType() && value.getDefiningOp<NodeOp>())
-        value.setType(result.getType());
-      result.replaceAllUsesWith(value);
-    }
-    node.erase();
-    ++numDecomposed;
-    return true;
   }
 
   /// Nodes without a use, and what only they used.

@@ -16,6 +16,10 @@ std::optional<Dims> knownIntegers(mlir::Value value);
 /// a table entry begins with "unsupported".
 mlir::FailureOr<llvm::SmallVector<mlir::Value>> inferAndFold(NodeOp node);
 
+/// Replaces a composite node by simpler ones and erases it; false if it is none or this form of it
+/// is not supported.
+bool decomposeNode(NodeOp node);
+
 } // namespace tacq
 
 #endif // TACQ_OPS_INFERENCE_H
