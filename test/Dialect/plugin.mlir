@@ -5,7 +5,7 @@
 // RUN: %python -c "import sys, array; open(sys.argv[1], 'wb').write(array.array('f', range(128)).tobytes() * 2)" %t/w.bin
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-cleanup-views,tacq-recognize-linear,tacq-recognize-norm,tacq-recognize-rope,tacq-recognize-attention),tacq-unify-params{folder=%t},func.func(tacq-fuse-linear,tacq-decompose,canonicalize))' | FileCheck %s --check-prefixes=GRAPH,UNIFIED
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes),tacq-graph{folder=%t})' | FileCheck %s --check-prefix=GRAPH
-// RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-form-dispatches,tacq-plan-schedule)' | FileCheck %s --check-prefix=SCHEDULE
+// RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-pack-weights,tacq-form-dispatches,tacq-plan-schedule)' | FileCheck %s --check-prefix=SCHEDULE
 
 // UNIFIED: tacq.param @w : tensor<8x16xf32>
 // UNIFIED-NOT: tacq.param
@@ -19,6 +19,7 @@ tacq.param @copy : tensor<8x16xf32> from <"w.bin", 512, 512>
 // GRAPH-NOT: "Identity"
 
 // SCHEDULE: tacq_rt.schedule @main
+// SCHEDULE: tacq_rt.buffer constant {{.*}}param @w layout #tacq.panel<
 // SCHEDULE: tacq_rt.launch @{{.*}}linear reads(
 // SCHEDULE: tacq_rt.launch @{{.*}}Relu reads(
 // SCHEDULE: tacq_rt.kernel

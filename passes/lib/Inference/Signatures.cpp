@@ -24,16 +24,17 @@ static const Signature kSignatures[] = {
 #include "Signatures.inc"
 };
 
-/// The signature in the node's opset; null for operators that ONNX does not have in it.
+/// The signature in the node's opset, or the first one of an operator that came later (some tools
+/// use operators before ONNX has them); null for operators that ONNX does not have.
 static const Signature *lookup(NodeOp node) {
   std::pair<StringRef, int64_t> key(node.getOpType(), node.getOpset());
   const Signature *behind =
       llvm::upper_bound(kSignatures, key, [](const auto &wanted, const Signature &entry) {
         return wanted < std::pair(entry.name, entry.since);
       });
-  if (behind == std::begin(kSignatures) || std::prev(behind)->name != key.first)
-    return nullptr;
-  return std::prev(behind);
+  if (behind != std::begin(kSignatures) && std::prev(behind)->name == key.first)
+    return std::prev(behind);
+  return behind != std::end(kSignatures) && behind->name == key.first ? behind : nullptr;
 }
 
 static SmallVector<StringRef> wordsOf(StringRef text) {

@@ -279,11 +279,14 @@ LogicalResult inferGroupNormalization(InferContext &ctx) {
   int64_t groups = ctx.attrs.integer("num_groups", 0);
   if (groups < 1)
     return ctx.fail("attribute num_groups must be positive");
+  if (ctx.rank(1) != 1 || ctx.rank(2) != 1)
+    return ctx.fail("its scale and bias must be vectors");
   Sym channels = ctx.dims(0)[1];
   Sym expected = ctx.opset() >= 21 ? channels : Sym(groups);
   if (failed(ctx.require(Sym::mod(channels, groups), 0,
                          "the number of channels must be a multiple of num_groups")) ||
-      failed(ctx.require(ctx.dims(1)[0], expected, "the scale does not fit the input")))
+      failed(ctx.require(ctx.dims(1)[0], expected, "the scale does not fit the input")) ||
+      failed(ctx.require(ctx.dims(2)[0], expected, "the bias does not fit the input")))
     return failure();
   return inferSame(ctx);
 }
