@@ -17,6 +17,14 @@ include_directories(${PROJECT_SOURCE_DIR}/dialects/include ${PROJECT_SOURCE_DIR}
 
 find_package(Protobuf REQUIRED)
 
+# Dense algebra of calibration and quantization. OpenBLAS has LAPACK's functions, <lapack.h> their
+# declarations; the library lapacke would bring a second copy of both.
+find_package(Threads REQUIRED)
+find_package(OpenBLAS REQUIRED CONFIG)
+find_path(TACQ_LAPACK_INCLUDE lapack.h REQUIRED)
+set(TACQ_BLAS_INCLUDES ${OpenBLAS_INCLUDE_DIRS} ${TACQ_LAPACK_INCLUDE})
+set(TACQ_BLAS_LIBRARIES ${OpenBLAS_LIBRARIES} Threads::Threads)
+
 set(TACQ_MLIR_FLAGS -fno-exceptions -Wall -Wextra -Wno-unused-parameter -Wno-deprecated-declarations)
 
 set(TACQ_COMPILER_INCLUDES

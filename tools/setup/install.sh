@@ -13,6 +13,8 @@ packages=(
   # ONNX files, module files, .npz
   libprotobuf-dev protobuf-compiler libonnx-dev
   libflatbuffers-dev flatbuffers-compiler libxxhash-dev libzip-dev zlib1g-dev
+  # dense algebra of calibration and quantization
+  libopenblas-dev liblapacke-dev
   # tools and tests
   libclang-rt-19-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev
   python3 python3-venv xz-utils

@@ -8,6 +8,9 @@
 #include "Benchmark.h"
 #include "BuildCommit.h"
 #include "CommandLine.h"
+#ifdef TACQ_HAS_COMPILER
+#include "KernelMode.h"
+#endif
 #include "SessionStats.h"
 
 #include <cstdio>
@@ -188,23 +191,34 @@ int main(int argc, char **argv) {
                "tacq-bench");
   Options options;
   app.add_option("module", options.module, "The module, as tacq-compile wrote it")
-      ->required()
       ->type_name("M.tacq");
   app.add_option("--prompt", options.prompt, "Tokens of the prompt (default: 512; 0: not measured)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0));
   app.add_option("--decode", options.decode, "Tokens generated (default: 64; 0: not measured)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0));
   app.add_option("--prompt-decode", options.both,
                  "Also measure the prompt followed by so many generated tokens (default: 0)")
-      ->check(CLI::NonNegativeNumber);
+      ->check(wholeNumber(0));
   app.add_option("--threads", options.threads, "Numbers of threads, as in 1,2 (default: all cores)")
       ->type_name("N,...");
   app.add_option("--repetitions", options.repetitions, "Measurements of each (default: 5)")
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1));
   app.add_option("--device", options.device, "The device without its threads (default: cpu)")
       ->type_name("DEVICE");
   app.add_flag("--json", options.json, "Print a list with llama-bench's names");
+#ifdef TACQ_HAS_COMPILER
+  KernelMode kernelMode(app);
+#endif
   describeTool(app, "  tacq-bench m.tacq --prompt 512 --decode 64 --threads 1,2\n"
-                    "  tacq-bench m.tacq --prompt 0 --decode 128 --json\n");
-  return runTool(app, argc, argv, [&] { return run(options); });
+                    "  tacq-bench m.tacq --prompt 0 --decode 128 --json\n"
+                    "  tacq-bench --kernel matvec --bits 2 --group 128 --circuit 0.35% --threads 1\n");
+  return runTool(app, argc, argv, [&] {
+#ifdef TACQ_HAS_COMPILER
+    if (kernelMode.isAsked())
+      return kernelMode.run(options.threads, options.json);
+#endif
+    if (options.module.empty())
+      return makeError(TACQ_INVALID_ARGUMENT, "a module is required");
+    return run(options);
+  });
 }

@@ -9,10 +9,12 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "tacq/CPU/Passes.h"
+#include "tacq/Calibration/Passes.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "tacq/Differentiate/DifferentiatePasses.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Ops/Passes.h"
+#include "tacq/Quantize/Passes.h"
 #include "tacq/Schedule/Passes.h"
 
 using namespace mlir;
@@ -25,8 +27,10 @@ void tacq::registerAllDialects(DialectRegistry &registry) {
 
 void tacq::registerAllPasses() {
   registerCpuPasses();
+  registerTACQCalibrationPasses();
   registerTACQDifferentiatePasses();
   registerGraphPasses();
   registerTACQOpsPasses();
+  registerTACQQuantizePasses();
   registerTACQSchedulePasses();
 }

@@ -24,6 +24,8 @@ void tacq::buildGraphPipeline(OpPassManager &manager, const GraphPipelineOptions
   manager.addNestedPass<func::FuncOp>(createCleanupViews());
   manager.addNestedPass<func::FuncOp>(createRecognizeAttention({remarks}));
   manager.addNestedPass<func::FuncOp>(createCleanupViews());
+  if (!options.fuse)
+    return;
   manager.addNestedPass<func::FuncOp>(createFuseLinear({remarks}));
   manager.addNestedPass<func::FuncOp>(createCleanupViews());
 }
@@ -33,6 +35,8 @@ namespace {
 struct GraphPipelineArguments : PassPipelineOptions<GraphPipelineArguments> {
   Option<bool> remarks{*this, "remarks", llvm::cl::init(false),
                        llvm::cl::desc("Remarks at what was recognized and what nearly was")};
+  Option<bool> fuse{*this, "fuse", llvm::cl::init(true),
+                    llvm::cl::desc("Fuse the neighbours of linear operations into them")};
   Option<std::string> folder{*this, "folder", llvm::cl::init(""),
                              llvm::cl::desc("The folder of the parameters' files")};
 };
@@ -46,6 +50,7 @@ void tacq::registerGraphPasses() {
       [](OpPassManager &manager, const GraphPipelineArguments &arguments) {
         GraphPipelineOptions options;
         options.remarks = arguments.remarks;
+        options.fuse = arguments.fuse;
         options.folder = arguments.folder;
         buildGraphPipeline(manager, options);
       });

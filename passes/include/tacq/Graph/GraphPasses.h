@@ -21,12 +21,15 @@ class ParameterStore;
 struct GraphPipelineOptions {
   /// Remarks at what was recognized and at what nearly was, with the reason.
   bool remarks = false;
+  /// Ends with tacq-fuse-linear; without it every linear operation has one weight, and its bias,
+  /// its activation and its residual are nodes (calibration needs its input and its result).
+  bool fuse = true;
   /// The parameters' bytes; without a store the files are opened from `folder`.
   ParameterStore *parameters = nullptr;
   std::string folder;
 };
 
-/// From an inferred graph to tacq.linear, tacq.norm, tacq.rope and tacq.attention with their
+/// From an inferred graph to tacq.linear, tacq.norm, tacq.rope and tacq.attention, with their
 /// neighbours fused.
 void buildGraphPipeline(mlir::OpPassManager &manager, const GraphPipelineOptions &options = {});
 
