@@ -2,6 +2,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "tacq/Dialect/TACQ/MixedStorage.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Schedule/Passes.h"
 
@@ -190,6 +191,12 @@ void DispatchFormer::collectOps(Value value, llvm::SetVector<Operation *> &ops) 
   ops.insert(op);
 }
 
+/// Weights that differ only in the number of their circuits' entries share a kernel.
+static Type kernelType(Type type) {
+  auto mixed = dyn_cast<MixedType>(type);
+  return mixed ? withoutCount(mixed) : type;
+}
+
 LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> results) {
   llvm::SetVector<Operation *> ops;
   // A recognized operation is alone in its kernel: constants are bound like other tensors.
@@ -207,7 +214,7 @@ LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> result
   for (Operation *op : ops)
     for (Value operand : op->getOperands())
       if (!mapping.contains(operand) && !ops.contains(operand.getDefiningOp())) {
-        mapping.map(operand, body.addArgument(operand.getType(), operand.getLoc()));
+        mapping.map(operand, body.addArgument(kernelType(operand.getType()), operand.getLoc()));
         inputs.push_back(operand);
       }
   SmallVector<Attribute> names, opNames;
@@ -306,7 +313,8 @@ LogicalResult DispatchFormer::run() {
   SmallVector<Operation *> ops;
   function.walk([&](Operation *op) { ops.push_back(op); });
   for (Operation *op : llvm::reverse(ops))
-    if (isa<NodeOp, ConstantOp, SymbolicOp, NoneOp, LinearOp, NormOp, RopeOp, AttentionOp>(op) &&
+    if (isa<NodeOp, ConstantOp, SymbolicOp, NoneOp, LinearOp, QuantizeRowsOp, NormOp, RopeOp,
+            AttentionOp>(op) &&
         op->use_empty())
       op->erase();
   return success();

@@ -7,8 +7,8 @@
 //   affine:    s * (c - z)              s = scale, z = zero point of the group of k
 //   codebook:  s * (L[n][c] - 128)      s = scale of the row, L = the row's levels
 //
-// plus what the circuit holds at (n, k). Everything is exact in fp32: an fp16 scale times an integer
-// below 2^9, and one of the two terms is zero where a circuit holds exact values.
+// plus what the circuit holds at (n, k). Everything is exact in fp32: an fp16 scale times an
+// integer below 2^9, and one of the two terms is zero where a circuit holds exact values.
 //
 //===----------------------------------------------------------------------===//
 
