@@ -76,7 +76,11 @@ Quantized quantize(const CpuTarget &target, Tensor &x, int64_t rows, int64_t col
                      ") {\n  %q, %s = tacq.quantize_rows %x {block = " + std::to_string(block) +
                      " : i64, node_name = \"q\"} : (" + from + ") -> (" + q + ", " + scales +
                      ")\n  return %q, %s : " + q + ", " + scales + "\n}\n";
-  HotKernel kernel = HotKernel::compile(text, target);
+  static std::map<std::string, HotKernel> kernels;
+  auto known = kernels.find(target.name + text);
+  if (known == kernels.end())
+    known = kernels.emplace(target.name + text, HotKernel::compile(text, target)).first;
+  HotKernel &kernel = known->second;
   Quantized result{{"i8", 1, std::vector<char>(rows * stored, 77)},
                    Tensor::filled(rows * blocks * 2, "f32", 77),
                    columns,
@@ -149,13 +153,13 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
     append(names, "%y#" + std::to_string(i));
   }
   std::string text =
-      "func.func @k(" + arguments + ") -> (" + results + ") {\n  %y:" +
-      std::to_string(resultCount) + " = tacq.linear %x x_scales(%s), weights(" + weights + ")" +
-      (c.bias ? " biases(" + biasNames + ")" : "") + (c.residual ? " residual(%r)" : "") +
-      " {weight_order = [" + order + "], weight_layouts = [" + layouts +
-      "], activation = " + activations.at(c.activation) + " : i32" + (c.gated ? ", gated" : "") +
-      ", node_name = \"y\"} : (" + types + ") -> (" + results + ")\n  return " + names + " : " +
-      results + "\n}\n";
+      "func.func @k(" + arguments + ") -> (" + results +
+      ") {\n  %y:" + std::to_string(resultCount) + " = tacq.linear %x x_scales(%s), weights(" +
+      weights + ")" + (c.bias ? " biases(" + biasNames + ")" : "") +
+      (c.residual ? " residual(%r)" : "") + " {weight_order = [" + order + "], weight_layouts = [" +
+      layouts + "], activation = " + activations.at(c.activation) + " : i32" +
+      (c.gated ? ", gated" : "") + ", node_name = \"y\"} : (" + types + ") -> (" + results +
+      ")\n  return " + names + " : " + results + "\n}\n";
   HotKernel kernel = HotKernel::compile(text, GetParam());
   for (int64_t rows : rowCounts) {
     SCOPED_TRACE(rows);

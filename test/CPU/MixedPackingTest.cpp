@@ -1,10 +1,10 @@
 //===- MixedPackingTest.cpp - Packing there and back ----------------------===//
 
+#include "tacq/CPU/MixedPacking.h"
 #include "KernelRunner.h"
 #include "RandomMixedWeight.h"
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/MLIRContext.h"
-#include "tacq/CPU/MixedPacking.h"
 #include <gtest/gtest.h>
 
 using namespace mlir;
@@ -72,9 +72,9 @@ TEST_F(MixedPacking, EveryFormatWithRemainders) {
             continue;
           std::mt19937 random(++seed);
           int64_t rows = 1 + random() % 50, columns = std::max<int64_t>(group, 1) + random() % 300;
-          SCOPED_TRACE(testing::Message() << bits << " bits, group " << group << ", circuit "
-                                          << int(circuit) << ", codebook " << codebook << ", "
-                                          << rows << "x" << columns);
+          SCOPED_TRACE(testing::Message()
+                       << bits << " bits, group " << group << ", circuit " << int(circuit)
+                       << ", codebook " << codebook << ", " << rows << "x" << columns);
           WeightFormat format{bits, group, codebook, circuit};
           roundTrip(randomMixedWeight(rows, columns, format, 0.02, seed));
         }

@@ -6,6 +6,9 @@
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-cleanup-views,tacq-recognize-linear,tacq-recognize-norm,tacq-recognize-rope,tacq-recognize-attention),tacq-unify-params{folder=%t},func.func(tacq-fuse-linear,tacq-decompose,canonicalize))' | FileCheck %s --check-prefixes=GRAPH,UNIFIED
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes),tacq-graph{folder=%t})' | FileCheck %s --check-prefix=GRAPH
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-pack-weights,tacq-form-dispatches,tacq-plan-schedule)' | FileCheck %s --check-prefix=SCHEDULE
+// RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear,tacq-drop-caches,tacq-widen-floats),tacq-append-loss{kind=mse output=y},tacq-differentiate)' | FileCheck %s --check-prefix=GRADIENT
+// RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear,tacq-tap-inputs))' | FileCheck %s --check-prefix=TAPS
+// RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-narrow-parameters{folder=%t},tacq-use-mixed-weights)' | FileCheck %s --check-prefix=NARROW
 
 // UNIFIED: tacq.param @w : tensor<8x16xf32>
 // UNIFIED-NOT: tacq.param
@@ -17,6 +20,14 @@ tacq.param @copy : tensor<8x16xf32> from <"w.bin", 512, 512>
 // GRAPH: tacq.linear %arg0, weights(%param) {activation = 4 : i32
 // GRAPH-SAME: -> tensor<?x16xf32, #tacq.shape<["n", "16"]>>
 // GRAPH-NOT: "Identity"
+
+// GRADIENT: func.func @main
+// GRADIENT-SAME: tacq.name = "loss"
+// GRADIENT-SAME: tacq.name = "gradient:w"
+
+// TAPS: tacq.name = "input:w"
+
+// NARROW: tacq.param @w : tensor<8x16xf16>
 
 // SCHEDULE: tacq_rt.schedule @main
 // SCHEDULE: tacq_rt.buffer constant {{.*}}param @w layout #tacq.panel<

@@ -28,7 +28,8 @@ static bool readIntegers(const json &value, std::vector<int64_t> &numbers) {
   return true;
 }
 
-static Error readLine(const std::string &path, const std::string &line, TokenSequence &sequence) {
+Error tools::readTokenLine(const std::string &path, const std::string &line,
+                           TokenSequence &sequence) {
   json value = json::parse(line, nullptr, /*allow_exceptions=*/false);
   const char *file = path.c_str();
   const char *place = sequence.place.c_str();
@@ -62,7 +63,7 @@ static Error readLines(const std::string &path, std::vector<TokenSequence> &sequ
       continue;
     TokenSequence sequence;
     sequence.place = "line " + std::to_string(number);
-    if (Error error = readLine(path, line, sequence))
+    if (Error error = readTokenLine(path, line, sequence))
       return error;
     sequences.push_back(std::move(sequence));
   }

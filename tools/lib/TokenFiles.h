@@ -38,6 +38,9 @@ struct TokenSequence {
 /// Reads a file of either kind. Messages name the file and the line or array.
 Error readTokens(const std::string &path, std::vector<TokenSequence> &sequences);
 
+/// Reads one line of a .jsonl file; messages name the file and `sequence.place`.
+Error readTokenLine(const std::string &path, const std::string &line, TokenSequence &sequence);
+
 /// One line {"tokens":[…]} for each sequence.
 std::string tokenLines(const std::vector<std::vector<int64_t>> &sequences);
 

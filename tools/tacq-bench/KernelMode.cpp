@@ -44,8 +44,7 @@ KernelMode::KernelMode(CLI::App &app) : options(std::make_unique<Options>()) {
   app.add_option("--circuit", o.circuit,
                  "Share of the weights in the circuit, four bytes each, as in 0.35% (default: 0)")
       ->group(group);
-  app.add_option("--circuit-layout", o.layout,
-                 "slots, uniform, scattered or none (default: slots)")
+  app.add_option("--circuit-layout", o.layout, "slots, uniform, scattered or none (default: slots)")
       ->check(CLI::IsMember({"slots", "uniform", "scattered", "none"}))
       ->group(group);
   app.add_flag("--codebook", o.codebook, "Levels for each row instead of scales and zero points")
@@ -72,8 +71,7 @@ static bool parseShare(const std::string &text, double &share) {
 
 /// A number with the suffix K, M or G (powers of ten), or none.
 static bool parseBytes(const std::string &text, uint64_t &bytes) {
-  static const std::map<std::string, double> units = {
-      {"", 1}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}};
+  static const std::map<std::string, double> units = {{"", 1}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}};
   char *rest = nullptr;
   double number = std::strtod(text.c_str(), &rest);
   auto unit = units.find(rest);

@@ -193,25 +193,26 @@ int main(int argc, char **argv) {
   app.add_option("module", options.module, "The module, as tacq-compile wrote it")
       ->type_name("M.tacq");
   app.add_option("--prompt", options.prompt, "Tokens of the prompt (default: 512; 0: not measured)")
-      ->check(wholeNumber(0));
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--decode", options.decode, "Tokens generated (default: 64; 0: not measured)")
-      ->check(wholeNumber(0));
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--prompt-decode", options.both,
                  "Also measure the prompt followed by so many generated tokens (default: 0)")
-      ->check(wholeNumber(0));
+      ->check(CLI::NonNegativeNumber);
   app.add_option("--threads", options.threads, "Numbers of threads, as in 1,2 (default: all cores)")
       ->type_name("N,...");
   app.add_option("--repetitions", options.repetitions, "Measurements of each (default: 5)")
-      ->check(wholeNumber(1));
+      ->check(CLI::PositiveNumber);
   app.add_option("--device", options.device, "The device without its threads (default: cpu)")
       ->type_name("DEVICE");
   app.add_flag("--json", options.json, "Print a list with llama-bench's names");
 #ifdef TACQ_HAS_COMPILER
   KernelMode kernelMode(app);
 #endif
-  describeTool(app, "  tacq-bench m.tacq --prompt 512 --decode 64 --threads 1,2\n"
-                    "  tacq-bench m.tacq --prompt 0 --decode 128 --json\n"
-                    "  tacq-bench --kernel matvec --bits 2 --group 128 --circuit 0.35% --threads 1\n");
+  describeTool(app,
+               "  tacq-bench m.tacq --prompt 512 --decode 64 --threads 1,2\n"
+               "  tacq-bench m.tacq --prompt 0 --decode 128 --json\n"
+               "  tacq-bench --kernel matvec --bits 2 --group 128 --circuit 0.35% --threads 1\n");
   return runTool(app, argc, argv, [&] {
 #ifdef TACQ_HAS_COMPILER
     if (kernelMode.isAsked())

@@ -81,13 +81,13 @@ void Benchmark::addSlots(MixedWeight &weight) {
   for (int64_t &count : counts)
     count = int64_t(draw(random) * factor + fraction(random));
   if (weight.format.circuit == Circuit::Uniform)
-    counts.assign(counts.size(), std::llround(options.circuitShare * slotsPerEntry *
-                                              double(cpuTileColumns)));
+    counts.assign(counts.size(),
+                  std::llround(options.circuitShare * slotsPerEntry * double(cpuTileColumns)));
   llvm::sort(counts, std::greater<>());
   // A few rows of tiles have the same amount of circuit, in any of their tiles.
   for (size_t first = 0, step = 4 * columnsOfTiles; first < counts.size(); first += step)
-    std::shuffle(counts.begin() + first,
-                 counts.begin() + std::min(counts.size(), first + step), random);
+    std::shuffle(counts.begin() + first, counts.begin() + std::min(counts.size(), first + step),
+                 random);
   weight.order.resize(weight.rows);
   std::iota(weight.order.begin(), weight.order.end(), 0);
   if (weight.format.circuit == Circuit::Slots)
@@ -253,8 +253,8 @@ Error Benchmark::copyWeight() {
   copyStride = llvm::alignTo(packed.size(), line);
   copyCount = std::max<size_t>(1, options.streamedBytes / copyStride);
   copiesBytes = copyStride * copyCount + behind;
-  void *memory = mmap(nullptr, copiesBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS,
-                      -1, 0);
+  void *memory =
+      mmap(nullptr, copiesBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
     return makeError(TACQ_OUT_OF_MEMORY, "there is no memory for %zu bytes of weights",
                      copiesBytes);

@@ -310,13 +310,12 @@ Error ModuleEmitter::emitMixed(rt::BufferOp op, MixedType type, const std::strin
   if (Error error = writer.beginConstant(key, index))
     return error;
   Error failed;
-  if (Error error = packMixedWeight(weight->second, type, layout,
-                                    [&](const void *data, size_t count) {
-                                      failed = writer.append(data, count);
-                                      return !failed;
-                                    }))
-    return Error(error.code(),
-                 "'" + file + "': weight '" + name.str() + "': " + error.message());
+  if (Error error =
+          packMixedWeight(weight->second, type, layout, [&](const void *data, size_t count) {
+            failed = writer.append(data, count);
+            return !failed;
+          }))
+    return Error(error.code(), "'" + file + "': weight '" + name.str() + "': " + error.message());
   if (failed)
     return failed;
   if (Error error = writer.endConstant())

@@ -15,8 +15,8 @@ Value DotCode::loadBytes(Value buffer, Value at, int64_t count) {
 }
 
 Value DotCode::loadNumber(Value buffer, Value at, int64_t width) {
-  Value raw = b.create<vector::BitCastOp>(vector(1, unsigned(width) * 8),
-                                          loadBytes(buffer, at, width));
+  Value raw =
+      b.create<vector::BitCastOp>(vector(1, unsigned(width) * 8), loadBytes(buffer, at, width));
   return b.create<arith::IndexCastUIOp>(b.getIndexType(),
                                         b.create<vector::ExtractOp>(raw, int64_t(0)));
 }
@@ -89,9 +89,8 @@ Value DotCode::dot(Value sums, Value codes, Value quad, unsigned largest) {
   Value eight = wordConstant(8);
   Value codeWords = b.create<vector::BitCastOp>(words, codes);
   Value quadWords = b.create<vector::BitCastOp>(words, quad);
-  Value even = multiply(
-      b.create<arith::AndIOp>(codeWords, wordConstant(255)),
-      b.create<arith::ShRSIOp>(b.create<arith::ShLIOp>(quadWords, eight), eight));
+  Value even = multiply(b.create<arith::AndIOp>(codeWords, wordConstant(255)),
+                        b.create<arith::ShRSIOp>(b.create<arith::ShLIOp>(quadWords, eight), eight));
   Value odd = multiply(b.create<arith::ShRUIOp>(codeWords, eight),
                        b.create<arith::ShRSIOp>(quadWords, eight));
   return b.create<arith::AddIOp>(sums, b.create<arith::AddIOp>(even, odd));
@@ -120,14 +119,13 @@ Value DotCode::lookupColumns(Value buffer, Value at, Value positions) {
     Value low = loadBytes(buffer, at, registerBytes);
     Value high = loadBytes(buffer, plus(at, registerBytes), registerBytes);
     Value all = intrinsic("llvm.x86.avx512.vpermi2var.qi.512", bytes(), {low, indices, high});
-    found = b.create<vector::ExtractStridedSliceOp>(all, ArrayRef<int64_t>{0},
-                                                    ArrayRef<int64_t>{vectorLanes},
-                                                    ArrayRef<int64_t>{1});
+    found = b.create<vector::ExtractStridedSliceOp>(
+        all, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{vectorLanes}, ArrayRef<int64_t>{1});
   } else {
     found = b.create<arith::ConstantOp>(b.getZeroAttr(narrow));
     for (int64_t i = 0; i < vectorLanes; ++i) {
-      Value position = b.create<arith::IndexCastUIOp>(
-          b.getIndexType(), b.create<vector::ExtractOp>(positions, i));
+      Value position = b.create<arith::IndexCastUIOp>(b.getIndexType(),
+                                                      b.create<vector::ExtractOp>(positions, i));
       Value byte = b.create<memref::LoadOp>(buffer, ValueRange{k.add(at, position)});
       found = b.create<vector::InsertOp>(byte, found, i);
     }

@@ -163,8 +163,7 @@ LogicalResult MixedLinearKernel::emit() {
   return success();
 }
 
-void MixedLinearKernel::emitTask(const Weight &weight, Value group, Value firstRow,
-                                 Value lastRow) {
+void MixedLinearKernel::emitTask(const Weight &weight, Value group, Value firstRow, Value lastRow) {
   auto emitSingle = [&] {
     if (gated) {
       Value gate = singleRow(weights[0], group, firstRow);
@@ -214,7 +213,9 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
     prefetch(tile.buffer, plus(at, line + prefetchBytes));
   int64_t blocksOfTile = quantizedColumns / block;
   Value firstBlock = times(number, blocksOfTile);
-  auto scaleAt = [&](int64_t i) { return k.add(inputScalesAt(row), times(plus(firstBlock, i), 2)); };
+  auto scaleAt = [&](int64_t i) {
+    return k.add(inputScalesAt(row), times(plus(firstBlock, i), 2));
+  };
   Value count = hasSlots ? tile.slotCount(number) : Value();
   auto addSlots = [&](Value to) {
     return tile.addSlots(to, slots, count, x, input, xScales, scaleAt(0), width);
@@ -222,7 +223,8 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   for (int64_t i = 0; i * block < width; ++i) {
     int64_t first = i * block;
     Value dots = tile.multiply(at, width, first, std::min(block, width - first), x, input);
-    Value scale = loadScalar(xScales, scaleAt(i)), offset = loadScalar(xScales, plus(scaleAt(i), 1));
+    Value scale = loadScalar(xScales, scaleAt(i)),
+          offset = loadScalar(xScales, plus(scaleAt(i), 1));
     if (format.oneGroup()) {
       sum = fma(dots, splat(scale), sum);
       total = k.add(total, offset);
@@ -296,12 +298,12 @@ void MixedLinearKernel::emitPanels(const Weight &weight, Value group, Value firs
     slots.push_back(first ? first : k.index(0));
   }
   const MixedFormat &format = task[0].tile->format;
-  slots = loop(k.index(0), k.index(format.wholeTiles), 1, slots,
-               [&](Value number, ValueRange carried) {
-                 SmallVector<Value> next(carried);
-                 emitTile(task, next, number, quantizedColumns, firstRow, lastRow);
-                 return next;
-               });
+  slots =
+      loop(k.index(0), k.index(format.wholeTiles), 1, slots, [&](Value number, ValueRange carried) {
+        SmallVector<Value> next(carried);
+        emitTile(task, next, number, quantizedColumns, firstRow, lastRow);
+        return next;
+      });
   if (int64_t columns = format.columns - format.wholeTiles * quantizedColumns; columns > 0)
     emitTile(task, slots, k.index(format.wholeTiles), columns, firstRow, lastRow);
   loop(k.index(0), count, 1, [&](Value i) {
@@ -370,15 +372,14 @@ void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int
                     for (int64_t i = 0; i < jointPanels * halves(); ++i) {
                       int64_t from =
                           (firstPanel + i / halves()) * panelBytes + i % halves() * registerBytes;
-                      codes.push_back(loadBytes(
-                          decoded, plus(times(at, vectorLanes), from), registerBytes));
+                      codes.push_back(
+                          loadBytes(decoded, plus(times(at, vectorLanes), from), registerBytes));
                     }
                     for (int64_t r = 0; r < tileRows; ++r) {
                       Value quad = loadQuad(x, k.add(inputs[r], at));
                       for (auto [i, code] : llvm::enumerate(codes)) {
                         Value &sum = next[r * codes.size() + i];
-                        sum = dot(sum, code, quad,
-                                  task[firstPanel + i / halves()].tile->largest());
+                        sum = dot(sum, code, quad, task[firstPanel + i / halves()].tile->largest());
                       }
                     }
                   }
@@ -392,8 +393,8 @@ void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int
       for (int64_t r = 0; r < tileRows; ++r) {
         Value scaleAt = k.add(scalesAt[r], times(blockOfTile, 2));
         Value at = sumAt(plus(sumsRow, r), firstPanel + p);
-        Value low = k.mul(scales, sumsToFloat(ArrayRef(dots).slice(
-                                      (r * jointPanels + p) * halves(), halves())));
+        Value low = k.mul(
+            scales, sumsToFloat(ArrayRef(dots).slice((r * jointPanels + p) * halves(), halves())));
         Value sum = fma(low, splat(loadScalar(xScales, scaleAt)), load(sums, at));
         sum = fma(zeros, splat(loadScalar(xScales, plus(scaleAt, 1))), sum);
         store(sum, sums, at);
@@ -422,8 +423,8 @@ Value MixedLinearKernel::addTileSlots(Panel &panel, int64_t number, Value slots,
       if (panel.tile->slotsHaveInputScales()) {
         sum = panel.tile->addSlots(sum, slots, count, x, input, xScales, scaleAt, width);
       } else {
-        Value products = panel.tile->addSlots(splat(0.0f), slots, count, x, input, xScales,
-                                              scaleAt, width);
+        Value products =
+            panel.tile->addSlots(splat(0.0f), slots, count, x, input, xScales, scaleAt, width);
         sum = fma(products, splat(loadScalar(xScales, scaleAt)), sum);
       }
       store(sum, sums, at);

@@ -62,8 +62,8 @@ void QuantizeRowsKernel::emitBlock(Value from, Value to, Value scaleAt, int64_t 
   Value keep = b.create<vector::BroadcastOp>(VectorType::get(vectorLanes, b.getI1Type()), isNumber);
   Value sums = integerSplat(0);
   for (auto [i, element] : llvm::enumerate(elements)) {
-    Value rounded = b.create<math::RoundEvenOp>(
-        k.select(keep, k.mul(element, inverse), splat(0.0f)));
+    Value rounded =
+        b.create<math::RoundEvenOp>(k.select(keep, k.mul(element, inverse), splat(0.0f)));
     Value number = b.create<arith::FPToSIOp>(integers(32), rounded);
     sums = b.create<arith::AddIOp>(sums, number);
     Value narrow = b.create<arith::TruncIOp>(integers(8), number);

@@ -62,9 +62,11 @@ MixedType tacq::cpuMixedType(MLIRContext *context, const MixedWeight &weight) {
   else
     decode = AffineAttr::get(context, half, byte, 0);
   CircuitAttr circuit;
+  // A codebook has no level to spare for zero.
+  auto values = format.codebook ? CircuitValues::Difference : CircuitValues::Exact;
   if (format.circuit == CircuitFormat::Scattered) {
     circuit = CircuitAttr::get(context, CircuitKind::Scattered, weight.circuitEntries(),
-                               CircuitValues::Exact);
+                               values);
   } else if (format.circuit != CircuitFormat::None) {
     bool uniform = format.circuit == CircuitFormat::Uniform;
     TiledRows rows(weight, /*sorted=*/!uniform, cpuTileRows, cpuTileColumns);
@@ -76,7 +78,7 @@ MixedType tacq::cpuMixedType(MLIRContext *context, const MixedWeight &weight) {
         most = std::max(most, slots);
       }
     circuit = CircuitAttr::get(context, uniform ? CircuitKind::Uniform : CircuitKind::Slots,
-                               uniform ? most : sum, CircuitValues::Exact);
+                               uniform ? most : sum, values);
   }
   return MixedType::get(context, weight.rows, weight.columns, format.bits, format.group, decode,
                         circuit);
@@ -138,11 +140,11 @@ MixedParts tacq::mixedParts(MixedType type, LayoutAttr layout) {
 static Error checkForm(MixedType type, LayoutAttr layout) {
   auto affine = dyn_cast<AffineAttr>(type.getDecode());
   auto codebook = dyn_cast<CodebookAttr>(type.getDecode());
-  bool known = affine ? affine.getScale().isF16() && affine.getZero() &&
-                            affine.getZero().isUnsignedInteger(8)
-                      : codebook.getScope() == CodebookScope::Row && codebook.getScale() &&
-                            codebook.getScale().isF16() &&
-                            codebook.getLevels().isUnsignedInteger(8);
+  bool known =
+      affine
+          ? affine.getScale().isF16() && affine.getZero() && affine.getZero().isUnsignedInteger(8)
+          : codebook.getScope() == CodebookScope::Row && codebook.getScale() &&
+                codebook.getScale().isF16() && codebook.getLevels().isUnsignedInteger(8);
   std::string text;
   llvm::raw_string_ostream stream(text);
   if (!known) {
@@ -467,8 +469,7 @@ public:
   }
 
   /// The entries of a stored row. False if they are not in the section.
-  bool circuit(uint64_t row,
-               llvm::SmallVectorImpl<std::pair<uint32_t, uint16_t>> &entries) const {
+  bool circuit(uint64_t row, llvm::SmallVectorImpl<std::pair<uint32_t, uint16_t>> &entries) const {
     constexpr int64_t half = 2, start = 4;
     int64_t p = positionBytes(type, layout);
     uint64_t tiles = divideCeil(type.getColumns(), C), rowsOfTiles = storedRows() / R;
@@ -480,8 +481,8 @@ public:
       if (first > last || last > uint64_t(circuit.getCount()))
         return false;
       for (uint64_t i = first; i < last; ++i)
-        entries.push_back({number(list + i * (p + half), p),
-                           number(list + i * (p + half) + p, half)});
+        entries.push_back(
+            {number(list + i * (p + half), p), number(list + i * (p + half) + p, half)});
       return true;
     }
     bool uniform = circuit.getKind() == CircuitKind::Uniform;

@@ -20,12 +20,11 @@ std::optional<MixedFormat> MixedFormat::get(MixedType type, LayoutAttr layout, i
   MixedFormat f;
   auto codebook = dyn_cast<CodebookAttr>(type.getDecode());
   auto affine = dyn_cast<AffineAttr>(type.getDecode());
-  bool known =
-      codebook ? codebook.getScope() == CodebookScope::Row && type.getGroup() == 0 &&
-                     codebook.getScale() && codebook.getScale().isF16() &&
-                     codebook.getLevels().isUnsignedInteger(8)
-               : affine.getScale().isF16() && affine.getZero() &&
-                     affine.getZero().isUnsignedInteger(8);
+  bool known = codebook ? codebook.getScope() == CodebookScope::Row && type.getGroup() == 0 &&
+                              codebook.getScale() && codebook.getScale().isF16() &&
+                              codebook.getLevels().isUnsignedInteger(8)
+                        : affine.getScale().isF16() && affine.getZero() &&
+                              affine.getZero().isUnsignedInteger(8);
   if (!known || layout.getTileRows() != cpuTileRows || layout.getTileColumns() != cpuTileColumns ||
       layout.getInterleave() != DotCode::quadColumns ||
       layout.getEndianness() != Endianness::Little || layout.getRows() == RowOrder::Absorbed)
@@ -161,8 +160,7 @@ Value MixedTile::multiply(Value tileAt, int64_t width, int64_t first, int64_t co
       Value &sum = sums[{shift, int(chain)}];
       sum = dot(sum ? sum : zeroSums(), codes, loadQuad(input, plus(x, column)), largest);
     };
-    for (int64_t column = first; format.codebook && column < first + count;
-         column += quadColumns) {
+    for (int64_t column = first; format.codebook && column < first + count; column += quadColumns) {
       SmallVector<Value> raw;
       if (format.bits == 8) {
         Value at = k.index(column / quadColumns * quadBytes + half * registerBytes);
@@ -282,9 +280,8 @@ Value MixedTile::levels(Value codes, int64_t half) {
   Value found = lookupInLanes(table[0], index);
   if (format.bits == 2)
     return found;
-  Value isHigh = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne,
-                                         b.create<arith::AndIOp>(codes, splatByte(4)),
-                                         splatByte(0));
+  Value isHigh = b.create<arith::CmpIOp>(
+      arith::CmpIPredicate::ne, b.create<arith::AndIOp>(codes, splatByte(4)), splatByte(0));
   return b.create<arith::SelectOp>(isHigh, lookupInLanes(table[1], index), found);
 }
 
@@ -292,8 +289,8 @@ Value MixedTile::levels(Value codes, int64_t half) {
 void MixedTile::decodeByLevels(Value tileAt, int64_t width, Value panel, Value panelAt) {
   loop(k.index(0), k.index(width * vectorLanes), 1, [&](Value i) {
     Value code = loadNumber(buffer, k.add(tileAt, i), 1);
-    Value rowOfTile = b.create<arith::RemUIOp>(
-        b.create<arith::DivUIOp>(i, k.index(quadColumns)), k.index(vectorLanes));
+    Value rowOfTile = b.create<arith::RemUIOp>(b.create<arith::DivUIOp>(i, k.index(quadColumns)),
+                                               k.index(vectorLanes));
     Value at = k.add(levelsStart, k.add(times(rowOfTile, 256), code));
     Value level = b.create<memref::LoadOp>(buffer, ValueRange{at});
     b.create<memref::StoreOp>(level, panel, ValueRange{k.add(panelAt, i)});
@@ -343,8 +340,7 @@ Value MixedTile::addSlots(Value sums, Value slotsAt, Value count, Value input, V
   })[0];
 }
 
-Value MixedTile::addList(Value sums, Value input, Value x, Value inputScales,
-                         Value inputScalesAt) {
+Value MixedTile::addList(Value sums, Value input, Value x, Value inputScales, Value inputScalesAt) {
   if (!listSums)
     listSums = stackBuffer(vectorLanes, b.getF32Type());
   int64_t entryBytes = format.positionBytes + halfBytes;

@@ -90,8 +90,7 @@ private:
   void loadTables();
   mlir::Value codes(llvm::ArrayRef<mlir::Value> raw, int64_t column);
   mlir::Value levels(mlir::Value codes, int64_t half);
-  mlir::Value load(mlir::Value tileAt, int64_t width, unsigned plane, int64_t column,
-                   int64_t half);
+  mlir::Value load(mlir::Value tileAt, int64_t width, unsigned plane, int64_t column, int64_t half);
   void decodeByLevels(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt);
   mlir::Value groupOf(mlir::Value block);
 

@@ -61,8 +61,8 @@ Value createNode(OpBuilder &builder, LinearOp linear, StringRef op, ValueRange i
 
 Value createActivation(OpBuilder &builder, LinearOp linear, Value x) {
   auto gelu = [&](StringRef approximation) {
-    NamedAttribute attribute = builder.getNamedAttr("approximate",
-                                                    builder.getStringAttr(approximation));
+    NamedAttribute attribute =
+        builder.getNamedAttr("approximate", builder.getStringAttr(approximation));
     return createNode(builder, linear, "Gelu", x, builder.getDictionaryAttr(attribute));
   };
   switch (linear.getActivation()) {
@@ -85,10 +85,10 @@ Value createActivation(OpBuilder &builder, LinearOp linear, Value x) {
 LinearOp splitGate(LinearOp linear) {
   OpBuilder builder(linear);
   Type type = linear.getResults()[0].getType();
-  auto products = builder.create<LinearOp>(
-      linear.getLoc(), TypeRange{type, type}, linear.getX(), linear.getWeights(),
-      linear.getBiases(), Value(), linear.getWeightOrder(), Activation::None, /*gated=*/false,
-      linear.getNodeName());
+  auto products = builder.create<LinearOp>(linear.getLoc(), TypeRange{type, type}, linear.getX(),
+                                           linear.getWeights(), linear.getBiases(), Value(),
+                                           linear.getWeightOrder(), Activation::None,
+                                           /*gated=*/false, linear.getNodeName());
   Value y = createActivation(builder, linear, products.getResults()[0]);
   y = createNode(builder, linear, "Mul", {y, products.getResults()[1]});
   if (Value residual = linear.getResidual())
@@ -116,10 +116,10 @@ std::pair<LinearOp, LinearOp> splitKinds(LinearOp linear) {
       if (!linear.getBiases().empty())
         biases.push_back(linear.getBiases()[i]);
     }
-    made[kind] = builder.create<LinearOp>(
-        linear.getLoc(), types, linear.getX(), weights, biases, Value(),
-        builder.getArrayAttr(orders), linear.getActivation(), /*gated=*/false,
-        linear.getNodeName());
+    made[kind] =
+        builder.create<LinearOp>(linear.getLoc(), types, linear.getX(), weights, biases, Value(),
+                                 builder.getArrayAttr(orders), linear.getActivation(),
+                                 /*gated=*/false, linear.getNodeName());
     for (auto [old, result] : llvm::zip(results, made[kind].getResults()))
       old.replaceAllUsesWith(result);
   }

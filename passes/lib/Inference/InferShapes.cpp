@@ -14,13 +14,16 @@ namespace tacq {
 using namespace mlir;
 using namespace tacq;
 
-/// The element types that the model declares must be those that its operators give; declared sizes
-/// are often those of one example.
+/// The element types that the model declares for its outputs must be those that its operators give;
+/// declared sizes are often those of one example.
 static LogicalResult checkDeclared(NodeOp node, ArrayRef<Type> declared) {
   for (auto [i, before] : llvm::enumerate(declared)) {
+    Value result = node->getResult(i);
     auto told = dyn_cast<ShapedType>(before);
-    auto found = dyn_cast<ShapedType>(node->getResult(i).getType());
-    if (told && found && !isa<UnknownType>(told.getElementType()) &&
+    auto found = dyn_cast<ShapedType>(result.getType());
+    bool isOutput =
+        llvm::any_of(result.getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); });
+    if (isOutput && told && found && !isa<UnknownType>(told.getElementType()) &&
         told.getElementType() != found.getElementType())
       return node.emitError("node '")
              << node.getNodeName() << "' (" << node.getOpType() << ", opset " << node.getOpset()

@@ -18,10 +18,8 @@ using namespace tacq;
 
 /// The operand is one that takes f16 as well: a linear operation's weight, or a table of rows.
 static bool takesHalf(OpOperand &use) {
-  if (auto linear = dyn_cast<LinearOp>(use.getOwner())) {
-    auto [first, count] = linear.getODSOperandIndexAndLength(1);
-    return use.getOperandNumber() >= first && use.getOperandNumber() < first + count;
-  }
+  if (auto linear = dyn_cast<LinearOp>(use.getOwner()))
+    return linear.weightNumber(use).has_value();
   return isNode(use.getOwner(), "Gather") && use.getOperandNumber() == 0;
 }
 

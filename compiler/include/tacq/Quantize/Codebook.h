@@ -24,7 +24,7 @@ struct CodebookOptions {
   /// Added to the diagonal of H, as for GPTQ: levels fitted without it follow the sample's noise.
   double damping = 0.01;
   /// Of levels, then codes. A chunk of rows stops earlier when no code changes.
-  unsigned rounds = 6;
+  unsigned rounds = 4;
   /// Passes over all codes in a round.
   unsigned sweeps = 2;
   /// `Compensated` lets circuit values move in the code step, too.

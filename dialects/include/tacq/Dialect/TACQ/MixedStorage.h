@@ -7,7 +7,8 @@
 
 namespace tacq {
 
-/// The bytes of a weight's sections in their order, padding included; docs/Spec.md has the formulas.
+/// The bytes of a weight's sections in their order, padding included; docs/Spec.md has the
+/// formulas.
 struct MixedStorage {
   int64_t codes = 0;
   /// Scales and zero points, and the scales of quantized scales.

@@ -155,6 +155,15 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
     $x (`x_scales` `(` $x_scales^ `)`)? `,` `weights` `(` $weights `)` (`biases` `(` $biases^ `)`)? (`residual` `(` $residual^ `)`)?
     attr-dict `:` functional-type(operands, results)
   }];
+  let extraClassDeclaration = [{
+    /// Which weight an operand of the operation is; nullopt for other operands.
+    std::optional<unsigned> weightNumber(::mlir::OpOperand &operand) {
+      unsigned first = getWeights().getBeginOperandIndex(), number = operand.getOperandNumber();
+      if (number < first || number >= first + getWeights().size())
+        return std::nullopt;
+      return number - first;
+    }
+  }];
   let builders = [OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$x,
       "::mlir::ValueRange":$weights, "::mlir::ValueRange":$biases, "::mlir::Value":$residual,
       "::mlir::ArrayAttr":$weightOrder, "::tacq::Activation":$activation, "bool":$gated,
