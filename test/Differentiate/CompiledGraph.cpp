@@ -68,9 +68,9 @@ Error CompiledGraph::run(const std::map<std::string, Array> &inputs) {
     const void *data = isReal ? static_cast<const void *>(array.reals.data())
                               : static_cast<const void *>(array.integers.data());
     size_t bytes = isReal ? array.reals.size() * 4 : array.integers.size() * 8;
-    if (Error error = tools::take(tacq_session_set_input_data(
-            session.get(), index, isReal ? TACQ_F32 : TACQ_I64, array.dims.data(),
-            array.dims.size(), data, bytes)))
+    if (Error error = tools::take(
+            tacq_session_set_input_data(session.get(), index, isReal ? TACQ_F32 : TACQ_I64,
+                                        array.dims.data(), array.dims.size(), data, bytes)))
       return error;
   }
   return tools::take(tacq_session_run(session.get()));

@@ -97,9 +97,8 @@ OwningOpRef<ModuleOp> GradientCheck::build(ParameterStore &store) const {
   for (auto [i, input] : llvm::enumerate(test.inputs)) {
     Dims dims;
     for (auto [axis, text] : llvm::enumerate(input.dims))
-      dims.push_back(input.kind == GradientInput::Parameter
-                         ? Sym(arrays.at(nameOf(i)).dims[axis])
-                         : *Sym::parse(text));
+      dims.push_back(input.kind == GradientInput::Parameter ? Sym(arrays.at(nameOf(i)).dims[axis])
+                                                            : *Sym::parse(text));
     Type element = builder.getF32Type();
     if (input.kind == GradientInput::Index)
       element = builder.getI64Type();
@@ -109,8 +108,7 @@ OwningOpRef<ModuleOp> GradientCheck::build(ParameterStore &store) const {
     const Array &array = arrays.at(nameOf(i));
     std::vector<char> bytes(array.reals.size() * 4);
     std::memcpy(bytes.data(), array.reals.data(), bytes.size());
-    builder.create<ParamOp>(loc, builder.getStringAttr(nameOf(i)),
-                            TypeAttr::get(types.back()),
+    builder.create<ParamOp>(loc, builder.getStringAttr(nameOf(i)), TypeAttr::get(types.back()),
                             SourceAttr::get(context.get(), "none", 0, bytes.size()));
     store.add(nameOf(i), store.own(std::move(bytes)));
   }
@@ -118,8 +116,7 @@ OwningOpRef<ModuleOp> GradientCheck::build(ParameterStore &store) const {
   for (auto [type, input] : llvm::zip(types, test.inputs))
     if (input.kind != GradientInput::Parameter)
       arguments.push_back(type);
-  auto function =
-      builder.create<func::FuncOp>(loc, "main", builder.getFunctionType(arguments, {}));
+  auto function = builder.create<func::FuncOp>(loc, "main", builder.getFunctionType(arguments, {}));
   Block *body = function.addEntryBlock();
   builder.setInsertionPointToEnd(body);
   SmallVector<Value> values;

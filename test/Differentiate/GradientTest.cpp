@@ -28,12 +28,10 @@ using Kind = GradientInput::Kind;
 GradientCase unary(const char *name, const char *op, double low, double high,
                    std::function<SmallVector<NamedAttribute>(GraphBuilder &)> attrs = {}) {
   std::string opType = op;
-  return {name,
-          {{{"a", "b", "5"}, low, high}},
-          [opType, attrs](GraphBuilder &b, ArrayRef<Value> x) {
-            return b.create(opType, {x[0]},
-                            attrs ? attrs(b) : SmallVector<NamedAttribute>());
-          }};
+  return {
+      name, {{{"a", "b", "5"}, low, high}}, [opType, attrs](GraphBuilder &b, ArrayRef<Value> x) {
+        return b.create(opType, {x[0]}, attrs ? attrs(b) : SmallVector<NamedAttribute>());
+      }};
 }
 
 BuildGraph node(const char *op) {
@@ -60,8 +58,8 @@ BuildGraph reduce(const char *op, std::vector<int64_t> axes, int64_t keepDims) {
   };
 }
 
-template <typename T> std::function<SmallVector<NamedAttribute>(GraphBuilder &)>
-with(const char *name, T value) {
+template <typename T>
+std::function<SmallVector<NamedAttribute>(GraphBuilder &)> with(const char *name, T value) {
   return [=](GraphBuilder &b) { return SmallVector<NamedAttribute>{b.attr(name, value)}; };
 }
 
@@ -75,11 +73,10 @@ INSTANTIATE_TEST_SUITE_P(
         unary("Exp", "Exp", -1, 1), unary("Log", "Log", 0.5, 2), unary("Sqrt", "Sqrt", 0.5, 2),
         unary("Reciprocal", "Reciprocal", 0.5, 2), unary("Abs", "Abs", -1, 1),
         unary("Neg", "Neg", -1, 1), unary("Tanh", "Tanh", -2, 2),
-        unary("Sigmoid", "Sigmoid", -3, 3), unary("Erf", "Erf", -2, 2),
-        unary("Sin", "Sin", -2, 2), unary("Cos", "Cos", -2, 2), unary("Tan", "Tan", -1, 1),
-        unary("Asin", "Asin", -0.8, 0.8), unary("Acos", "Acos", -0.8, 0.8),
-        unary("Atan", "Atan", -2, 2), unary("Sinh", "Sinh", -1, 1),
-        unary("Cosh", "Cosh", -1, 1), unary("Asinh", "Asinh", -2, 2),
+        unary("Sigmoid", "Sigmoid", -3, 3), unary("Erf", "Erf", -2, 2), unary("Sin", "Sin", -2, 2),
+        unary("Cos", "Cos", -2, 2), unary("Tan", "Tan", -1, 1), unary("Asin", "Asin", -0.8, 0.8),
+        unary("Acos", "Acos", -0.8, 0.8), unary("Atan", "Atan", -2, 2),
+        unary("Sinh", "Sinh", -1, 1), unary("Cosh", "Cosh", -1, 1), unary("Asinh", "Asinh", -2, 2),
         unary("Acosh", "Acosh", 1.5, 3), unary("Atanh", "Atanh", -0.8, 0.8),
         unary("Relu", "Relu", -1, 1), unary("LeakyRelu", "LeakyRelu", -1, 1),
         unary("LeakyReluAlpha", "LeakyRelu", -1, 1, with("alpha", 0.3)),
@@ -88,7 +85,8 @@ INSTANTIATE_TEST_SUITE_P(
         unary("Celu", "Celu", -1, 1, with("alpha", 0.7)),
         unary("HardSigmoid", "HardSigmoid", -4, 4), unary("HardSwish", "HardSwish", -5, 5),
         unary("Softplus", "Softplus", -2, 2), unary("Softsign", "Softsign", -2, 2),
-        unary("Gelu", "Gelu", -2, 2), unary("GeluTanh", "Gelu", -2, 2, with("approximate", StringRef("tanh"))),
+        unary("Gelu", "Gelu", -2, 2),
+        unary("GeluTanh", "Gelu", -2, 2, with("approximate", StringRef("tanh"))),
         unary("Mish", "Mish", -2, 2), unary("Shrink", "Shrink", -2, 2),
         unary("Swish", "Swish", -2, 2, with("alpha", 1.5)), unary("Identity", "Identity", -1, 1)),
     nameOfCase);
@@ -127,9 +125,8 @@ INSTANTIATE_TEST_SUITE_P(
         GradientCase{"SquareRoot", {{{"a", "4"}, 0.5, 2}}, power(0.5)},
         GradientCase{"Cube", {{{"a", "4"}}}, power(3)},
         GradientCase{"InverseRoot", {{{"a", "4"}, 0.5, 2}}, power(-0.5)},
-        GradientCase{"PowOfTensor",
-                     {{{"a", "4"}, 0.5, 2}, {{"4"}, 0, 3, Kind::Constant}},
-                     node("Pow")},
+        GradientCase{
+            "PowOfTensor", {{{"a", "4"}, 0.5, 2}, {{"4"}, 0, 3, Kind::Constant}}, node("Pow")},
         GradientCase{"Clip",
                      {{{"a", "8"}, -2, 2}},
                      [](GraphBuilder &b, ArrayRef<Value> x) {
@@ -158,8 +155,8 @@ INSTANTIATE_TEST_SUITE_P(
         GradientCase{"Rounding",
                      {{{"a", "4"}, -2, 2}},
                      [](GraphBuilder &b, ArrayRef<Value> x) {
-                       Value steps = b.create(
-                           "Add", {b.create("Floor", x[0]), b.create("Ceil", {x[0]})});
+                       Value steps =
+                           b.create("Add", {b.create("Floor", x[0]), b.create("Ceil", {x[0]})});
                        steps = b.create("Add", {steps, b.create("Sign", {x[0]})});
                        return b.create("Mul", {x[0], steps});
                      }}),
@@ -175,39 +172,37 @@ const std::vector<GradientInput> positiveCube = {{{"a", "b", "6"}, 0.5, 2}};
 
 INSTANTIATE_TEST_SUITE_P(
     Reductions, NodeGradient,
-    ::testing::Values(
-        GradientCase{"ReduceSum", cube, reduce("ReduceSum", {1}, 0)},
-        GradientCase{"ReduceSumAll", cube, reduce("ReduceSum", {}, 0)},
-        GradientCase{"ReduceSumKept", cube, reduce("ReduceSum", {0, -1}, 1)},
-        GradientCase{"ReduceMean", cube, reduce("ReduceMean", {0, 1}, 0)},
-        GradientCase{"ReduceMeanLast", cube, reduce("ReduceMean", {-1}, 1)},
-        GradientCase{"ReduceMax", distinctCube, reduce("ReduceMax", {2}, 0)},
-        GradientCase{"ReduceMin", distinctCube, reduce("ReduceMin", {1}, 1)},
-        GradientCase{"ReduceL1", cube, reduce("ReduceL1", {1}, 1)},
-        GradientCase{"ReduceL2", cube, reduce("ReduceL2", {2}, 0)},
-        GradientCase{"ReduceSumSquare", cube, reduce("ReduceSumSquare", {0}, 0)},
-        GradientCase{"ReduceLogSum", positiveCube, reduce("ReduceLogSum", {2}, 0)},
-        GradientCase{"ReduceLogSumExp", cube, reduce("ReduceLogSumExp", {2}, 1)},
-        GradientCase{"Softmax", cube, node("Softmax", "axis", int64_t(-1))},
-        GradientCase{"SoftmaxInner", cube, node("Softmax", "axis", int64_t(1))},
-        GradientCase{"SoftmaxFlat",
-                     {{{"3", "2", "4"}}},
-                     [](GraphBuilder &b, ArrayRef<Value> x) {
-                       return b.create("Softmax", {x[0]}, {b.attr("axis", int64_t(1))}, 11);
-                     }},
-        GradientCase{"LogSoftmax", cube, node("LogSoftmax", "axis", int64_t(-1))},
-        GradientCase{"CumSum",
-                     cube,
-                     [](GraphBuilder &b, ArrayRef<Value> x) {
-                       return b.create("CumSum", {x[0], b.integers({1}, true)});
-                     }},
-        GradientCase{"CumSumReverse",
-                     cube,
-                     [](GraphBuilder &b, ArrayRef<Value> x) {
-                       return b.create("CumSum", {x[0], b.integers({-1}, true)},
-                                       {b.attr("reverse", int64_t(1)),
-                                        b.attr("exclusive", int64_t(1))});
-                     }}),
+    ::testing::Values(GradientCase{"ReduceSum", cube, reduce("ReduceSum", {1}, 0)},
+                      GradientCase{"ReduceSumAll", cube, reduce("ReduceSum", {}, 0)},
+                      GradientCase{"ReduceSumKept", cube, reduce("ReduceSum", {0, -1}, 1)},
+                      GradientCase{"ReduceMean", cube, reduce("ReduceMean", {0, 1}, 0)},
+                      GradientCase{"ReduceMeanLast", cube, reduce("ReduceMean", {-1}, 1)},
+                      GradientCase{"ReduceMax", distinctCube, reduce("ReduceMax", {2}, 0)},
+                      GradientCase{"ReduceMin", distinctCube, reduce("ReduceMin", {1}, 1)},
+                      GradientCase{"ReduceL1", cube, reduce("ReduceL1", {1}, 1)},
+                      GradientCase{"ReduceL2", cube, reduce("ReduceL2", {2}, 0)},
+                      GradientCase{"ReduceSumSquare", cube, reduce("ReduceSumSquare", {0}, 0)},
+                      GradientCase{"ReduceLogSum", positiveCube, reduce("ReduceLogSum", {2}, 0)},
+                      GradientCase{"ReduceLogSumExp", cube, reduce("ReduceLogSumExp", {2}, 1)},
+                      GradientCase{"Softmax", cube, node("Softmax", "axis", int64_t(-1))},
+                      GradientCase{"SoftmaxInner", cube, node("Softmax", "axis", int64_t(1))},
+                      GradientCase{"SoftmaxFlat",
+                                   {{{"3", "2", "4"}}},
+                                   [](GraphBuilder &b, ArrayRef<Value> x) {
+                                     return b.create("Softmax", {x[0]},
+                                                     {b.attr("axis", int64_t(1))}, 11);
+                                   }},
+                      GradientCase{"LogSoftmax", cube, node("LogSoftmax", "axis", int64_t(-1))},
+                      GradientCase{"CumSum", cube,
+                                   [](GraphBuilder &b, ArrayRef<Value> x) {
+                                     return b.create("CumSum", {x[0], b.integers({1}, true)});
+                                   }},
+                      GradientCase{"CumSumReverse", cube,
+                                   [](GraphBuilder &b, ArrayRef<Value> x) {
+                                     return b.create("CumSum", {x[0], b.integers({-1}, true)},
+                                                     {b.attr("reverse", int64_t(1)),
+                                                      b.attr("exclusive", int64_t(1))});
+                                   }}),
     nameOfCase);
 
 //===----------------------------------------------------------------------===//
@@ -218,8 +213,8 @@ INSTANTIATE_TEST_SUITE_P(
     Products, NodeGradient,
     ::testing::Values(
         GradientCase{"MatMul", {{{"a", "b", "5"}}, {{"a", "5", "c"}}}, node("MatMul")},
-        GradientCase{"MatMulBroadcast", {{{"a", "1", "b", "5"}}, {{"3", "5", "c"}}},
-                     node("MatMul")},
+        GradientCase{
+            "MatMulBroadcast", {{{"a", "1", "b", "5"}}, {{"3", "5", "c"}}}, node("MatMul")},
         GradientCase{"MatMulOfOneMatrix", {{{"a", "b", "5"}}, {{"5", "c"}}}, node("MatMul")},
         GradientCase{"MatMulRow", {{{"5"}}, {{"a", "5", "c"}}}, node("MatMul")},
         GradientCase{"MatMulColumn", {{{"a", "b", "5"}}, {{"5"}}}, node("MatMul")},
@@ -234,7 +229,8 @@ INSTANTIATE_TEST_SUITE_P(
         GradientCase{"Einsum",
                      {{{"a", "b", "5"}}, {{"a", "c", "5"}}},
                      [](GraphBuilder &b, ArrayRef<Value> x) {
-                       return b.create("Einsum", x, {b.attr("equation", StringRef("bik,bjk->bij"))});
+                       return b.create("Einsum", x,
+                                       {b.attr("equation", StringRef("bik,bjk->bij"))});
                      }}),
     nameOfCase);
 
@@ -242,11 +238,11 @@ INSTANTIATE_TEST_SUITE_P(
 // Movement
 //===----------------------------------------------------------------------===//
 
-BuildGraph slice(std::vector<int64_t> starts, std::vector<int64_t> ends,
-                 std::vector<int64_t> axes, std::vector<int64_t> steps) {
+BuildGraph slice(std::vector<int64_t> starts, std::vector<int64_t> ends, std::vector<int64_t> axes,
+                 std::vector<int64_t> steps) {
   return [=](GraphBuilder &b, ArrayRef<Value> x) {
-    return b.create("Slice", {x[0], b.integers(starts), b.integers(ends), b.integers(axes),
-                              b.integers(steps)});
+    return b.create(
+        "Slice", {x[0], b.integers(starts), b.integers(ends), b.integers(axes), b.integers(steps)});
   };
 }
 
@@ -255,15 +251,13 @@ const std::vector<GradientInput> wide = {{{"a", "b", "9"}}};
 INSTANTIATE_TEST_SUITE_P(
     Movement, NodeGradient,
     ::testing::Values(
-        GradientCase{"Transpose",
-                     cube,
+        GradientCase{"Transpose", cube,
                      [](GraphBuilder &b, ArrayRef<Value> x) {
                        return b.create("Transpose", {x[0]},
                                        {b.attr("perm", ArrayRef<int64_t>{2, 0, 1})});
                      }},
         GradientCase{"TransposeReversed", cube, node("Transpose")},
-        GradientCase{"Reshape",
-                     cube,
+        GradientCase{"Reshape", cube,
                      [](GraphBuilder &b, ArrayRef<Value> x) {
                        return b.create("Reshape", {x[0], b.integers({0, -1, 2})});
                      }},
@@ -284,10 +278,10 @@ INSTANTIATE_TEST_SUITE_P(
                      [](GraphBuilder &b, ArrayRef<Value> x) {
                        return b.create("Tile", {x[0], b.integers({2, 3})});
                      }},
-        GradientCase{"Concat", {{{"a", "b", "2"}}, {{"a", "c", "2"}}, {{"a", "1", "2"}}},
+        GradientCase{"Concat",
+                     {{{"a", "b", "2"}}, {{"a", "c", "2"}}, {{"a", "1", "2"}}},
                      node("Concat", "axis", int64_t(1))},
-        GradientCase{"Split",
-                     wide,
+        GradientCase{"Split", wide,
                      [](GraphBuilder &b, ArrayRef<Value> x) {
                        auto parts = b.createMany("Split", {x[0], b.integers({2, 3, 4})}, 3,
                                                  {b.attr("axis", int64_t(-1))});
@@ -305,16 +299,20 @@ INSTANTIATE_TEST_SUITE_P(
                        return b.create("Pad", {x[0], b.integers({1, 2, 0, 3})});
                      }},
         GradientCase{"Trilu", {{{"a", "5", "4"}}}, node("Trilu", "upper", int64_t(0))},
-        GradientCase{"Gather", {{{"a", "4", "b"}}, {{"c", "3"}, -4, 4, Kind::Index}},
+        GradientCase{"Gather",
+                     {{{"a", "4", "b"}}, {{"c", "3"}, -4, 4, Kind::Index}},
                      node("Gather", "axis", int64_t(1))},
-        GradientCase{"Embedding", {{{"7", "4"}}, {{"a", "b"}, 0, 7, Kind::Index}},
+        GradientCase{"Embedding",
+                     {{{"7", "4"}}, {{"a", "b"}, 0, 7, Kind::Index}},
                      node("Gather", "axis", int64_t(0))},
-        GradientCase{"GatherElementsOne", {{{"a", "b", "6"}}, {{"a", "b", "1"}, -6, 6, Kind::Index}},
+        GradientCase{"GatherElementsOne",
+                     {{{"a", "b", "6"}}, {{"a", "b", "1"}, -6, 6, Kind::Index}},
                      node("GatherElements", "axis", int64_t(2))},
-        GradientCase{"GatherElements", {{{"a", "6", "5"}}, {{"a", "3", "4"}, -6, 6, Kind::Index}},
+        GradientCase{"GatherElements",
+                     {{{"a", "6", "5"}}, {{"a", "3", "4"}, -6, 6, Kind::Index}},
                      node("GatherElements", "axis", int64_t(1))},
-        GradientCase{"GatherND", {{{"4", "4", "5"}}, {{"a", "2"}, 0, 4, Kind::Index}},
-                     node("GatherND")}),
+        GradientCase{
+            "GatherND", {{{"4", "4", "5"}}, {{"a", "2"}, 0, 4, Kind::Index}}, node("GatherND")}),
     nameOfCase);
 
 //===----------------------------------------------------------------------===//
@@ -323,28 +321,29 @@ INSTANTIATE_TEST_SUITE_P(
 
 INSTANTIATE_TEST_SUITE_P(
     Composites, NodeGradient,
-    ::testing::Values(
-        GradientCase{"LayerNormalization",
-                     {{{"a", "3", "4"}}, {{"3", "4"}}, {{"3", "4"}}},
-                     node("LayerNormalization", "axis", int64_t(1))},
-        GradientCase{"RMSNormalization",
-                     {{{"a", "3", "4"}}, {{"3", "4"}}},
-                     [](GraphBuilder &b, ArrayRef<Value> x) {
-                       return b.create("RMSNormalization", x, {b.attr("axis", int64_t(1))}, 23);
-                     }},
-        GradientCase{"Attention",
-                     {{{"2", "4", "a", "8"}}, {{"2", "2", "a", "8"}}, {{"2", "2", "a", "8"}}},
-                     [](GraphBuilder &b, ArrayRef<Value> x) {
-                       return b.create("Attention", x, {b.attr("is_causal", int64_t(1))}, 23);
-                     }},
-        GradientCase{"RotaryEmbedding",
-                     {{{"2", "3", "a", "8"}},
-                      {{"2", "a", "4"}, -1, 1, Kind::Constant},
-                      {{"2", "a", "4"}, -1, 1, Kind::Constant}},
-                     [](GraphBuilder &b, ArrayRef<Value> x) {
-                       return b.create("RotaryEmbedding", x,
-                                       {b.attr("interleaved", int64_t(1))}, 23);
-                     }}),
+    ::testing::Values(GradientCase{"LayerNormalization",
+                                   {{{"a", "3", "4"}}, {{"3", "4"}}, {{"3", "4"}}},
+                                   node("LayerNormalization", "axis", int64_t(1))},
+                      GradientCase{"RMSNormalization",
+                                   {{{"a", "3", "4"}}, {{"3", "4"}}},
+                                   [](GraphBuilder &b, ArrayRef<Value> x) {
+                                     return b.create("RMSNormalization", x,
+                                                     {b.attr("axis", int64_t(1))}, 23);
+                                   }},
+                      GradientCase{
+                          "Attention",
+                          {{{"2", "4", "a", "8"}}, {{"2", "2", "a", "8"}}, {{"2", "2", "a", "8"}}},
+                          [](GraphBuilder &b, ArrayRef<Value> x) {
+                            return b.create("Attention", x, {b.attr("is_causal", int64_t(1))}, 23);
+                          }},
+                      GradientCase{"RotaryEmbedding",
+                                   {{{"2", "3", "a", "8"}},
+                                    {{"2", "a", "4"}, -1, 1, Kind::Constant},
+                                    {{"2", "a", "4"}, -1, 1, Kind::Constant}},
+                                   [](GraphBuilder &b, ArrayRef<Value> x) {
+                                     return b.create("RotaryEmbedding", x,
+                                                     {b.attr("interleaved", int64_t(1))}, 23);
+                                   }}),
     nameOfCase);
 
 } // namespace

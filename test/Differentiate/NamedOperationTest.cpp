@@ -12,9 +12,7 @@ namespace {
 
 class OperationGradient : public ::testing::TestWithParam<GradientCase> {};
 
-TEST_P(OperationGradient, AgreesWithDifferences) {
-  checkGradients(GetParam(), /*seed=*/1);
-}
+TEST_P(OperationGradient, AgreesWithDifferences) { checkGradients(GetParam(), /*seed=*/1); }
 
 std::string nameOfCase(const ::testing::TestParamInfo<GradientCase> &info) {
   return info.param.name;
@@ -30,8 +28,7 @@ using Kind = GradientInput::Kind;
 BuildGraph norm(NormKind kind) {
   return [kind](GraphBuilder &b, ArrayRef<Value> x) -> Value {
     return b.builder.create<NormOp>(b.loc, x[0].getType(), x[0], x.size() > 1 ? x[1] : Value(),
-                                    x.size() > 2 ? x[2] : Value(), kind,
-                                    APFloat(1e-3), "norm");
+                                    x.size() > 2 ? x[2] : Value(), kind, APFloat(1e-3), "norm");
   };
 }
 
@@ -123,13 +120,15 @@ GradientCase gated(const char *name, Activation activation) {
 INSTANTIATE_TEST_SUITE_P(
     Linear, OperationGradient,
     ::testing::Values(
-        GradientCase{"RowsFirst", {{{"a", "b", "6"}}, {{"18", "6"}, -1, 1, Kind::Parameter}},
+        GradientCase{"RowsFirst",
+                     {{{"a", "b", "6"}}, {{"18", "6"}, -1, 1, Kind::Parameter}},
                      linear({{NK}})},
-        GradientCase{"ColumnsFirst", {{{"a", "b", "6"}}, {{"6", "18"}, -1, 1, Kind::Parameter}},
+        GradientCase{"ColumnsFirst",
+                     {{{"a", "b", "6"}}, {{"6", "18"}, -1, 1, Kind::Parameter}},
                      linear({{KN}})},
         // Both orders of a square weight at once: the packed weight is not that of the other order.
-        GradientCase{"Square", {{{"a", "b", "8"}}, {{"8", "8"}, -1, 1, Kind::Parameter}},
-                     linear({{NK}})},
+        GradientCase{
+            "Square", {{{"a", "b", "8"}}, {{"8", "8"}, -1, 1, Kind::Parameter}}, linear({{NK}})},
         GradientCase{"Several",
                      {{{"a", "b", "6"}},
                       {{"18", "6"}, -1, 1, Kind::Parameter},
@@ -174,9 +173,8 @@ BuildGraph attention(bool causal, bool keyMask = false, bool bias = false) {
 std::vector<GradientInput> attentionInputs(const char *heads, const char *keyHeads,
                                            const char *keys, const char *valueSize = "8",
                                            std::vector<GradientInput> more = {}) {
-  std::vector<GradientInput> inputs = {{{"a", "s", heads, "8"}},
-                                       {{"a", keys, keyHeads, "8"}},
-                                       {{"a", keys, keyHeads, valueSize}}};
+  std::vector<GradientInput> inputs = {
+      {{"a", "s", heads, "8"}}, {{"a", keys, keyHeads, "8"}}, {{"a", keys, keyHeads, valueSize}}};
   inputs.insert(inputs.end(), more.begin(), more.end());
   return inputs;
 }
@@ -188,9 +186,10 @@ INSTANTIATE_TEST_SUITE_P(
         GradientCase{"Causal", attentionInputs("2", "2", "s"), attention(true)},
         GradientCase{"Grouped", attentionInputs("6", "2", "s", "5"), attention(true)},
         // Longer than a block of queries and of keys.
-        GradientCase{"Long",
-                     {{{"1", "150", "2", "20"}}, {{"1", "150", "1", "20"}}, {{"1", "150", "1", "20"}}},
-                     attention(true)},
+        GradientCase{
+            "Long",
+            {{{"1", "150", "2", "20"}}, {{"1", "150", "1", "20"}}, {{"1", "150", "1", "20"}}},
+            attention(true)},
         GradientCase{"LongFull",
                      {{{"2", "70", "2", "8"}}, {{"2", "131", "1", "8"}}, {{"2", "131", "1", "17"}}},
                      attention(false)},
@@ -200,13 +199,14 @@ INSTANTIATE_TEST_SUITE_P(
         GradientCase{"CausalKeyMask",
                      attentionInputs("4", "2", "s", "8", {{{"a", "s"}, 0, 2, Kind::Index}}),
                      attention(true, true)},
-        GradientCase{"ConstantBias",
-                     attentionInputs("4", "2", "t", "8",
-                                     {{{"1", "4", "s", "t"}, -1, 1, Kind::Constant}}),
-                     attention(false, false, true)},
+        GradientCase{
+            "ConstantBias",
+            attentionInputs("4", "2", "t", "8", {{{"1", "4", "s", "t"}, -1, 1, Kind::Constant}}),
+            attention(false, false, true)},
         GradientCase{"Bias", attentionInputs("4", "2", "t", "8", {{{"1", "4", "s", "t"}}}),
                      attention(false, false, true)},
-        GradientCase{"BiasForAllHeads", attentionInputs("2", "2", "s", "8", {{{"a", "1", "s", "s"}}}),
+        GradientCase{"BiasForAllHeads",
+                     attentionInputs("2", "2", "s", "8", {{{"a", "1", "s", "s"}}}),
                      attention(true, false, true)}),
     nameOfCase);
 

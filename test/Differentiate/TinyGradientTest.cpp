@@ -25,7 +25,8 @@ struct TinyModel {
   ImportedModel model;
 
   Error load() {
-    if (Error error = importOnnx(TACQ_MODELS "/tiny/dynamo_plain_opset23.onnx", *context, {}, model))
+    if (Error error =
+            importOnnx(TACQ_MODELS "/tiny/dynamo_plain_opset23.onnx", *context, {}, model))
       return error;
     PassManager manager(context.get());
     manager.addNestedPass<func::FuncOp>(createInferShapes());
@@ -52,8 +53,9 @@ struct TinyModel {
 std::map<std::string, Array> makeInputs() {
   Array tokens, labels;
   tokens.dims = labels.dims = {batch, length};
-  const std::string text = "Ann has 12 apples and eats 5 of them. How many does she have left? 12 - 5 "
-                           "= 7. The answer is 7.";
+  const std::string text =
+      "Ann has 12 apples and eats 5 of them. How many does she have left? 12 - 5 "
+      "= 7. The answer is 7.";
   for (int64_t i = 0; i < batch * length; ++i) {
     tokens.integers.push_back(text[i % text.size()]);
     // A part of the positions does not count.

@@ -9,7 +9,7 @@ tacq.param @c : tensor<6x4xf32> from <"w.bin", 192, 96>
 
 // The first two read one input. Nothing is propagated below them, and the gradient of an input is not
 // computed for its own sake. A weight with two uses has two taps.
-// CHECK: func.func @main(%arg0: {{.*}}) -> (tensor<f32> {tacq.name = "loss"}, {{.*}} {tacq.name = "y"}, tensor<?x4xf32, #tacq.shape<["b*s", "4"]>> {tacq.name = "input:a"}, tensor<?x6xf32, #tacq.shape<["b*s", "6"]>> {tacq.name = "output_gradient:a"}, tensor<?x6xf32, #tacq.shape<["b*s", "6"]>> {tacq.name = "output_gradient:b"}, {{.*}} {tacq.name = "input:c"}, {{.*}} {tacq.name = "output_gradient:c"}, {{.*}} {tacq.name = "output_gradient:c#2"})
+// CHECK: func.func @main(%arg0: {{.*}}) -> ({{.*}} {tacq.name = "y"}, tensor<f32> {tacq.name = "loss"}, tensor<?x4xf32, #tacq.shape<["b*s", "4"]>> {tacq.name = "input:a"}, tensor<?x6xf32, #tacq.shape<["b*s", "6"]>> {tacq.name = "output_gradient:a"}, tensor<?x6xf32, #tacq.shape<["b*s", "6"]>> {tacq.name = "output_gradient:b"}, {{.*}} {tacq.name = "input:c"}, {{.*}} {tacq.name = "output_gradient:c"}, {{.*}} {tacq.name = "output_gradient:c#2"})
 // CHECK-SAME: tacq.taps = [{columns = 4 : i64, input = "input:a", order = "nk", output_gradient = "output_gradient:a", parameter = "a", rows = 6 : i64},
 // CHECK-SAME: {columns = 4 : i64, input = "input:a", order = "kn", output_gradient = "output_gradient:b", parameter = "b", rows = 6 : i64},
 // CHECK-SAME: {columns = 4 : i64, input = "input:c", order = "nk", output_gradient = "output_gradient:c", parameter = "c", rows = 6 : i64},

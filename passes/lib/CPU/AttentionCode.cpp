@@ -25,8 +25,8 @@ SmallVector<Value> AttentionCode::transpose(SmallVector<Value> rows) {
   return rows;
 }
 
-void AttentionCode::transposeRows(const Rows &keys, Value firstKey, Value keyCount,
-                                  Value columns, int64_t stride) {
+void AttentionCode::transposeRows(const Rows &keys, Value firstKey, Value keyCount, Value columns,
+                                  int64_t stride) {
   int64_t depth = keys.features;
   loop(k.index(0), keyCount, vectorLanes, [&](Value first) {
     SmallVector<Value> starts;

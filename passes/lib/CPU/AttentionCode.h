@@ -12,8 +12,8 @@
 
 namespace tacq {
 
-/// Row-major f32 matrix, on the stack or in a buffer of the kernel. With a step its rows are columns
-/// of memory: element j of row i is at `start + i * stride + j * step`.
+/// Row-major f32 matrix, on the stack or in a buffer of the kernel. With a step its rows are
+/// columns of memory: element j of row i is at `start + i * stride + j * step`.
 struct Matrix {
   mlir::Value buffer, start, stride, step;
 };

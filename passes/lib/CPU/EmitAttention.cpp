@@ -172,8 +172,9 @@ void AttentionKernel::emitTask(Value batch, Value keyHead, Value block) {
     Value tiledRows = k.min(plus(rowCount, smallTileRows - 1), k.index(blockRows));
     loop(zero, times(tiledRows, blockKeys), vectorLanes,
          [&](Value at) { store(splat(0.0f), scores, at); });
-    multiply({queries, zero, k.index(paddedDepth), Value()}, {keysT, zero, k.index(blockKeys), Value()}, scoreMatrix,
-             rowCount, k.index(paddedDepth), blockKeys / vectorLanes, vectorLanes, tileRows);
+    multiply({queries, zero, k.index(paddedDepth), Value()},
+             {keysT, zero, k.index(blockKeys), Value()}, scoreMatrix, rowCount,
+             k.index(paddedDepth), blockKeys / vectorLanes, vectorLanes, tileRows);
     if (keyMask)
       loadKeyMask(keyMask, maskRow, k.add(k.mul(batch, k.sym(total)), firstKey), keyCount);
     loop(zero, rowCount, 1,
@@ -185,8 +186,8 @@ void AttentionKernel::emitTask(Value batch, Value keyHead, Value block) {
       valueMatrix = widenValues(values, firstKey, keyCount);
       lastLanes = vectorLanes;
     }
-    multiply(scoreMatrix, valueMatrix, {sums, zero, k.index(paddedValueDepth), Value()}, rowCount, keyCount,
-             paddedValueDepth / vectorLanes, lastLanes, tileRows);
+    multiply(scoreMatrix, valueMatrix, {sums, zero, k.index(paddedValueDepth), Value()}, rowCount,
+             keyCount, paddedValueDepth / vectorLanes, lastLanes, tileRows);
   });
   loop(zero, rowCount, 1, [&](Value row) { storeRow(batch, keyHead, firstRow, row); });
 }

@@ -3,7 +3,8 @@
 // A task is one query head of one batch. It goes over blocks of query rows, and twice over the keys
 // that a block sees, in blocks of 64:
 //
-//   1. scores = q · kᵀ; the maximum of each row and the sum of its weights, as in the forward kernel
+//   1. scores = q · kᵀ; the maximum of each row and the sum of its weights, as in the forward
+//   kernel
 //   2. scores again; P = softmax(scores), dP = dO · vᵀ, dS = P (dP - δ) with δ = Σ dO · O
 //      dV += Pᵀ · dO,  dQ += dS · k,  dK += dSᵀ · q
 //
@@ -213,9 +214,8 @@ void AttentionGradKernel::startRows(const Rows &gradientRows, const Rows &result
 }
 
 void AttentionGradKernel::forKeys(Value keyEnd, function_ref<void(Value, Value)> body) {
-  loop(k.index(0), keyEnd, blockKeys, [&](Value firstKey) {
-    body(firstKey, k.min(k.sub(keyEnd, firstKey), k.index(blockKeys)));
-  });
+  loop(k.index(0), keyEnd, blockKeys,
+       [&](Value firstKey) { body(firstKey, k.min(k.sub(keyEnd, firstKey), k.index(blockKeys))); });
 }
 
 void AttentionGradKernel::computeScores(Value firstKey, Value keyCount, Value rowCount) {
@@ -246,9 +246,8 @@ void AttentionGradKernel::emitBlock(Value batch, Value head, Value firstRow) {
   forKeys(keyEnd, [&](Value firstKey, Value keyCount) {
     computeScores(firstKey, keyCount, rowCount);
     loadMask(firstKey, keyCount);
-    loop(k.index(0), rowCount, 1, [&](Value row) {
-      addToMoments(batch, head, firstRow, row, firstKey, keyCount);
-    });
+    loop(k.index(0), rowCount, 1,
+         [&](Value row) { addToMoments(batch, head, firstRow, row, firstKey, keyCount); });
   });
   auto lanesOfLast = [](int64_t features) {
     return features - (int64_t(llvm::alignTo(features, vectorLanes)) - vectorLanes);
@@ -261,9 +260,8 @@ void AttentionGradKernel::emitBlock(Value batch, Value head, Value firstRow) {
     multiply(onStack(gradients, paddedValueDepth), onStack(valuesT, blockKeys),
              onStack(slopes, blockKeys), rowCount, k.index(paddedValueDepth),
              blockKeys / vectorLanes, vectorLanes, tileRows);
-    loop(k.index(0), rowCount, 1, [&](Value row) {
-      differentiateRow(batch, head, firstRow, row, firstKey, keyCount);
-    });
+    loop(k.index(0), rowCount, 1,
+         [&](Value row) { differentiateRow(batch, head, firstRow, row, firstKey, keyCount); });
     multiply(onStack(slopes, blockKeys), rowsFrom(keyRows, firstKey),
              onStack(querySums, paddedDepth), rowCount, keyCount, paddedDepth / vectorLanes,
              lanesOfLast(depth), tileRows);
@@ -271,8 +269,8 @@ void AttentionGradKernel::emitBlock(Value batch, Value head, Value firstRow) {
              rowsFrom(keyGradients, firstKey), keyCount, rowCount, paddedDepth / vectorLanes,
              lanesOfLast(depth), tileRows);
     multiply(turned(scores, blockKeys), onStack(gradients, paddedValueDepth),
-             rowsFrom(valueGradients, firstKey), keyCount, rowCount,
-             paddedValueDepth / vectorLanes, lanesOfLast(valueDepth), tileRows);
+             rowsFrom(valueGradients, firstKey), keyCount, rowCount, paddedValueDepth / vectorLanes,
+             lanesOfLast(valueDepth), tileRows);
   });
 
   Rows to = headRows(qGradient, q[1], q[2], batch, head, depth);

@@ -74,9 +74,7 @@ Value sqrtSlope(GradientBuilder &b, NodeOp, Value, Value y) {
 Value reciprocalSlope(GradientBuilder &b, NodeOp, Value, Value y) { return b.neg(b.square(y)); }
 Value absSlope(GradientBuilder &b, NodeOp, Value x, Value) { return b.create("Sign", {x}); }
 Value tanhSlope(GradientBuilder &b, NodeOp, Value, Value y) { return b.subFrom(1, b.square(y)); }
-Value sigmoidSlope(GradientBuilder &b, NodeOp, Value, Value y) {
-  return b.mul(y, b.subFrom(1, y));
-}
+Value sigmoidSlope(GradientBuilder &b, NodeOp, Value, Value y) { return b.mul(y, b.subFrom(1, y)); }
 Value erfSlope(GradientBuilder &b, NodeOp, Value x, Value) {
   return b.mul(b.exp(b.neg(b.square(x))), M_2_SQRTPI);
 }
@@ -132,8 +130,8 @@ Value celuSlope(GradientBuilder &b, NodeOp node, Value x, Value) {
 }
 /// `slope` where low < x < high, else 0.
 Value slopeBetween(GradientBuilder &b, Value x, double low, double high, Value slope) {
-  Value inside = b.create("And", {b.less(b.constantLike(x, low), x),
-                                  b.less(x, b.constantLike(x, high))});
+  Value inside =
+      b.create("And", {b.less(b.constantLike(x, low), x), b.less(x, b.constantLike(x, high))});
   return b.where(inside, slope);
 }
 Value hardSigmoidSlope(GradientBuilder &b, NodeOp node, Value x, Value) {

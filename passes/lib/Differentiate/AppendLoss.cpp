@@ -1,7 +1,7 @@
 //===- AppendLoss.cpp - A loss of an output -------------------------------===//
 
-#include "MainFunction.h"
 #include "GradientBuilder.h"
+#include "MainFunction.h"
 #include "tacq/Differentiate/DifferentiatePasses.h"
 
 namespace tacq {
@@ -55,9 +55,9 @@ class AppendLossPass : public tacq::impl::AppendLossBase<AppendLossPass> {
                << name << "' already, which is the name that its loss needs";
     OpBuilder builder(main.function.getBody().front().getTerminator());
     Type i64 = builder.getI64Type();
-    Value reference = main.addArgument(
-        argument,
-        isCrossEntropy ? tensorType(i64, ArrayRef(*dims).take_front(2)) : value.getType());
+    Value reference =
+        main.addArgument(argument, isCrossEntropy ? tensorType(i64, ArrayRef(*dims).take_front(2))
+                                                  : value.getType());
     GraphBuilder nodes(builder, value.getLoc(), "loss");
     main.addResult("loss", isCrossEntropy ? crossEntropy(nodes, value, reference)
                                           : squaredError(nodes, value, reference));
@@ -89,11 +89,10 @@ class AppendLossPass : public tacq::impl::AppendLossBase<AppendLossPass> {
     // An ignored label need not be a class: class 0 stands in for it.
     Value valid = b.create("Where", {isIgnored, b.scalar(i64, 0), shifted});
 
-    Value logarithms =
-        b.create("LogSoftmax", {b.cast(scores, f32)}, {b.attr("axis", int64_t(-1))});
-    Value picked = b.create("GatherElements",
-                            {logarithms, b.reshape(valid, {dims[0], dims[1], Sym(1)})},
-                            {b.attr("axis", int64_t(2))});
+    Value logarithms = b.create("LogSoftmax", {b.cast(scores, f32)}, {b.attr("axis", int64_t(-1))});
+    Value picked =
+        b.create("GatherElements", {logarithms, b.reshape(valid, {dims[0], dims[1], Sym(1)})},
+                 {b.attr("axis", int64_t(2))});
     picked = b.reshape(picked, {dims[0], dims[1]});
     Value zero = b.scalar(f32, 0), one = b.scalar(f32, 1);
     NamedAttribute noAxes = b.attr("keepdims", int64_t(0));

@@ -2,8 +2,8 @@
 //
 // With P the probabilities and S the scores before the softmax:
 //   dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P · (dP - rowsum(P · dP)),  dQ = scale dS K,  dK = scale dSᵀ Q
-// P is computed again. One operation does all of it; only the gradient of a bias, which has the size
-// of P, needs the nodes. There query heads that share a key head are rows of one matrix.
+// P is computed again. One operation does all of it; only the gradient of a bias, which has the
+// size of P, needs the nodes. There query heads that share a key head are rows of one matrix.
 //
 //===----------------------------------------------------------------------===//
 
@@ -41,8 +41,7 @@ private:
       return tensorType(f32, {batch, length, heads, features});
     };
     auto made = b.builder.create<AttentionGradOp>(
-        b.loc,
-        TypeRange{typeOf(queries, q.back()), typeOf(keys, q.back()), typeOf(keys, v.back())},
+        b.loc, TypeRange{typeOf(queries, q.back()), typeOf(keys, q.back()), typeOf(keys, v.back())},
         gradient, op.getQ(), op.getK(), op.getV(), op.getOut(), op.getKeyMask(), op.getBias(),
         op.getScaleAttr(), op.getCausalAttr(), b.builder.getStringAttr(b.nodeName()));
     b.accumulate(op.getQ(), made.getQGradient());

@@ -89,8 +89,7 @@ LogicalResult Differentiator::select(ArrayRef<std::string> names) {
     chosen.insert(name);
   }
   for (BlockArgument argument : main.function.getArguments()) {
-    auto name =
-        main.function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "tacq.name");
+    auto name = main.function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "tacq.name");
     if (name && chosen.contains(name.getValue()))
       wanted[name].push_back(argument);
   }
@@ -170,8 +169,7 @@ LogicalResult Differentiator::checkRules() {
     auto name = op.getAttrOfType<StringAttr>("node_name");
     auto node = dyn_cast<NodeOp>(op);
     reasons += "\n  node '" + (name ? name.getValue().str() : "") + "' (" +
-               (node ? node.getOpType().str() : op.getName().getStringRef().str()) +
-               "): " + reason;
+               (node ? node.getOpType().str() : op.getName().getStringRef().str()) + "): " + reason;
   }
   if (reasons.empty())
     return success();
@@ -309,9 +307,8 @@ class DifferentiatePass : public tacq::impl::DifferentiateBase<DifferentiatePass
     Differentiator differentiator(*main, taps);
     if (failed(differentiator.select(names)) || failed(differentiator.run(*loss)))
       return failure();
-    main->filterResults([&](StringRef name) {
-      return name == result || llvm::is_contained(keepResults, name);
-    });
+    main->filterResults(
+        [&](StringRef name) { return name == result || llvm::is_contained(keepResults, name); });
     differentiator.addResults();
     eraseDeadNodes(main->function.getBody().front());
     hoistConstants(main->function.getBody().front());

@@ -44,8 +44,7 @@ Value GradientBuilder::part(Value x, int64_t axis, const Sym &start, const Sym &
   if (dims[axis] == size)
     return x;
   dims[axis] = size;
-  Value sliced =
-      create("Slice", {x, symbols({start}), symbols({start + size}), integers({axis})});
+  Value sliced = create("Slice", {x, symbols({start}), symbols({start + size}), integers({axis})});
   // Inference cannot always tell that the slice lies inside.
   return reshape(sliced, dims);
 }

@@ -116,11 +116,11 @@ private:
       if (!gradient)
         continue;
       auto turned = order(i) == WeightOrder::NK ? WeightOrder::KN : WeightOrder::NK;
-      sum = b.builder
-                .create<LinearOp>(b.loc, x.getType(), gradient, op.getWeights()[i], ValueRange(),
-                                  sum, orders(turned), Activation::None, /*gated=*/false,
-                                  b.nodeName())
-                .getResults()[0];
+      sum =
+          b.builder
+              .create<LinearOp>(b.loc, x.getType(), gradient, op.getWeights()[i], ValueRange(), sum,
+                                orders(turned), Activation::None, /*gated=*/false, b.nodeName())
+              .getResults()[0];
     }
     if (sum)
       b.setGradient(x, sum);

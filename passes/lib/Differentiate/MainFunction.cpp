@@ -46,8 +46,8 @@ std::string MainFunction::resultNames() {
 Value MainFunction::addArgument(StringRef name, Type type) {
   unsigned index = function.getNumArguments();
   Builder builder(function.getContext());
-  auto attributes = builder.getDictionaryAttr(
-      builder.getNamedAttr(nameAttribute, builder.getStringAttr(name)));
+  auto attributes =
+      builder.getDictionaryAttr(builder.getNamedAttr(nameAttribute, builder.getStringAttr(name)));
   function.insertArgument(index, type, attributes, function.getLoc());
   return function.getArgument(index);
 }
@@ -65,8 +65,8 @@ void MainFunction::addResult(StringRef name, Value value) {
   for (unsigned i = 0; i < values.size(); ++i)
     attributes.push_back(builder.getDictionaryAttr(function.getResultAttrs(i)));
   values.push_back(value);
-  attributes.push_back(builder.getDictionaryAttr(
-      builder.getNamedAttr(nameAttribute, builder.getStringAttr(name))));
+  attributes.push_back(
+      builder.getDictionaryAttr(builder.getNamedAttr(nameAttribute, builder.getStringAttr(name))));
   setResults(values, attributes);
 }
 

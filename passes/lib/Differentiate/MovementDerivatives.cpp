@@ -132,18 +132,10 @@ void deriveTrilu(GradientBuilder &b, NodeOp node, ArrayRef<Value> gradients) {
 
 ArrayRef<Derivative> tacq::movementDerivatives() {
   static const Derivative table[] = {
-      {"Identity", deriveView},
-      {"Reshape", deriveView},
-      {"Flatten", deriveView},
-      {"Squeeze", deriveView},
-      {"Unsqueeze", deriveView},
-      {"Transpose", deriveTranspose},
-      {"Expand", deriveExpand},
-      {"Tile", deriveTile, refuseTile},
-      {"Concat", deriveConcat},
-      {"Split", deriveSplit},
-      {"Slice", deriveSlice},
-      {"Pad", derivePad, refusePad},
+      {"Identity", deriveView}, {"Reshape", deriveView},          {"Flatten", deriveView},
+      {"Squeeze", deriveView},  {"Unsqueeze", deriveView},        {"Transpose", deriveTranspose},
+      {"Expand", deriveExpand}, {"Tile", deriveTile, refuseTile}, {"Concat", deriveConcat},
+      {"Split", deriveSplit},   {"Slice", deriveSlice},           {"Pad", derivePad, refusePad},
       {"Trilu", deriveTrilu},
   };
   return table;

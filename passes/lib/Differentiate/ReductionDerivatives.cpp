@@ -73,9 +73,7 @@ Value l2Rule(const Reduced &r) {
 
 Value sumSquareRule(const Reduced &r) { return r.b.mul(r.gradient, r.b.mul(r.x, 2.0)); }
 
-Value logSumRule(const Reduced &r) {
-  return r.b.div(r.gradient, r.b.exp(r.result));
-}
+Value logSumRule(const Reduced &r) { return r.b.div(r.gradient, r.b.exp(r.result)); }
 
 Value logSumExpRule(const Reduced &r) {
   return r.b.mul(r.gradient, r.b.exp(r.b.sub(r.x, r.result)));

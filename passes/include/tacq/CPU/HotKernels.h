@@ -1,8 +1,8 @@
 //===- HotKernels.h - Vectorized kernels of the named operations -*- C++ -*-===//
 //
-// Kernels of tacq.linear, tacq.attention (and its gradients), tacq.norm and tacq.rope in the vector dialect. A region
-// holds exactly one such operation; its block arguments are the operation's tensors, and it yields
-// the operation's results.
+// Kernels of tacq.linear, tacq.attention (and its gradients), tacq.norm and tacq.rope in the vector
+// dialect. A region holds exactly one such operation; its block arguments are the operation's
+// tensors, and it yields the operation's results.
 //
 //===----------------------------------------------------------------------===//
 
