@@ -401,6 +401,20 @@ func.func @f(%x: tensor<2x4x3x8xf32>, %t: tensor<1x4x4xf32>) {
 
 // -----
 func.func @f(%q: tensor<1x4x8xf32>) {
+  // expected-error @+1 {{attention_grad.rank}}
+  %g:3 = tacq.attention_grad %q of %q, %q, %q to %q {scale = 1.0 : f64, node_name = "n"} : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>) -> (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>)
+  return
+}
+
+// -----
+func.func @f(%q: tensor<1x4x2x8xf16>) {
+  // expected-error @+1 {{attention_grad.type}}
+  %g:3 = tacq.attention_grad %q of %q, %q, %q to %q {scale = 1.0 : f64, node_name = "n"} : (tensor<1x4x2x8xf16>, tensor<1x4x2x8xf16>, tensor<1x4x2x8xf16>, tensor<1x4x2x8xf16>, tensor<1x4x2x8xf16>) -> (tensor<1x4x2x8xf16>, tensor<1x4x2x8xf16>, tensor<1x4x2x8xf16>)
+  return
+}
+
+// -----
+func.func @f(%q: tensor<1x4x8xf32>) {
   // expected-error @+1 {{attention.rank}}
   %y = "tacq.attention"(%q, %q, %q) <{scale = 1.0 : f64, node_name = "n", operandSegmentSizes = array<i32: 1, 1, 1, 0, 0, 0, 0>, resultSegmentSizes = array<i32: 1, 0, 0>}> : (tensor<1x4x8xf32>, tensor<1x4x8xf32>, tensor<1x4x8xf32>) -> tensor<1x4x8xf32>
   return

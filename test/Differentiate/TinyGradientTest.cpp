@@ -142,8 +142,7 @@ TEST_F(TinyGradient, TapsGiveTheGradientsOfWeights) {
 /// Central differences of the loss along the gradient of each layer. A step changes the loss by
 /// about 2e-3 of the gradient's norm, which rounding of the loss (1e-7) disturbs by less than 1 %.
 TEST_F(TinyGradient, AgreesWithDifferencesOfTheLoss) {
-  for (const char *name : {"linear.weight", "linear_1.weight", "linear_11.weight",
-                           "linear_24.weight", "linear_41.weight"}) {
+  for (const char *name : {"linear.weight", "linear_15.weight", "linear_39.weight"}) {
     DictionaryAttr found;
     for (auto tap : taps.getAsRange<DictionaryAttr>())
       if (tap.getAs<StringAttr>("parameter").getValue() == name)
@@ -162,8 +161,7 @@ TEST_F(TinyGradient, AgreesWithDifferencesOfTheLoss) {
       std::memcpy(bytes.data(), weights.data(), bytes.size());
       tiny.model.parameters.add(name, tiny.model.parameters.own(std::move(bytes)));
       CompiledGraph moved;
-      tiny.compile("tacq-append-loss,tacq-differentiate{parameters=" + std::string(name) + "}",
-                   moved);
+      tiny.compile("tacq-append-loss", moved);
       Error error = moved.run(inputs);
       ASSERT_FALSE(error) << error.message();
       losses[side] = lossOf(moved);

@@ -361,3 +361,16 @@ LogicalResult AttentionOp::verify() {
                                             << k.getDimSize(2) << " key heads";
   return success();
 }
+
+LogicalResult AttentionGradOp::verify() {
+  for (Value operand : {getGradient(), getQ(), getK(), getV(), getOut()})
+    if (int64_t r = rankOf(operand.getType()); r != -1 && r != 4)
+      return emitOpError("attention_grad.rank: gradient, q, k, v and out are [batch, sequence, "
+                         "heads, features]");
+  for (Type type : getOperation()->getResultTypes())
+    if (auto tensor = dyn_cast<RankedTensorType>(type);
+        tensor && (tensor.getRank() != 4 || !tensor.getElementType().isF32()))
+      return emitOpError("attention_grad.type: the gradients are f32 of [batch, sequence, heads, "
+                         "features]");
+  return success();
+}

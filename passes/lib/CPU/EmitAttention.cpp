@@ -12,7 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "VectorCode.h"
+#include "AttentionCode.h"
 #include "tacq/CPU/HotKernels.h"
 #include "tacq/CPU/MathExpansion.h"
 #include "llvm/Support/MathExtras.h"
@@ -25,26 +25,16 @@ namespace {
 /// Query rows of a task; a multiple of the rows of every tile.
 constexpr int64_t blockRows = 48;
 constexpr int64_t blockKeys = 64;
-constexpr int64_t tileRows = 6, smallTileRows = 2;
+constexpr int64_t smallTileRows = 2;
+constexpr int64_t tileRows[] = {6, smallTileRows};
 /// Where the rows' maxima start: below every score but those that are masked with -infinity.
 constexpr float lowest = std::numeric_limits<float>::lowest();
 
-/// Row-major f32 matrix, on the stack or in a buffer of the kernel.
-struct Matrix {
-  Value buffer, start, stride;
-};
-
-/// Key or value rows of a head: row t starts at `start + t * stride`.
-struct Rows {
-  Value buffer, start, stride;
-  int64_t features = 0;
-};
-
-class AttentionKernel : VectorCode {
+class AttentionKernel : AttentionCode {
 public:
   AttentionKernel(KernelBuilder &k, AttentionOp op, const CpuTarget &target,
                   std::optional<Sym> capacity)
-      : VectorCode(k), op(op), capacity(capacity), tileVectors(target.vectorBits >= 512 ? 4 : 1) {}
+      : AttentionCode(k, target), op(op), capacity(capacity) {}
   LogicalResult emit();
 
 private:
@@ -52,26 +42,15 @@ private:
   Rows headRows(bool values, Value batch, Value head);
   void emitTask(Value batch, Value keyHead, Value block);
   void copyQueries(Value batch, Value keyHead, Value firstRow, Value rowCount);
-  void transposeKeys(const Rows &keys, Value firstKey, Value keyCount);
   Matrix widenValues(const Rows &values, Value firstKey, Value keyCount);
-  void loadKeyMask(Value batch, Value firstKey, Value keyCount);
   void softmaxRow(Value batch, Value keyHead, Value firstRow, Value row, Value firstKey,
                   Value keyCount);
-  void multiply(Matrix a, Matrix b, Matrix c, Value rowCount, Value depth, int64_t vectors,
-                int64_t lastLanes);
-  void multiplyTile(Matrix a, Matrix b, Matrix c, Value row, int64_t rows, Value depth,
-                    int64_t firstVector, int64_t vectors, Value lastMask);
   void storeRow(Value batch, Value keyHead, Value firstRow, Value row);
   /// Position and query head of a row of a task.
   std::pair<Value, Value> positionAndHead(Value keyHead, Value row);
-  SmallVector<Value> transpose(SmallVector<Value> rows);
-  Value constantMask(int64_t lanes) {
-    return lanes == vectorLanes ? Value() : mask(k.index(lanes));
-  }
 
   AttentionOp op;
   std::optional<Sym> capacity;
-  int64_t tileVectors; // vectors of a row of a tile
   Dims q, kNew, vNew;
   Sym total, past; // keys, and those of them before the first query
   int64_t depth = 0, valueDepth = 0, paddedDepth = 0, paddedValueDepth = 0;
@@ -187,27 +166,27 @@ void AttentionKernel::emitTask(Value batch, Value keyHead, Value block) {
   Value zero = k.index(0);
   loop(zero, keyEnd, blockKeys, [&](Value firstKey) {
     Value keyCount = k.min(k.sub(keyEnd, firstKey), k.index(blockKeys));
-    transposeKeys(keys, firstKey, keyCount);
-    Matrix scoreMatrix{scores, zero, k.index(blockKeys)};
+    transposeRows(keys, firstKey, keyCount, keysT, blockKeys);
+    Matrix scoreMatrix{scores, zero, k.index(blockKeys), Value()};
     // Small tiles may go one row beyond the last.
     Value tiledRows = k.min(plus(rowCount, smallTileRows - 1), k.index(blockRows));
     loop(zero, times(tiledRows, blockKeys), vectorLanes,
          [&](Value at) { store(splat(0.0f), scores, at); });
-    multiply({queries, zero, k.index(paddedDepth)}, {keysT, zero, k.index(blockKeys)}, scoreMatrix,
-             rowCount, k.index(paddedDepth), blockKeys / vectorLanes, vectorLanes);
+    multiply({queries, zero, k.index(paddedDepth), Value()}, {keysT, zero, k.index(blockKeys), Value()}, scoreMatrix,
+             rowCount, k.index(paddedDepth), blockKeys / vectorLanes, vectorLanes, tileRows);
     if (keyMask)
-      loadKeyMask(batch, firstKey, keyCount);
+      loadKeyMask(keyMask, maskRow, k.add(k.mul(batch, k.sym(total)), firstKey), keyCount);
     loop(zero, rowCount, 1,
          [&](Value row) { softmaxRow(batch, keyHead, firstRow, row, firstKey, keyCount); });
     int64_t lastLanes = valueDepth - (paddedValueDepth - vectorLanes);
     Matrix valueMatrix{values.buffer, k.add(values.start, k.mul(firstKey, values.stride)),
-                       values.stride};
+                       values.stride, Value()};
     if (wideValues) {
       valueMatrix = widenValues(values, firstKey, keyCount);
       lastLanes = vectorLanes;
     }
-    multiply(scoreMatrix, valueMatrix, {sums, zero, k.index(paddedValueDepth)}, rowCount, keyCount,
-             paddedValueDepth / vectorLanes, lastLanes);
+    multiply(scoreMatrix, valueMatrix, {sums, zero, k.index(paddedValueDepth), Value()}, rowCount, keyCount,
+             paddedValueDepth / vectorLanes, lastLanes, tileRows);
   });
   loop(zero, rowCount, 1, [&](Value row) { storeRow(batch, keyHead, firstRow, row); });
 }
@@ -231,49 +210,6 @@ void AttentionKernel::copyQueries(Value batch, Value keyHead, Value firstRow, Va
   });
 }
 
-/// 16 rows to 16 columns, by exchanging ever smaller blocks.
-SmallVector<Value> AttentionKernel::transpose(SmallVector<Value> rows) {
-  for (int64_t size = vectorLanes / 2; size >= 1; size /= 2) {
-    SmallVector<int64_t> low, high;
-    for (int64_t lane = 0; lane < vectorLanes; ++lane) {
-      bool second = lane & size;
-      low.push_back(second ? vectorLanes + lane - size : lane);
-      high.push_back(second ? vectorLanes + lane : lane + size);
-    }
-    for (int64_t i = 0; i < vectorLanes; ++i) {
-      if (i & size)
-        continue;
-      Value first = rows[i], second = rows[i + size];
-      rows[i] = b.create<vector::ShuffleOp>(first, second, low);
-      rows[i + size] = b.create<vector::ShuffleOp>(first, second, high);
-    }
-  }
-  return rows;
-}
-
-/// A block of keys as columns. Columns beyond `keyCount` repeat the last key; they are masked.
-void AttentionKernel::transposeKeys(const Rows &keys, Value firstKey, Value keyCount) {
-  loop(k.index(0), keyCount, vectorLanes, [&](Value first) {
-    SmallVector<Value> starts;
-    for (int64_t i = 0; i < vectorLanes; ++i) {
-      Value key = k.add(firstKey, k.min(plus(first, i), plus(keyCount, -1)));
-      starts.push_back(k.add(keys.start, k.mul(key, keys.stride)));
-    }
-    auto emitColumns = [&](Value at, Value active) {
-      SmallVector<Value> rows;
-      for (Value start : starts)
-        rows.push_back(load(keys.buffer, k.add(start, at), active));
-      for (auto [i, column] : llvm::enumerate(transpose(rows)))
-        store(column, keysT, k.add(times(plus(at, i), blockKeys), first));
-    };
-    int64_t rest = depth % vectorLanes, whole = depth - rest;
-    if (whole > 0)
-      loop(k.index(0), k.index(whole), vectorLanes, [&](Value at) { emitColumns(at, Value()); });
-    if (rest > 0)
-      emitColumns(k.index(whole), constantMask(rest));
-  });
-}
-
 Matrix AttentionKernel::widenValues(const Rows &values, Value firstKey, Value keyCount) {
   loop(k.index(0), keyCount, 1, [&](Value key) {
     Value from = k.add(values.start, k.mul(k.add(firstKey, key), values.stride));
@@ -283,20 +219,7 @@ Matrix AttentionKernel::widenValues(const Rows &values, Value firstKey, Value ke
             plus(times(key, paddedValueDepth), at));
     }
   });
-  return {wideValues, k.index(0), k.index(paddedValueDepth)};
-}
-
-/// What the key mask adds to the scores of a block: 0 or -infinity.
-void AttentionKernel::loadKeyMask(Value batch, Value firstKey, Value keyCount) {
-  Value from = k.add(k.mul(batch, k.sym(total)), firstKey);
-  Type type = cast<MemRefType>(keyMask.getType()).getElementType();
-  Value masked = k.constant(b.getF32Type(), -std::numeric_limits<float>::infinity());
-  Value open = k.constant(b.getF32Type(), 0.0);
-  loop(k.index(0), keyCount, 1, [&](Value key) {
-    Value raw = b.create<memref::LoadOp>(keyMask, ValueRange{k.add(from, key)});
-    Value visible = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, raw, k.integer(type, 0));
-    storeScalar(k.select(visible, open, masked), maskRow, key);
-  });
+  return {wideValues, k.index(0), k.index(paddedValueDepth), Value()};
 }
 
 /// Turns the scores of a row into weights relative to its running maximum.
@@ -349,58 +272,6 @@ void AttentionKernel::softmaxRow(Value batch, Value keyHead, Value firstRow, Val
     Value from = plus(times(row, paddedValueDepth), at);
     store(k.mul(load(sums, from), factor), sums, from);
   }
-}
-
-/// c += a · b, for `rowCount` rows rounded up to a tile's; b has `depth` rows of `vectors` vectors,
-/// the last of which has only `lastLanes` lanes that may be read.
-void AttentionKernel::multiply(Matrix a, Matrix bMatrix, Matrix c, Value rowCount, Value depth,
-                               int64_t vectors, int64_t lastLanes) {
-  Value wholeEnd = k.sub(rowCount, b.create<arith::RemUIOp>(rowCount, k.index(tileRows)));
-  Value lastMask = constantMask(lastLanes);
-  auto emitRows = [&](Value first, Value last, int64_t rows) {
-    loop(first, last, rows, [&](Value row) {
-      for (int64_t vector = 0; vector < vectors; vector += tileVectors) {
-        int64_t count = std::min(tileVectors, vectors - vector);
-        bool isLast = vector + count == vectors;
-        multiplyTile(a, bMatrix, c, row, rows, depth, vector, count, isLast ? lastMask : Value());
-      }
-    });
-  };
-  emitRows(k.index(0), wholeEnd, tileRows);
-  emitRows(wholeEnd, rowCount, smallTileRows);
-}
-
-void AttentionKernel::multiplyTile(Matrix a, Matrix bMatrix, Matrix c, Value row, int64_t rows,
-                                   Value depth, int64_t firstVector, int64_t vectors,
-                                   Value lastMask) {
-  int64_t column = firstVector * vectorLanes;
-  SmallVector<Value> places, tile, aStarts;
-  for (int64_t i = 0; i < rows; ++i) {
-    Value rowStart = k.add(c.start, k.mul(plus(row, i), c.stride));
-    aStarts.push_back(k.add(a.start, k.mul(plus(row, i), a.stride)));
-    for (int64_t v = 0; v < vectors; ++v) {
-      places.push_back(plus(rowStart, column + v * vectorLanes));
-      tile.push_back(load(c.buffer, places.back()));
-    }
-  }
-  Value bStart = plus(bMatrix.start, column);
-  tile = loop(k.index(0), depth, 1, tile, [&](Value step, ValueRange carried) {
-    SmallVector<Value> next(carried), row;
-    Value from = k.add(bStart, k.mul(step, bMatrix.stride));
-    for (int64_t v = 0; v < vectors; ++v)
-      row.push_back(
-          load(bMatrix.buffer, plus(from, v * vectorLanes), v + 1 == vectors ? lastMask : Value()));
-    for (int64_t i = 0; i < rows; ++i) {
-      Value element = splat(loadScalar(a.buffer, k.add(aStarts[i], step)));
-      for (int64_t v = 0; v < vectors; ++v) {
-        Value &sum = next[i * vectors + v];
-        sum = fma(element, row[v], sum);
-      }
-    }
-    return next;
-  });
-  for (auto [place, sum] : llvm::zip(places, tile))
-    store(sum, c.buffer, place);
 }
 
 void AttentionKernel::storeRow(Value batch, Value keyHead, Value firstRow, Value row) {

@@ -16,6 +16,8 @@ LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
     if (auto attention = dyn_cast<AttentionOp>(op))
       return options.append ? emitCacheAppend(kernel, attention, options.capacity)
                             : emitAttention(kernel, attention, target, options.capacity);
+    if (auto attention = dyn_cast<AttentionGradOp>(op))
+      return emitAttentionGrad(kernel, attention, target);
     if (auto norm = dyn_cast<NormOp>(op))
       return emitNorm(kernel, norm, target);
     if (auto rope = dyn_cast<RopeOp>(op))

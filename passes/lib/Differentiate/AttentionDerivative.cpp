@@ -2,7 +2,8 @@
 //
 // With P the probabilities and S the scores before the softmax:
 //   dV = Pᵀ dO,  dP = dO Vᵀ,  dS = P · (dP - rowsum(P · dP)),  dQ = scale dS K,  dK = scale dSᵀ Q
-// P is computed again. Query heads that share a key head are rows of one matrix.
+// P is computed again. One operation does all of it; only the gradient of a bias, which has the size
+// of P, needs the nodes. There query heads that share a key head are rows of one matrix.
 //
 //===----------------------------------------------------------------------===//
 
@@ -25,6 +26,40 @@ public:
   }
 
   void derive(Value gradient) {
+    bool wantsBias = op.getBias() && b.wants(op.getBias());
+    if (!wantsBias && dimsOf(op.getQ())->back().constant() && dimsOf(op.getV())->back().constant())
+      deriveInOne(gradient);
+    else
+      deriveAsNodes(gradient);
+  }
+
+private:
+  void deriveInOne(Value gradient) {
+    Type f32 = b.builder.getF32Type();
+    Dims q = *dimsOf(op.getQ()), v = *dimsOf(op.getV());
+    auto typeOf = [&](const Sym &length, const Sym &features) {
+      return tensorType(f32, {batch, length, heads, features});
+    };
+    auto made = b.builder.create<AttentionGradOp>(
+        b.loc,
+        TypeRange{typeOf(queries, q.back()), typeOf(keys, q.back()), typeOf(keys, v.back())},
+        gradient, op.getQ(), op.getK(), op.getV(), op.getOut(), op.getKeyMask(), op.getBias(),
+        op.getScaleAttr(), op.getCausalAttr(), b.builder.getStringAttr(b.nodeName()));
+    b.accumulate(op.getQ(), made.getQGradient());
+    b.accumulate(op.getK(), sumOfGroups(made.getKGradient()));
+    b.accumulate(op.getV(), sumOfGroups(made.getVGradient()));
+  }
+
+  /// [B, T, H, D] to [B, T, Hkv, D]
+  Value sumOfGroups(Value x) {
+    if (heads == keyHeads)
+      return x;
+    Sym features = dimsOf(x)->back();
+    Value split = b.reshape(x, {batch, keys, keyHeads, group, features});
+    return b.reshape(b.sum(split, {3}), {batch, keys, keyHeads, features});
+  }
+
+  void deriveAsNodes(Value gradient) {
     Type f32 = b.builder.getF32Type();
     Value q = groupRows(b.cast(op.getQ(), f32)), g = groupRows(b.cast(gradient, f32));
     Value k = headsFirst(b.cast(op.getK(), f32)), v = headsFirst(b.cast(op.getV(), f32));
@@ -46,7 +81,6 @@ public:
       b.accumulate(op.getK(), headsLast(b.create("MatMul", {b.transposeLast(ds), q})));
   }
 
-private:
   Value headsFirst(Value x) { return b.transpose(x, {0, 2, 1, 3}); }
   Value headsLast(Value x) { return b.transpose(x, {0, 2, 1, 3}); }
 

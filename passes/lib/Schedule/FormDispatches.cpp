@@ -319,7 +319,7 @@ LogicalResult DispatchFormer::run() {
   function.walk([&](Operation *op) { ops.push_back(op); });
   for (Operation *op : llvm::reverse(ops))
     if (isa<NodeOp, ConstantOp, SymbolicOp, NoneOp, LinearOp, QuantizeRowsOp, NormOp, RopeOp,
-            AttentionOp>(op) &&
+            AttentionOp, AttentionGradOp>(op) &&
         op->use_empty())
       op->erase();
   return success();

@@ -1,6 +1,6 @@
 //===- HotKernels.h - Vectorized kernels of the named operations -*- C++ -*-===//
 //
-// Kernels of tacq.linear, tacq.attention, tacq.norm and tacq.rope in the vector dialect. A region
+// Kernels of tacq.linear, tacq.attention (and its gradients), tacq.norm and tacq.rope in the vector dialect. A region
 // holds exactly one such operation; its block arguments are the operation's tensors, and it yields
 // the operation's results.
 //
@@ -38,6 +38,8 @@ mlir::LogicalResult emitRope(KernelBuilder &kernel, RopeOp op, const CpuTarget &
 /// cache the kernel only reads the present buffers: emitCacheAppend's kernel runs before it.
 mlir::LogicalResult emitAttention(KernelBuilder &kernel, AttentionOp op, const CpuTarget &target,
                                   std::optional<Sym> capacity = std::nullopt);
+mlir::LogicalResult emitAttentionGrad(KernelBuilder &kernel, AttentionGradOp op,
+                                      const CpuTarget &target);
 /// Writes `k` and `v` behind the past in the present buffers. The past itself is there already: the
 /// past and the present are the same buffer.
 mlir::LogicalResult emitCacheAppend(KernelBuilder &kernel, AttentionOp op,

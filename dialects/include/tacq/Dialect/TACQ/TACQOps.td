@@ -267,4 +267,26 @@ def TACQ_AttentionOp
   let hasVerifier = 1;
 }
 
+def TACQ_AttentionGradOp : TACQ_Op<"attention_grad", [Pure, AttrSizedOperandSegments]> {
+  let summary = "Gradients of attention without a cache";
+  let description = [{
+    `gradient` is that of the result of `tacq.attention` on the same operands, and `out` is that
+    result, both `[B, S, H, Dv]`. The probabilities are computed again, in blocks.
+
+    The results are the gradients of `q`, `[B, S, H, D]`, and of what each query head reads of `k`
+    and `v`, `[B, T, H, D]` and `[B, T, H, Dv]`: where query heads share a key head, the caller adds
+    theirs up. All results are f32.
+  }];
+  let arguments = (ins TACQ_Tensor:$gradient, TACQ_Tensor:$q, TACQ_Tensor:$k, TACQ_Tensor:$v,
+                       TACQ_Tensor:$out, Optional<TACQ_Tensor>:$key_mask,
+                       Optional<TACQ_Tensor>:$bias, F64Attr:$scale, UnitAttr:$causal,
+                       StrAttr:$node_name);
+  let results = (outs TACQ_Tensor:$q_gradient, TACQ_Tensor:$k_gradient, TACQ_Tensor:$v_gradient);
+  let assemblyFormat = [{
+    $gradient `of` $q `,` $k `,` $v `to` $out (`key_mask` `(` $key_mask^ `)`)?
+    (`bias` `(` $bias^ `)`)? attr-dict `:` functional-type(operands, results)
+  }];
+  let hasVerifier = 1;
+}
+
 #endif // TACQ_DIALECT_TACQ_OPS_TD

@@ -1,0 +1,38 @@
+// RUN: tacq-opt %s --split-input-file --tacq-append-loss | FileCheck %s
+// RUN: tacq-opt %s --split-input-file --tacq-append-loss='kind=mse output=logits' | FileCheck %s --check-prefix=MSE
+
+!x = tensor<?x?x8xf32, #tacq.shape<["b", "s", "8"]>>
+
+// The labels are shifted to the positions that predict them; ignored ones count neither in the sum
+// nor in the number.
+// CHECK: func.func @main(%arg0: tensor<?x?x8xf32, #tacq.shape<["b", "s", "8"]>> {tacq.name = "x"}, %[[LABELS:.*]]: tensor<?x?xi64, #tacq.shape<["b", "s"]>> {tacq.name = "labels"}) -> (tensor<?x?x8xf32, #tacq.shape<["b", "s", "8"]>> {tacq.name = "other"}, tensor<?x?x8xf32, #tacq.shape<["b", "s", "8"]>> {tacq.name = "logits"}, tensor<f32> {tacq.name = "loss"})
+// CHECK: %[[SHIFTED:.*]] = tacq.node "Gather" opset 21 (%[[LABELS]], %{{.*}}) named "loss" {axis = 1 : i64}
+// CHECK: %[[LABEL:.*]] = tacq.node "Where" opset 21 (%{{.*}}, %[[SHIFTED]], %[[IGNORED:.*]])
+// CHECK: %[[ISIGNORED:.*]] = tacq.node "Equal" opset 21 (%[[LABEL]], %[[IGNORED]])
+// CHECK: %[[LOG:.*]] = tacq.node "LogSoftmax" opset 21 (%arg0) named "loss" {axis = -1 : i64}
+// CHECK: tacq.node "GatherElements" opset 21 (%[[LOG]], %{{.*}}) named "loss" {axis = 2 : i64}
+// CHECK: tacq.node "Where" opset 21 (%[[ISIGNORED]], %{{.*}}, %{{.*}})
+// CHECK: tacq.node "ReduceSum"
+// CHECK: tacq.node "ReduceSum"
+// CHECK: tacq.node "Max"
+// CHECK: %[[LOSS:.*]] = tacq.node "Neg"
+// CHECK: return %arg0, %arg0, %[[LOSS]]
+
+// MSE: func.func @main(%arg0: {{.*}}, %[[TARGET:.*]]: tensor<?x?x8xf32, #tacq.shape<["b", "s", "8"]>> {tacq.name = "target"})
+// MSE: %[[D:.*]] = tacq.node "Sub" opset 21 (%arg0, %[[TARGET]])
+// MSE: %[[SQUARE:.*]] = tacq.node "Mul" opset 21 (%[[D]], %[[D]])
+// MSE: %[[LOSS:.*]] = tacq.node "ReduceMean" opset 21 (%[[SQUARE]]) named "loss" {keepdims = 0 : i64}
+// MSE: return %arg0, %arg0, %[[LOSS]]
+func.func @main(%x: !x {tacq.name = "x"}) -> (!x {tacq.name = "other"}, !x {tacq.name = "logits"}) {
+  return %x, %x : !x, !x
+}
+
+// -----
+
+// Outputs of 16 bits are widened.
+// CHECK-LABEL: func.func @main(%arg0: tensor<2x3x8xf16>
+// CHECK: %[[WIDE:.*]] = tacq.node "Cast" opset 21 (%arg0) named "loss" {to = 1 : i64}
+// CHECK: tacq.node "LogSoftmax" opset 21 (%[[WIDE]])
+func.func @main(%x: tensor<2x3x8xf16> {tacq.name = "x"}) -> (tensor<2x3x8xf16> {tacq.name = "logits"}) {
+  return %x : tensor<2x3x8xf16>
+}
