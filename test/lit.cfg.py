@@ -22,5 +22,9 @@ config.substitutions += [
     ("%onnx", config.python + " " + os.path.join(config.test_source_root, "onnx_text.py")),
     ("%tacq_lib_dir", config.tacq_lib_dir),
 ]
-if os.path.exists(os.path.join(config.tacq_lib_dir, "TACQPlugin.so")):
+plugin = os.path.join(config.tacq_lib_dir, "TACQPlugin.so")
+config.substitutions.append(
+    ("%tacq_plugins", f"--load-dialect-plugin={plugin} --load-pass-plugin={plugin}")
+)
+if os.path.exists(plugin):
     config.available_features.add("tacq-plugin")

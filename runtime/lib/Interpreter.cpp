@@ -249,9 +249,9 @@ Error Interpreter::range(const char *what, uint32_t buffer, int64_t offset, int6
       !__builtin_add_overflow(offset, size, &end) && end <= binding.size)
     return success();
   if (binding.size < 0)
-    return makeError(TACQ_INTERNAL,
-                     "module '%s': a command %s buffer %u (%s %u), whose size and offset do not "
-                     "fit it; the module was not compiled correctly",
+    return makeError(TACQ_INVALID_INPUT,
+                     "module '%s': a command %s buffer %u (%s %u), whose size with these inputs is "
+                     "negative or too large",
                      context.view->name().c_str(), what, buffer,
                      EnumNameBufferKind(static_cast<BufferKind>(binding.kind)), binding.index);
   return makeError(TACQ_INTERNAL,

@@ -3,6 +3,7 @@
 #include "tacq/ModuleWriter.h"
 #include "tacq/ModuleFormat.h"
 #include "tacq/ModuleView.h"
+#include "tacq/OutputFile.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -10,8 +11,6 @@
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
-#include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 using namespace tacq;
@@ -31,30 +30,10 @@ ModuleWriter::~ModuleWriter() {
 }
 
 Error ModuleWriter::create(const std::string &path, std::unique_ptr<ModuleWriter> &writer) {
-  // Renaming a file over a device would take the device away.
-  struct stat existing;
-  if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode))
-    return makeError(TACQ_IO, "module '%s' cannot be written: it is not a regular file",
-                     path.c_str());
   std::unique_ptr<ModuleWriter> result(new ModuleWriter());
   result->destination = path;
-  // O_EXCL: two writers of one destination, or a leftover, get different names.
-  int descriptor = -1;
-  for (int attempt = 0; attempt < 100 && descriptor < 0; ++attempt) {
-    result->temporary =
-        formatText("%s.tmp-%ld-%d", path.c_str(), static_cast<long>(getpid()), attempt);
-    descriptor = ::open(result->temporary.c_str(), O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor < 0 && errno != EEXIST)
-      break;
-  }
-  if (descriptor < 0)
-    return makeError(TACQ_IO, "module '%s' cannot be written: %s", path.c_str(), strerror(errno));
-  result->file->stream = fdopen(descriptor, "w+b");
-  if (!result->file->stream) {
-    ::close(descriptor);
-    unlink(result->temporary.c_str());
-    return makeError(TACQ_IO, "module '%s' cannot be written: %s", path.c_str(), strerror(errno));
-  }
+  if (Error error = openTemporary(path, result->temporary, result->file->stream))
+    return Error(error.code(), "module " + error.message());
   if (fseeko(result->file->stream, static_cast<off_t>(kModuleDataOffset), SEEK_SET) != 0)
     return makeError(TACQ_IO, "module '%s' cannot be written: %s", path.c_str(), strerror(errno));
   writer = std::move(result);

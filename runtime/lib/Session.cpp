@@ -339,9 +339,9 @@ Error tacq_session::finishOutputs() {
       output.dims[axis] = dim.extent() >= 0 ? dim.extent() : context.symbols[dim.symbol()];
     }
     if (!tensorBytes(decl, context.symbols.data(), output.bytes))
-      return makeError(TACQ_INTERNAL, "%s has the impossible shape %s",
-                       module->outputs[i].describe("output").c_str(),
-                       shapeText(output.dims).c_str());
+      return makeError(
+          TACQ_INVALID_INPUT, "%s would have the impossible shape %s with these inputs",
+          module->outputs[i].describe("output").c_str(), shapeText(output.dims).c_str());
     int32_t state = module->outputs[i].state;
     if (state >= 0) {
       // The links of module.fbs: all extents but the one along the axis are the input's.

@@ -1,11 +1,11 @@
 //===- Npy.cpp - .npy files -----------------------------------------------===//
 
 #include "NpyFormat.h"
+#include "tacq/OutputFile.h"
 
 #include <cerrno>
 #include <cstdlib>
 #include <cstring>
-#include <fcntl.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -237,23 +237,6 @@ Error tacq::makeNpyHeader(tacq_element_type_t type, const std::vector<int64_t> &
   header += text;
   dataBytes = static_cast<size_t>(bytes);
   return success();
-}
-
-Error tacq::openTemporary(const std::string &path, std::string &temporary, FILE *&file) {
-  // Renaming a file over a device would take the device away.
-  struct stat existing;
-  if (stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode))
-    return makeError(TACQ_IO, "'%s' cannot be written: it is not a regular file", path.c_str());
-  file = nullptr;
-  for (int attempt = 0; attempt < 100; ++attempt) {
-    temporary = formatText("%s.tmp-%ld-%d", path.c_str(), static_cast<long>(getpid()), attempt);
-    int descriptor = open(temporary.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
-    if (descriptor >= 0 && (file = fdopen(descriptor, "wb")))
-      return success();
-    if (errno != EEXIST)
-      break;
-  }
-  return makeError(TACQ_IO, "'%s' cannot be written: %s", path.c_str(), strerror(errno));
 }
 
 Error tacq::readNpy(const std::string &path, NpyArray &array) {

@@ -14,9 +14,6 @@ Error parseNpy(const uint8_t *bytes, size_t size, const std::string &what, NpyAr
 Error makeNpyHeader(tacq_element_type_t type, const std::vector<int64_t> &dims,
                     const std::string &what, std::string &header, size_t &dataBytes);
 
-/// Opens PATH.tmp-PID-N for writing. Fails with TACQ_IO, also if `path` is a device or a folder.
-Error openTemporary(const std::string &path, std::string &temporary, FILE *&file);
-
 } // namespace tacq
 
 #endif // TACQ_NPY_NPYFORMAT_H

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "NpyFormat.h"
+#include "tacq/OutputFile.h"
 
 #include <algorithm>
 #include <cerrno>

@@ -62,19 +62,55 @@ TEST_F(MixedStorageTest, wideRowsNeedWidePositions) {
 
 TEST_F(MixedStorageTest, slotsOfPartialTiles) {
   // 17 rows and 130 columns are 2 x 2 tiles of 16 x 128, 32 stored rows with 3 groups of 64
-  // columns.
+  // columns. The narrower plane has blocks of 32 columns: 160 are stored.
   MixedStorage bytes =
       storedBytes(type("17x130, bits = 3, group = 64, decode = #tacq.codebook<row, levels = f16, "
                        "scale = ui6 span = 2>, circuit = <slots, count = 5, exact>"),
                   layout("tile = 16x128, planes = [2, 1], interleave = 4, align = 64, "
                          "rows = sorted, circuit = tiles, little"));
-  EXPECT_EQ(bytes.codes, 4 * 768);
+  EXPECT_EQ(bytes.codes, 32 * 160 * 3 / 8);
   // 96 scales of 6 bits are 72 bytes; 32 rows have 2 fp16 numbers each: 200, to a multiple of 64.
   EXPECT_EQ(bytes.metadata, 256);
   EXPECT_EQ(bytes.codebooks, 32 * 8 * 2);
-  // A slot is 16 positions of a byte and 16 values; the 4 tiles have 5 starts: 260, padded.
-  EXPECT_EQ(bytes.circuit, 320);
-  EXPECT_EQ(bytes.permutation, 128);
+  EXPECT_EQ(bytes.permutation, 64);
+  // The first slots of 2 rows of tiles, the counts of 4 tiles; a slot is 16 positions of a byte and
+  // 16 values: 252, padded.
+  EXPECT_EQ(bytes.circuit, 256);
+}
+
+TEST_F(MixedStorageTest, lastTileIsAsWideAsNeeded) {
+  LayoutAttr twoBits = layout("tile = 16x128, planes = [2], interleave = 4, align = 1, "
+                              "rows = natural, circuit = none, little");
+  auto columns = [&](llvm::StringRef extents) {
+    return storedColumns(
+        type((extents + ", bits = 2, group = 0, decode = #tacq.affine<scale = f16>").str()),
+        twoBits);
+  };
+  EXPECT_EQ(columns("16x576"), 576);
+  EXPECT_EQ(columns("16x577"), 592);
+  EXPECT_EQ(columns("16x128"), 128);
+  EXPECT_EQ(columns("16x1"), 16);
+}
+
+TEST_F(MixedStorageTest, wideTilesCountTheirSlotsInTwoBytes) {
+  MixedStorage bytes =
+      storedBytes(type("100000x256, bits = 2, group = 0, decode = #tacq.codebook<row, levels = "
+                       "ui8, scale = f16>, circuit = <slots, count = 3, exact>"),
+                  layout("tile = 16x256, planes = [2], interleave = 4, align = 1, "
+                         "rows = sorted, circuit = tiles, little"));
+  EXPECT_EQ(bytes.codebooks, 100000 * 4);
+  // More rows than two bytes number.
+  EXPECT_EQ(bytes.permutation, 100000 * 4);
+  EXPECT_EQ(bytes.circuit, 6250 * 4 + 6250 * 2 + 3 * 48);
+}
+
+TEST_F(MixedStorageTest, kernelsDoNotDependOnCounts) {
+  MixedType slots = type("16x256, bits = 2, group = 0, decode = #tacq.affine<scale = f16>, "
+                         "circuit = <slots, count = 3, difference>");
+  EXPECT_EQ(withoutCount(slots).getCircuit().getCount(), 0);
+  MixedType uniform = type("16x256, bits = 2, group = 0, decode = #tacq.affine<scale = f16>, "
+                           "circuit = <uniform, count = 3, difference>");
+  EXPECT_EQ(withoutCount(uniform), uniform);
 }
 
 TEST_F(MixedStorageTest, uniformCircuitHasNoStarts) {

@@ -37,7 +37,11 @@ func.func private @f(!tacq.mixed<4x4, bits = 2, group = 0, decode = #tacq.affine
 func.func private @f(!tacq.mixed<4x4, bits = 2, group = 0, decode = #tacq.affine<scale = f16 span = 4>>)
 
 // -----
-// expected-error @+1 {{mixed.codebook: levels are f16, bf16 or f32, not 'ui8'}}
+// expected-error @+1 {{mixed.codebook: levels are f16, bf16, f32 or ui8, not 'ui4'}}
+func.func private @f(!tacq.mixed<4x4, bits = 2, group = 0, decode = #tacq.codebook<row, levels = ui4, scale = f16>>)
+
+// -----
+// expected-error @+1 {{mixed.codebook: levels that are integers need a scale}}
 func.func private @f(!tacq.mixed<4x4, bits = 2, group = 0, decode = #tacq.codebook<row, levels = ui8>>)
 
 // -----
@@ -54,14 +58,14 @@ func.func private @f(!tacq.mixed<4x4, bits = 2, group = 0, decode = #tacq.affine
 
 // -----
 // expected-error @+1 {{layout.tile}}
-func.func private @f() attributes {l = #tacq.layout<tile = 3x4, planes = [2], interleave = 4, align = 64, rows = natural, circuit = none, little>}
+func.func private @f() attributes {l = #tacq.layout<tile = 0x16, planes = [2], interleave = 4, align = 64, rows = natural, circuit = none, little>}
 
 // -----
 // expected-error @+1 {{layout.planes}}
 func.func private @f() attributes {l = #tacq.layout<tile = 16x128, planes = [3], interleave = 4, align = 64, rows = natural, circuit = none, little>}
 
 // -----
-// expected-error @+1 {{layout.interleave: 5 does not divide the 128 columns of a tile}}
+// expected-error @+1 {{layout.interleave: the 128 columns of a tile are no multiple of 8/2 times 5}}
 func.func private @f() attributes {l = #tacq.layout<tile = 16x128, planes = [2], interleave = 5, align = 64, rows = natural, circuit = none, little>}
 
 // -----
@@ -121,6 +125,92 @@ func.func @f(%x: tensor<2x128xf32>, %w: !tacq.mixed<4x64, bits = 2, group = 64, 
 func.func @f(%x: tensor<2x128xf32>, %w: !tacq.mixed<4x128, bits = 2, group = 64, decode = #tacq.affine<scale = f16>>) {
   // expected-error @+1 {{linear.rows: the result has 5 features, the weight gives 4}}
   %y = tacq.linear %x, weights(%w) {weight_order = [0 : i32], node_name = "n"} : (tensor<2x128xf32>, !tacq.mixed<4x128, bits = 2, group = 64, decode = #tacq.affine<scale = f16>>) -> tensor<2x5xf32>
+  return
+}
+
+// -----
+tacq.param @w : tensor<4x8xf32> from <"w.bin", 0, 128>
+func.func @f() {
+  // expected-error @+1 {{get_param.type: the parameter 'w' has type 'tensor<4x8xf32>', the weight is 4x4}}
+  %0 = tacq.get_param @w : !tacq.mixed<4x4, bits = 2, group = 0, decode = #tacq.affine<scale = f16>>
+  return
+}
+
+// -----
+tacq.param @w : tensor<4x8xf32> from <"w.bin", 0, 128>
+func.func @f() {
+  // expected-error @+1 {{get_param.layout: a mixed-precision weight is stored in #tacq.layout, not #tacq.panel<16, f32>}}
+  %0 = tacq.get_param @w {layout = #tacq.panel<16, f32>} : !tacq.mixed<8x4, bits = 2, group = 0, decode = #tacq.affine<scale = f16>>
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x128xi8>, %w: tensor<4x128xf32>) {
+  // expected-error @+1 {{linear.x_scales: an input of type i8 has x_scales}}
+  %y = tacq.linear %x, weights(%w) {weight_order = [0 : i32], node_name = "n"} : (tensor<2x128xi8>, tensor<4x128xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x128xi8>, %s: tensor<2x1xf32>, %w: !tacq.mixed<4x128, bits = 2, group = 0, decode = #tacq.affine<scale = f16>>) {
+  // expected-error @+1 {{linear.x_scales: an input with x_scales is an i8 tensor, and they are f32 [..., blocks, 2]}}
+  %y = tacq.linear %x x_scales(%s), weights(%w) {weight_order = [0 : i32], node_name = "n"} : (tensor<2x128xi8>, tensor<2x1xf32>, !tacq.mixed<4x128, bits = 2, group = 0, decode = #tacq.affine<scale = f16>>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x128xi8>, %s: tensor<2x1x2xf32>, %w: tensor<4x128xf32>) {
+  // expected-error @+1 {{linear.x_scales: with x_scales all weights are of mixed precision}}
+  %y = tacq.linear %x x_scales(%s), weights(%w) {weight_order = [0 : i32], node_name = "n"} : (tensor<2x128xi8>, tensor<2x1x2xf32>, tensor<4x128xf32>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x100xi8>, %s: tensor<2x1x2xf32>, %w: !tacq.mixed<4x100, bits = 2, group = 0, decode = #tacq.affine<scale = f16>>) {
+  // expected-error @+1 {{linear.columns: the input has 100 columns, a weight of 100 takes 128}}
+  %y = tacq.linear %x x_scales(%s), weights(%w) {weight_order = [0 : i32], node_name = "n"} : (tensor<2x100xi8>, tensor<2x1x2xf32>, !tacq.mixed<4x100, bits = 2, group = 0, decode = #tacq.affine<scale = f16>>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x128xi8>, %s: tensor<2x3x2xf32>, %w: !tacq.mixed<4x100, bits = 2, group = 0, decode = #tacq.affine<scale = f16>>) {
+  // expected-error @+1 {{linear.x_scales: no block size gives 3 blocks for 100 columns}}
+  %y = tacq.linear %x x_scales(%s), weights(%w) {weight_order = [0 : i32], node_name = "n"} : (tensor<2x128xi8>, tensor<2x3x2xf32>, !tacq.mixed<4x100, bits = 2, group = 0, decode = #tacq.affine<scale = f16>>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x128xi8>, %s: tensor<2x2x2xf32>, %w: !tacq.mixed<4x128, bits = 2, group = 32, decode = #tacq.affine<scale = f16>>) {
+  // expected-error @+1 {{linear.x_scales: blocks of 64 columns do not divide the weight's groups of 32}}
+  %y = tacq.linear %x x_scales(%s), weights(%w) {weight_order = [0 : i32], node_name = "n"} : (tensor<2x128xi8>, tensor<2x2x2xf32>, !tacq.mixed<4x128, bits = 2, group = 32, decode = #tacq.affine<scale = f16>>) -> tensor<2x4xf32>
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x100xf32>) {
+  // expected-error @+1 {{quantize_rows.block: a block has 32, 64 or 128 columns, not 16}}
+  %q, %s = tacq.quantize_rows %x {block = 16 : i64, node_name = "n"} : (tensor<2x100xf32>) -> (tensor<2x128xi8>, tensor<2x7x2xf32>)
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x?xf32>) {
+  // expected-error @+1 {{quantize_rows.input}}
+  %q, %s = tacq.quantize_rows %x {node_name = "n"} : (tensor<2x?xf32>) -> (tensor<2x128xi8>, tensor<2x1x2xf32>)
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x100xf32>) {
+  // expected-error @+1 {{quantize_rows.type: the integers are i8, with the columns rounded up to a multiple of 128, not 'tensor<2x100xi8>'}}
+  %q, %s = tacq.quantize_rows %x {node_name = "n"} : (tensor<2x100xf32>) -> (tensor<2x100xi8>, tensor<2x1x2xf32>)
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x100xf32>) {
+  // expected-error @+1 {{quantize_rows.type: the scales are f32 [..., 2, 2], not 'tensor<2x1x2xf32>'}}
+  %q, %s = tacq.quantize_rows %x {block = 64 : i64, node_name = "n"} : (tensor<2x100xf32>) -> (tensor<2x128xi8>, tensor<2x1x2xf32>)
   return
 }
 

@@ -5,6 +5,7 @@
 #include "gtest/gtest.h"
 #include <cmath>
 #include <cstring>
+#include <numeric>
 
 using namespace mlir;
 using namespace tacq;
@@ -24,8 +25,8 @@ public:
 private:
   static std::string nameOf(size_t i) { return "x" + std::to_string(i); }
   bool isChecked(size_t i) const {
-    return test.inputs[i].kind == GradientInput::Argument ||
-           test.inputs[i].kind == GradientInput::Parameter;
+    return test.inputs[i].kind != GradientInput::Constant &&
+           test.inputs[i].kind != GradientInput::Index;
   }
   void drawInputs();
   OwningOpRef<ModuleOp> build(ParameterStore &store) const;
@@ -63,8 +64,16 @@ void GradientCheck::drawInputs() {
       array.dims.push_back(size);
       count *= size;
     }
+    std::vector<int64_t> order(count);
+    std::iota(order.begin(), order.end(), 0);
+    std::shuffle(order.begin(), order.end(), random);
     for (int64_t k = 0; k < count; ++k) {
       double value = uniform(random, input.low, input.high);
+      if (input.kind == GradientInput::Distinct) {
+        value = input.low + (input.high - input.low) * (double(order[k]) + 0.5) / double(count);
+        array.reals.push_back(float(value));
+        continue;
+      }
       if (input.kind == GradientInput::Index) {
         array.integers.push_back(int64_t(std::floor(value)));
         continue;

@@ -29,6 +29,7 @@ struct GradientInput {
     Argument,  ///< its gradient is checked
     Constant,  ///< an argument without a gradient
     Parameter, ///< its gradient is checked; changing it compiles the graph again
+    Distinct,  ///< as Argument; no two elements are equal, or nearly so
     Index,     ///< i64 in [low, high)
   } kind = Argument;
 };

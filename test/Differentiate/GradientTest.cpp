@@ -99,6 +99,10 @@ INSTANTIATE_TEST_SUITE_P(
 const std::vector<GradientInput> broadcast = {{{"a", "1", "4"}}, {{"b", "4"}}};
 const std::vector<GradientInput> apart = {{{"a", "3", "4"}, 0.6, 2}, {{"3", "1"}, 0.6, 2}};
 
+// Elements of one are never near those of the other.
+const std::vector<GradientInput> staggered = {{{"4", "1", "5"}, -1, 1, Kind::Distinct},
+                                              {{"10", "5"}, -1, 1, Kind::Distinct}};
+
 BuildGraph power(double exponent) {
   return [exponent](GraphBuilder &b, ArrayRef<Value> x) {
     return b.create("Pow", {x[0], b.scalar(b.builder.getF32Type(), exponent)});
@@ -117,7 +121,7 @@ INSTANTIATE_TEST_SUITE_P(
                      }},
         GradientCase{"Sum", {{{"a", "4"}}, {{"4"}}, {{"1"}}}, node("Sum")},
         GradientCase{"Mean", {{{"a", "4"}}, {{"4"}}, {{"1"}}}, node("Mean")},
-        GradientCase{"Min", broadcast, node("Min")}, GradientCase{"Max", broadcast, node("Max")},
+        GradientCase{"Min", staggered, node("Min")}, GradientCase{"Max", staggered, node("Max")},
         GradientCase{"Square", {{{"a", "4"}}}, power(2)},
         GradientCase{"SquareRoot", {{{"a", "4"}, 0.5, 2}}, power(0.5)},
         GradientCase{"Cube", {{{"a", "4"}}}, power(3)},
@@ -165,6 +169,7 @@ INSTANTIATE_TEST_SUITE_P(
 //===----------------------------------------------------------------------===//
 
 const std::vector<GradientInput> cube = {{{"a", "b", "6"}}};
+const std::vector<GradientInput> distinctCube = {{{"a", "b", "6"}, -1, 1, Kind::Distinct}};
 const std::vector<GradientInput> positiveCube = {{{"a", "b", "6"}, 0.5, 2}};
 
 INSTANTIATE_TEST_SUITE_P(
@@ -175,8 +180,8 @@ INSTANTIATE_TEST_SUITE_P(
         GradientCase{"ReduceSumKept", cube, reduce("ReduceSum", {0, -1}, 1)},
         GradientCase{"ReduceMean", cube, reduce("ReduceMean", {0, 1}, 0)},
         GradientCase{"ReduceMeanLast", cube, reduce("ReduceMean", {-1}, 1)},
-        GradientCase{"ReduceMax", cube, reduce("ReduceMax", {2}, 0)},
-        GradientCase{"ReduceMin", cube, reduce("ReduceMin", {1}, 1)},
+        GradientCase{"ReduceMax", distinctCube, reduce("ReduceMax", {2}, 0)},
+        GradientCase{"ReduceMin", distinctCube, reduce("ReduceMin", {1}, 1)},
         GradientCase{"ReduceL1", cube, reduce("ReduceL1", {1}, 1)},
         GradientCase{"ReduceL2", cube, reduce("ReduceL2", {2}, 0)},
         GradientCase{"ReduceSumSquare", cube, reduce("ReduceSumSquare", {0}, 0)},

@@ -109,7 +109,7 @@ constexpr auto NK = WeightOrder::NK, KN = WeightOrder::KN;
 
 GradientCase activated(const char *name, Activation activation) {
   return {name,
-          {{{"a", "b", "6"}}, {{"18", "6"}, -1, 1, Kind::Parameter}, {{"18"}, -1, 1, Kind::Parameter}},
+          {{{"a", "b", "6"}}, {{"18", "6"}, -1, 1, Kind::Parameter}, {{"18"}}},
           linear({{NK}, /*biases=*/true, activation})};
 }
 
@@ -135,8 +135,8 @@ INSTANTIATE_TEST_SUITE_P(
                      {{{"a", "b", "6"}},
                       {{"18", "6"}, -1, 1, Kind::Parameter},
                       {{"6", "5"}, -1, 1, Kind::Parameter},
-                      {{"18"}, -1, 1, Kind::Parameter},
-                      {{"5"}, -1, 1, Kind::Parameter}},
+                      {{"18"}},
+                      {{"5"}}},
                      linear({{NK, KN}, /*biases=*/true})},
         GradientCase{"Residual",
                      {{{"a", "b", "6"}}, {{"18", "6"}, -1, 1, Kind::Parameter}, {{"a", "b", "18"}}},

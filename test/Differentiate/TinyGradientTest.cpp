@@ -125,6 +125,9 @@ TEST_F(TinyGradient, TapsGiveTheGradientsOfWeights) {
   ASSERT_EQ(taps.size(), 43u);
   for (auto tap : taps.getAsRange<DictionaryAttr>()) {
     std::string name = tap.getAs<StringAttr>("parameter").getValue().str();
+    // Its matrix is the embedding as well, which is no part of a tap.
+    if (name == "m.lm_head.weight")
+      continue;
     std::vector<double> expected = gradientOfTap(tapped, tap);
     Array gradient;
     error = direct.output("gradient:" + name, gradient);

@@ -75,3 +75,49 @@ func.func @requirements(%c: tensor<i1> {tacq.name = "c"}, %x: tensor<?xf32, #tac
   } : (tensor<i1>) -> tensor<?xf32, #tacq.shape<["n"]>>
   return %r : tensor<?xf32, #tacq.shape<["n"]>>
 }
+
+// -----
+
+// Everything that reads a parameter in one layout reads one buffer; another layout has its own.
+// CHECK-LABEL: tacq_rt.schedule @parameters
+// CHECK-COUNT-2: tacq_rt.buffer constant
+// CHECK-NOT: tacq_rt.buffer constant
+// CHECK: tacq_rt.kernel
+tacq.param @w : tensor<16x16xf32> from <"w.bin", 0, 1024>
+func.func @parameters(%x: tensor<2x16xf32> {tacq.name = "x"}) -> (tensor<2x16xf32> {tacq.name = "y"}) {
+  %w0 = tacq.get_param @w : tensor<16x16xf32>
+  %0 = tacq.node "MatMul" opset 13 (%x, %w0) named "a" : (tensor<2x16xf32>, tensor<16x16xf32>) -> tensor<2x16xf32>
+  %w1 = tacq.get_param @w : tensor<16x16xf32>
+  %1 = tacq.node "MatMul" opset 13 (%0, %w1) named "b" : (tensor<2x16xf32>, tensor<16x16xf32>) -> tensor<2x16xf32>
+  %w2 = tacq.get_param @w {layout = #tacq.panel<16, f32>} : tensor<16x16xf32>
+  %2 = tacq.linear %1, weights(%w2) {weight_order = [0 : i32], weight_layouts = [#tacq.panel<16, f32>], node_name = "c"} : (tensor<2x16xf32>, tensor<16x16xf32>) -> tensor<2x16xf32>
+  return %2 : tensor<2x16xf32>
+}
+
+// -----
+
+// Weights that differ only in the number of their slots share a kernel; each is a constant of its
+// own type and bytes. The input is quantized once.
+// CHECK: tacq_rt.kernel @[[QUANTIZE:.*quantize_rows]]
+// CHECK: tacq_rt.kernel @[[LINEAR:.*linear]] {
+// CHECK-NEXT: ^bb0(%{{.*}}: tensor<2x128xi8>, %{{.*}}: tensor<2x1x2xf32>, %{{.*}}: !tacq.mixed<16x128, {{.*}}circuit = <slots, count = 0, exact>>):
+// CHECK-NOT: tacq_rt.kernel
+// CHECK-LABEL: tacq_rt.schedule @mixed
+// CHECK-DAG: %[[A:.*]] = tacq_rt.buffer constant 0 size "{{[0-9]+}}" of !tacq.mixed<16x128, {{.*}}count = 1, exact>> param @a layout #tacq.layout
+// CHECK-DAG: %[[B:.*]] = tacq_rt.buffer constant 0 size "{{[0-9]+}}" of !tacq.mixed<16x128, {{.*}}count = 2, exact>> param @b layout #tacq.layout
+// CHECK: tacq_rt.launch @[[QUANTIZE]]
+// CHECK: tacq_rt.launch @[[LINEAR]] reads(%{{.*}}, %{{.*}}, %[[A]])
+// CHECK: tacq_rt.launch @[[LINEAR]] reads(%{{.*}}, %{{.*}}, %[[B]])
+!a = !tacq.mixed<16x128, bits = 2, group = 0, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 1, exact>>
+!b = !tacq.mixed<16x128, bits = 2, group = 0, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 2, exact>>
+#layout = #tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = sorted, circuit = tiles, little>
+tacq.param @a : tensor<16x128xf32> from #tacq.source<"a.bin", 0, 8192>
+tacq.param @b : tensor<16x128xf32> from #tacq.source<"b.bin", 0, 8192>
+func.func @mixed(%x: tensor<2x128xf32>) -> (tensor<2x16xf32>, tensor<2x16xf32>) {
+  %q, %s = tacq.quantize_rows %x {node_name = "q"} : (tensor<2x128xf32>) -> (tensor<2x128xi8>, tensor<2x1x2xf32>)
+  %a = tacq.get_param @a {layout = #layout} : !a
+  %b = tacq.get_param @b {layout = #layout} : !b
+  %y = tacq.linear %q x_scales(%s), weights(%a) {weight_order = [0 : i32], weight_layouts = [#layout], node_name = "y"} : (tensor<2x128xi8>, tensor<2x1x2xf32>, !a) -> tensor<2x16xf32>
+  %z = tacq.linear %q x_scales(%s), weights(%b) {weight_order = [0 : i32], weight_layouts = [#layout], node_name = "z"} : (tensor<2x128xi8>, tensor<2x1x2xf32>, !b) -> tensor<2x16xf32>
+  return %y, %z : tensor<2x16xf32>, tensor<2x16xf32>
+}

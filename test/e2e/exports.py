@@ -69,3 +69,20 @@ def export(name, folder):
         shutil.copy(TINY / "dynamo.onnx.data", path.parent / "dynamo.onnx.data")
         shutil.copy(TINY / f"{name}.onnx", path)
     return path
+
+
+def with_weights(model_path, weights, path):
+    """A dynamo export with other values, [out, in], for its linear weights, by the names of their
+    parameters: that of the node that reads the weight, since the exporter made the initializers' up.
+    """
+    model = onnx.load(model_path)
+    tensors = {tensor.name: tensor for tensor in model.graph.initializer}
+    readers = {node.name: node for node in model.graph.node}
+    for name, value in weights.items():
+        node = readers["node_" + name.removesuffix(".weight")]
+        tensor = next(tensors[n] for n in node.input if n in tensors)
+        assert tuple(tensor.dims) == value.shape[::-1]  # the exporter transposes them
+        tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(value.T, np.float32),
+                                                tensor.name))
+    onnx.save(model, path)
+    return path

@@ -158,6 +158,42 @@ def test_outputs_that_are_no_files(tools, tmp_path):
     assert not list(pathlib.Path("/dev").glob("full.*"))
 
 
+def test_outputs_are_looked_at_before_the_work(tools, module, tmp_path):
+    """The model and the prompts are not even read."""
+    nowhere = tmp_path / "no" / "such" / "file"
+    for tool, more in (("tacq-compile", ["nosuch.onnx"]),
+                       ("tacq-compile", ["nosuch.onnx", "--emit", "import"])):
+        tools.fails(tool, *more, "-o", nowhere, status=3, says=["no/such/file", "cannot be written"])
+    tools.fails("tacq-translate", "--import-onnx", "nosuch.onnx", "-o", nowhere, status=3,
+                says=["no/such/file", "cannot be written"])
+    generate = ("tacq-run", "nosuch.tacq", "--generate", "--prompts", "nosuch.jsonl", "--output")
+    tools.fails(*generate, nowhere, status=3, says=["no/such/file", "cannot be written"])
+    tools.fails(*generate, tmp_path, status=3, says="regular file")
+    np.save(tmp_path / "ids.npy", np.full((1, 3), 100000, np.int64))
+    tools.fails("tacq-run", module(PLAIN), "--input", f"input_ids=@{tmp_path / 'ids.npy'}",
+                "--output", f"logits=@{nowhere}", status=3,
+                says=["no/such/file", "cannot be written"])
+
+
+def test_outputs_that_are_inputs(tools, module, tmp_path):
+    path = tmp_path / "m.tacq"
+    shutil.copy(module(PLAIN), path)
+    np.save(tmp_path / "ids.npy", np.zeros((1, 3), np.int64))
+    ids = f"input_ids=@{tmp_path / 'ids.npy'}"
+    prompts = tmp_path / "p.jsonl"
+    prompts.write_text("{\"tokens\": [1, 2]}\n")
+    before = path.read_bytes()
+    for out in (path, prompts):
+        tools.fails("tacq-run", path, "--generate", "--prompts", prompts, "--output", out, status=1,
+                    says=out.name)
+    tools.fails("tacq-run", path, "--input", ids, "--output", f"logits=@{path}", status=1,
+                says="m.tacq")
+    out = tmp_path / "y.npy"
+    tools.fails("tacq-run", path, "--input", ids, "--output", f"logits=@{out}", "--output",
+                f"logits=@{tmp_path / 'z.npy'}", status=1, says=["y.npy", "z.npy"])
+    assert path.read_bytes() == before and prompts.exists() and not out.exists()
+
+
 def test_all_outputs_or_none(tools, tmp_path):
     value = helper.make_tensor_value_info
     model = small_model(tmp_path / "m.onnx",
@@ -218,6 +254,42 @@ def test_corrupted_models_never_crash(tools, tmp_path):
             assert "tacq-compile: error: " in result.stderr
 
 
+def test_long_chains(tools, tmp_path):
+    """Nothing that recurs over a model's nodes may run out of stack."""
+    count = 20000
+    constant = helper.make_tensor("c", TensorProto.FLOAT, [4], [1, 2, 3, 4])
+    shape = helper.make_tensor("s", TensorProto.INT64, [2], [0, -1])
+    for op, more in (("Abs", []), ("Add", ["c"]), ("Reshape", ["s"])):
+        nodes = [helper.make_node(op, [f"t{i}" if i else "x", *more], [f"t{i + 1}"])
+                 for i in range(count)]
+        nodes.append(helper.make_node("Neg", [f"t{count}"], ["y"]))
+        path = small_model(tmp_path / "m.onnx", nodes, initializers=[constant, shape])
+        tools.run("tacq-compile", path, "-o", tmp_path / "m.tacq")
+        x = np.array([[1, -2, 3, -4], [-0.5, 0, 0.5, 1]], np.float32)
+        np.save(tmp_path / "x.npy", x)
+        tools.run("tacq-run", tmp_path / "m.tacq", "--input", f"x=@{tmp_path / 'x.npy'}",
+                  "--output", f"y=@{tmp_path / 'y.npy'}")
+        expected = {"Abs": -np.abs(x), "Reshape": -x, "Add": -(x + count * np.arange(1, 5))}[op]
+        np.testing.assert_allclose(np.load(tmp_path / "y.npy"), expected, rtol=1e-3)
+
+
+def test_extreme_bounds_of_a_slice(tools, tmp_path):
+    lowest, highest = -2**63, 2**63 - 1
+    for start, end, step in ((lowest, highest, 1), (highest, lowest, lowest), (-1, lowest, -2)):
+        bounds = [helper.make_tensor(n, TensorProto.INT64, [1], [b])
+                  for n, b in (("a", start), ("b", end), ("axes", 1), ("step", step))]
+        path = small_model(tmp_path / "m.onnx",
+                           [helper.make_node("Slice", ["x", "a", "b", "axes", "step"], ["y"])],
+                           outputs=[helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
+                           initializers=bounds)
+        tools.run("tacq-compile", path, "-o", tmp_path / "m.tacq")
+        x = np.arange(8, dtype=np.float32).reshape(2, 4)
+        np.save(tmp_path / "x.npy", x)
+        tools.run("tacq-run", tmp_path / "m.tacq", "--input", f"x=@{tmp_path / 'x.npy'}",
+                  "--output", f"y=@{tmp_path / 'y.npy'}")
+        np.testing.assert_array_equal(np.load(tmp_path / "y.npy"), x[:, start:end:step])
+
+
 # ---- modules
 
 def test_cut_and_flipped_modules(tools, module, tmp_path):
@@ -276,6 +348,9 @@ def test_flags_of_run(tools, module, tmp_path):
                 says="threads")
     tools.fails("tacq-run", path, "--generate", status=1, says="--prompts")
     tools.fails("tacq-bench", path, "--prompt", 0, "--decode", 0, status=1, says="--decode")
+    for value in ("-1", "0", "x", "99999999999999999999"):
+        tools.fails("tacq-run", path, "--max-new", value, status=1,
+                    says=["--max-new", "whole number", value])
 
 
 # ---- tensors
@@ -306,6 +381,29 @@ def test_shapes_that_contradict_each_other(tools, module, tmp_path):
     np.savez(tmp_path / "in.npz", input_ids=np.zeros((1, 3), np.int64),
              attention_mask=np.ones((1, 7), np.int64), position_ids=np.zeros((1, 3), np.int64))
     tools.fails("tacq-run", module(CACHED), "--input", f"@{tmp_path / 'in.npz'}", status=3)
+
+
+@pytest.mark.parametrize("op,name,shape,value", [
+    ("Tile", "repeats", [2], [-1, 2]), ("Tile", "repeats", [2], [2**31, 2**31]),
+    ("TopK", "k", [1], [-1]), ("TopK", "k", [1], [-2**63]), ("Pad", "pads", [4], [-9, 0, 0, 0]),
+    ("Split", "split", [2], [-1, 4]), ("Expand", "shape", [2], [-1, 4]),
+    ("Reshape", "shape", [2], [-2, -6]), ("Reshape", "shape", [2], [-1, -1]),
+    ("Gather", "indices", [1], [3])])
+def test_impossible_sizes_at_run_time(tools, tmp_path, op, name, shape, value):
+    """What a tensor asks for at a call is checked there, and the node is named."""
+    info = helper.make_tensor_value_info
+    outputs = ["y", "z"] if op in ("TopK", "Split") else ["y"]
+    types = {"y": TensorProto.FLOAT, "z": TensorProto.INT64 if op == "TopK" else TensorProto.FLOAT}
+    path = small_model(tmp_path / "m.onnx", [helper.make_node(op, ["x", name], outputs, name="node")],
+                       inputs=[info("x", TensorProto.FLOAT, ["n", 4]),
+                               info(name, TensorProto.INT64, shape)],
+                       outputs=[info(o, types[o], None) for o in outputs])
+    tools.run("tacq-compile", path, "-o", tmp_path / "m.tacq")
+    np.save(tmp_path / "x.npy", np.ones((3, 4), np.float32))
+    np.save(tmp_path / "v.npy", np.array(value, np.int64))
+    result = tools.fails("tacq-run", tmp_path / "m.tacq", "--input", f"x=@{tmp_path / 'x.npy'}",
+                         "--input", f"{name}=@{tmp_path / 'v.npy'}", status=3)
+    assert "'node'" in result.stderr or "too large" in result.stderr, result.stderr
 
 
 def test_verification_that_fails(tools, module, tmp_path):

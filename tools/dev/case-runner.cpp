@@ -282,9 +282,9 @@ int main(int argc, char **argv) {
   app.add_option("list", options.list, "The list, see the head of its source")->required();
   app.add_option("--data", options.data, "The tensors of the list")->required();
   app.add_option("--output", options.output, "Where the results go")->required();
-  app.add_option("--jobs", options.jobs, "Cases at once (default: 2)")->check(CLI::PositiveNumber);
+  app.add_option("--jobs", options.jobs, "Cases at once (default: 2)")->check(wholeNumber(1));
   app.add_option("--timeout", options.timeout, "Seconds for a case (default: 60)")
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1));
   describeTool(app, "  tacq-case-runner cases.jsonl --data cases.bin --output results.jsonl\n");
   return runTool(app, argc, argv, [&] { return run(options); });
 }

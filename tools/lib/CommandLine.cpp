@@ -98,6 +98,20 @@ Error tools::splitBinding(const std::string &flag, const std::string &text, std:
   return success();
 }
 
+CLI::Validator tools::wholeNumber(int64_t least) {
+  return CLI::Validator(
+      [least](const std::string &text) -> std::string {
+        char *end = nullptr;
+        errno = 0;
+        long long value = std::strtoll(text.c_str(), &end, 10);
+        if (end != text.c_str() && *end == '\0' && errno == 0 && value >= least)
+          return "";
+        return formatText("expects a whole number of at least %lld, got '%s'",
+                          static_cast<long long>(least), text.c_str());
+      },
+      /*validator_desc=*/"");
+}
+
 Error tools::parseCounts(const std::string &flag, const std::string &text,
                          std::vector<int64_t> &counts) {
   counts.clear();

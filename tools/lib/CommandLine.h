@@ -31,6 +31,9 @@ int runTool(CLI::App &app, int argc, char **argv, const std::function<Error()> &
 Error splitBinding(const std::string &flag, const std::string &text, std::string &name,
                    std::string &file);
 
+/// The check of a flag that takes a whole number of at least `least`.
+CLI::Validator wholeNumber(int64_t least);
+
 /// "1,2,8" as positive numbers.
 Error parseCounts(const std::string &flag, const std::string &text, std::vector<int64_t> &counts);
 

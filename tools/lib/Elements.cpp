@@ -1,6 +1,7 @@
 //===- Elements.cpp - Numbers out of typed memory -------------------------===//
 
 #include "Elements.h"
+#include "tacq/Half.h"
 
 #include <cmath>
 #include <cstring>
@@ -10,19 +11,6 @@ using namespace tacq::tools;
 
 bool tools::isFloat(tacq_element_type_t type) { return type >= TACQ_F16 && type <= TACQ_F64; }
 bool tools::isInteger(tacq_element_type_t type) { return type >= TACQ_I8 && type <= TACQ_U64; }
-
-static float floatOfHalf(uint16_t bits) {
-  int exponent = (bits >> 10) & 31;
-  int fraction = bits & 1023;
-  float value;
-  if (exponent == 31)
-    value = fraction ? NAN : INFINITY;
-  else if (exponent == 0)
-    value = std::ldexp(static_cast<float>(fraction), -24);
-  else
-    value = std::ldexp(static_cast<float>(fraction + 1024), exponent - 25);
-  return bits & 0x8000 ? -value : value;
-}
 
 static float floatOfBFloat(uint16_t bits) {
   uint32_t wide = static_cast<uint32_t>(bits) << 16;
@@ -58,7 +46,7 @@ double tools::elementAsDouble(tacq_element_type_t type, const void *data, size_t
   case TACQ_U64:
     return static_cast<double>(at<uint64_t>(data, index));
   case TACQ_F16:
-    return floatOfHalf(at<uint16_t>(data, index));
+    return floatFromHalf(at<uint16_t>(data, index));
   case TACQ_BF16:
     return floatOfBFloat(at<uint16_t>(data, index));
   case TACQ_F32:

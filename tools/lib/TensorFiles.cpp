@@ -3,12 +3,12 @@
 #include "TensorFiles.h"
 
 #include "Elements.h"
+#include "tacq/OutputFile.h"
 
 #include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <sys/stat.h>
-#include <unistd.h>
 
 using namespace tacq;
 using namespace tacq::tools;
@@ -54,11 +54,15 @@ Error tools::writeTensor(const std::string &path, tacq_element_type_t type,
 Error tools::writeText(const std::string &path, const std::string &text) {
   struct stat existing;
   // A device or a pipe is written to, not replaced.
-  bool inPlace = stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode);
-  std::string temporary = inPlace ? path : path + ".tmp-" + std::to_string(getpid());
-  FILE *file = std::fopen(temporary.c_str(), "wbe");
-  if (!file)
-    return makeError(TACQ_IO, "%s cannot be written: %s", path.c_str(), std::strerror(errno));
+  bool inPlace = stat(path.c_str(), &existing) == 0 && !S_ISREG(existing.st_mode) &&
+                 !S_ISDIR(existing.st_mode);
+  std::string temporary = path;
+  FILE *file = inPlace ? std::fopen(path.c_str(), "wbe") : nullptr;
+  if (inPlace && !file)
+    return makeError(TACQ_IO, "'%s' cannot be written: %s", path.c_str(), std::strerror(errno));
+  if (!inPlace)
+    if (Error error = openTemporary(path, temporary, file))
+      return error;
   bool written = std::fwrite(text.data(), 1, text.size(), file) == text.size();
   written &= std::fclose(file) == 0;
   if (written && (inPlace || std::rename(temporary.c_str(), path.c_str()) == 0))
@@ -66,7 +70,7 @@ Error tools::writeText(const std::string &path, const std::string &text) {
   int reason = errno;
   if (!inPlace)
     std::remove(temporary.c_str());
-  return makeError(TACQ_IO, "%s cannot be written: %s", path.c_str(), std::strerror(reason));
+  return makeError(TACQ_IO, "'%s' cannot be written: %s", path.c_str(), std::strerror(reason));
 }
 
 bool tools::endsWith(const std::string &text, const std::string &end) {

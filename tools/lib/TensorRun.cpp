@@ -4,6 +4,7 @@
 
 #include "CommandLine.h"
 #include "Elements.h"
+#include "tacq/OutputFile.h"
 
 #include <algorithm>
 #include <cinttypes>
@@ -129,6 +130,7 @@ public:
 
 private:
   Error setInputs(tacq_session_t *session);
+  Error addOutput(const std::string &name, const std::string &file);
   Error useOutputs(tacq_session_t *session, std::vector<std::string> &written, bool &differs);
 
   tacq_module_t *module;
@@ -201,6 +203,20 @@ Error Runner::useOutputs(tacq_session_t *session, std::vector<std::string> &writ
   return success();
 }
 
+/// Notes where an output goes, after a look whether it can go there.
+Error Runner::addOutput(const std::string &name, const std::string &file) {
+  for (const auto &[other, otherFile] : files)
+    if (other == name || otherFile == file)
+      return makeError(TACQ_INVALID_ARGUMENT,
+                       "--output %s=@%s and --output %s=@%s exclude each other", other.c_str(),
+                       otherFile.c_str(), name.c_str(), file.c_str());
+  if (isSameFile(file, path))
+    return makeError(TACQ_INVALID_ARGUMENT, "the output %s would replace the module itself",
+                     file.c_str());
+  files[name] = file;
+  return checkOutputFile(file, OutputKind::RegularFile);
+}
+
 Error Runner::run(Session &session) {
   auto isInput = [&](const std::string &name) {
     return tacq_module_find_input(module, name.c_str()) >= 0;
@@ -219,7 +235,8 @@ Error Runner::run(Session &session) {
     if (!isOutput(name))
       return makeError(TACQ_INVALID_ARGUMENT, "%s has no output named %s", path.c_str(),
                        name.c_str());
-    files[name] = file;
+    if (Error error = addOutput(name, file))
+      return error;
   }
   stateful = tacq_module_state_count(module) > 0;
   for (size_t index = 0, count = tacq_module_input_count(module); index < count; ++index) {

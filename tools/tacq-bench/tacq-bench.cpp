@@ -8,6 +8,9 @@
 #include "Benchmark.h"
 #include "BuildCommit.h"
 #include "CommandLine.h"
+#ifdef TACQ_HAS_COMPILER
+#include "KernelMode.h"
+#endif
 #include "SessionStats.h"
 
 #include <cstdio>
@@ -188,7 +191,6 @@ int main(int argc, char **argv) {
                "tacq-bench");
   Options options;
   app.add_option("module", options.module, "The module, as tacq-compile wrote it")
-      ->required()
       ->type_name("M.tacq");
   app.add_option("--prompt", options.prompt, "Tokens of the prompt (default: 512; 0: not measured)")
       ->check(CLI::NonNegativeNumber);
@@ -204,7 +206,20 @@ int main(int argc, char **argv) {
   app.add_option("--device", options.device, "The device without its threads (default: cpu)")
       ->type_name("DEVICE");
   app.add_flag("--json", options.json, "Print a list with llama-bench's names");
-  describeTool(app, "  tacq-bench m.tacq --prompt 512 --decode 64 --threads 1,2\n"
-                    "  tacq-bench m.tacq --prompt 0 --decode 128 --json\n");
-  return runTool(app, argc, argv, [&] { return run(options); });
+#ifdef TACQ_HAS_COMPILER
+  KernelMode kernelMode(app);
+#endif
+  describeTool(app,
+               "  tacq-bench m.tacq --prompt 512 --decode 64 --threads 1,2\n"
+               "  tacq-bench m.tacq --prompt 0 --decode 128 --json\n"
+               "  tacq-bench --kernel matvec --bits 2 --group 128 --circuit 0.35% --threads 1\n");
+  return runTool(app, argc, argv, [&] {
+#ifdef TACQ_HAS_COMPILER
+    if (kernelMode.isAsked())
+      return kernelMode.run(options.threads, options.json);
+#endif
+    if (options.module.empty())
+      return makeError(TACQ_INVALID_ARGUMENT, "a module is required");
+    return run(options);
+  });
 }

@@ -1,6 +1,7 @@
 //===- tacq-compile.cpp - From an ONNX model to a module ------------------===//
 
 #include "CommandLine.h"
+#include "QuantizationFlags.h"
 #include "tacq/Compile.h"
 
 #include <cstdio>
@@ -15,15 +16,17 @@ namespace {
 struct Options {
   std::string model, targets = "cpu=host";
   CompileOptions compile;
+  QuantizationFlags quantization;
   bool quiet = false;
 };
 } // namespace
 
 static const std::map<std::string, EmitStage> kStages = {
     {"import", EmitStage::Import},     {"shapes", EmitStage::Shapes},
-    {"fused", EmitStage::Fused},       {"dispatches", EmitStage::Dispatches},
-    {"schedule", EmitStage::Schedule}, {"kernels", EmitStage::Kernels},
-    {"assembly", EmitStage::Assembly}, {"module", EmitStage::Module}};
+    {"fused", EmitStage::Fused},       {"quantized", EmitStage::Quantized},
+    {"dispatches", EmitStage::Dispatches}, {"schedule", EmitStage::Schedule},
+    {"kernels", EmitStage::Kernels},   {"assembly", EmitStage::Assembly},
+    {"module", EmitStage::Module}};
 
 static void reportStage(const std::string &stage, unsigned done, unsigned total) {
   bool terminal = isatty(STDERR_FILENO) == 1;
@@ -43,6 +46,8 @@ static Error run(Options &options) {
   }
   if (!options.quiet)
     options.compile.progress = reportStage;
+  if (Error error = options.quantization.apply(options.model, options.quiet, options.compile))
+    return error;
   return compileModel(options.model, options.compile);
 }
 
@@ -63,8 +68,8 @@ int main(int argc, char **argv) {
                  "(default: cpu=host)")
       ->type_name("TARGET,...");
   app.add_option("--emit", options.compile.emit,
-                 "Stop after a stage and write its text: import, shapes, fused, dispatches, "
-                 "schedule, kernels or assembly (default: module)")
+                 "Stop after a stage and write its text: import, shapes, fused, quantized, "
+                 "dispatches, schedule, kernels or assembly (default: module)")
       ->transform(CLI::CheckedTransformer(kStages, CLI::ignore_case)
                       .description("")) // the list in the help is the one above
       ->type_name("STAGE");
@@ -73,8 +78,11 @@ int main(int argc, char **argv) {
                "recognized, and what nearly was one");
   app.add_flag("--verbose", options.compile.timing, "Print the time of each pass to stderr");
   app.add_flag("--quiet", options.quiet, "Print no progress");
+  options.quantization.addTo(app);
   describeTool(app, "  tacq-compile model.onnx -o model.tacq\n"
                     "  tacq-compile model.onnx --target cpu=x86-64-v3,cpu=x86-64-v4 -o model.tacq\n"
-                    "  tacq-compile model.onnx --emit fused -o model.mlir\n");
+                    "  tacq-compile model.onnx --emit fused -o model.mlir\n"
+                    "  tacq-compile model.onnx --stats task.stats --data task.jsonl --bits 2 -o "
+                    "model.tacq\n");
   return runTool(app, argc, argv, [&] { return run(options); });
 }

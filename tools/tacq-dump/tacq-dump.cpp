@@ -3,6 +3,9 @@
 #include "CommandLine.h"
 #include "Disassembly.h"
 #include "ModuleSummary.h"
+#ifdef TACQ_HAS_COMPILER
+#include "DecodedWeights.h"
+#endif
 
 #include <cstdio>
 #include <nlohmann/json.hpp>
@@ -12,7 +15,7 @@ using namespace tacq::tools;
 
 namespace {
 struct Options {
-  std::string module, target, kernel;
+  std::string module, target, kernel, decodeFolder;
   bool json = false, disassemble = false, schedule = false;
 };
 } // namespace
@@ -21,6 +24,10 @@ static Error run(const Options &options) {
   std::unique_ptr<ModuleView> view;
   if (Error error = ModuleView::open(options.module, {}, view))
     return error;
+#ifdef TACQ_HAS_COMPILER
+  if (!options.decodeFolder.empty())
+    return writeDecodedWeights(*view, options.decodeFolder);
+#endif
   if (options.disassemble)
     return disassemble(*view, options.target, options.kernel);
   std::string text;
@@ -49,6 +56,14 @@ int main(int argc, char **argv) {
                                    "Print the machine code instead, by llvm-objdump");
   app.add_option("--target", options.target, "Of this target only")->needs(code);
   app.add_option("--kernel", options.kernel, "Of this kernel only")->needs(code);
+#ifdef TACQ_HAS_COMPILER
+  app.add_option("--decode", options.decodeFolder,
+                 "Write the mixed-precision weights, decoded, as .npy files to this folder instead")
+      ->type_name("FOLDER")
+      ->excludes(json)
+      ->excludes(schedule)
+      ->excludes(code);
+#endif
   json->excludes(schedule)->excludes(code);
   schedule->excludes(code);
   describeTool(app, "  tacq-dump m.tacq\n"

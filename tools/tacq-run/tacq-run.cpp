@@ -4,6 +4,7 @@
 #include "Generation.h"
 #include "SessionStats.h"
 #include "TensorRun.h"
+#include "tacq/OutputFile.h"
 
 #include <cstdio>
 
@@ -42,6 +43,14 @@ static Error runGeneration(const Options &options) {
     return makeError(TACQ_INVALID_ARGUMENT, "--generate takes neither --input nor --verify");
   if (options.tensors.outputs.size() > 1)
     return makeError(TACQ_INVALID_ARGUMENT, "--generate takes one --output FILE.jsonl");
+  const std::vector<std::string> &outputs = options.tensors.outputs;
+  for (const std::string &input : {options.module, options.prompts})
+    if (!outputs.empty() && isSameFile(outputs.front(), input))
+      return makeError(TACQ_INVALID_ARGUMENT, "the output %s would replace an input of this run",
+                       input.c_str());
+  if (!outputs.empty())
+    if (Error error = checkOutputFile(outputs.front(), OutputKind::Any))
+      return error;
   std::vector<TokenSequence> prompts;
   if (Error error = readTokens(options.prompts, prompts))
     return error;
@@ -60,9 +69,9 @@ static Error runGeneration(const Options &options) {
     return error;
   reportGeneration(times);
   std::string text = tokenLines(results);
-  if (options.tensors.outputs.empty())
+  if (outputs.empty())
     std::fwrite(text.data(), 1, text.size(), stdout);
-  else if (Error error = writeText(options.tensors.outputs.front(), text))
+  else if (Error error = writeText(outputs.front(), text))
     return error;
   return report(options, model->session());
 }
@@ -119,7 +128,7 @@ int main(int argc, char **argv) {
       ->type_name("P.jsonl");
   app.add_option("--max-new", options.generation.maxNew,
                  "Most new tokens for a prompt (default: 100)")
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1));
   app.add_option("--stop", options.generation.stops,
                  "A token that ends a text; it is kept. May be repeated")
       ->expected(1)
@@ -129,9 +138,9 @@ int main(int argc, char **argv) {
       ->type_name("DEVICE");
   app.add_option("--capacity", options.tensors.capacity,
                  "Entries of the caches (default: they grow)")
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1));
   app.add_option("--repeat", options.tensors.repetitions, "Run so many times (default: 1)")
-      ->check(CLI::PositiveNumber);
+      ->check(wholeNumber(1));
   app.add_flag("--stats", options.stats, "Print counters and memory to stderr");
   app.add_flag("--profile", options.tensors.profile, "Print the time of each kernel to stderr");
   describeTool(app, "  tacq-run m.tacq --input input_ids=@ids.npy --output logits=@logits.npy\n"

@@ -6,6 +6,7 @@
 #include "tacq/Dialect/TACQ/TACQDialect.h"
 #include "tacq/ExitCode.h"
 #include "tacq/Import/OnnxImport.h"
+#include "tacq/OutputFile.h"
 #include "tacq/TextFile.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
@@ -94,6 +95,9 @@ int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   cl::HideUnrelatedOptions(category);
   cl::ParseCommandLineOptions(argc, argv, "Translates models to and from the compiler's IR\n");
+  if (output != "-")
+    if (tacq::Error error = tacq::checkOutputFile(output, tacq::OutputKind::Any))
+      return fail(error);
   mlir::MLIRContext context(mlir::MLIRContext::Threading::DISABLED);
   if (importOnnxModel)
     return runImportOnnx(context);

@@ -5,6 +5,8 @@
 
 #include "tacq/Error.h"
 #include "tacq/Graph/GraphPasses.h"
+#include "tacq/Quantize/MixedWeight.h"
+#include "llvm/ADT/StringMap.h"
 #include <functional>
 #include <string>
 #include <vector>
@@ -23,6 +25,7 @@ enum class EmitStage {
   Import,     ///< the nodes as imported
   Shapes,     ///< symbolic shapes inferred, shape arithmetic folded
   Fused,      ///< recognized operations
+  Quantized,  ///< linear operations read mixed-precision weights
   Dispatches, ///< kernels and dispatches on tensors
   Schedule,   ///< launches on buffers
   Kernels,    ///< the code of the kernels, before LLVM, for the first target
@@ -36,6 +39,11 @@ struct CompileOptions {
   EmitStage emit = EmitStage::Module;
   /// The module file, or the text of another stage; "-" for standard output (texts only).
   std::string output;
+  /// Makes the mixed-precision weights, by their parameters' names. Called when the graph is known to
+  /// compile; null for a model that is not quantized.
+  std::function<Error(llvm::StringMap<MixedWeight> &weights)> quantize;
+  /// Store f32 matrices that are not quantized as f16 (tacq-narrow-parameters).
+  bool narrowDense = false;
   /// Reports each stage when it begins; `done` of `total` are behind it.
   std::function<void(const std::string &stage, unsigned done, unsigned total)> progress;
   /// One line for each recognized operation, and for what nearly was one, to stderr.
@@ -50,9 +58,13 @@ struct CompileOptions {
 /// compiler itself. Nothing is left at `options.output` on failure.
 Error compileModel(const std::string &path, const CompileOptions &options);
 
-/// The passes of all stages up to `last`.
-void buildPipeline(mlir::OpPassManager &manager, EmitStage last,
-                   const GraphPipelineOptions &options);
+/// The passes from an imported model to recognized operations, or to an earlier stage.
+void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
+                      const GraphPipelineOptions &options);
+/// The passes from there up to `last`, with the weights of these types and, if asked for, with f32
+/// matrices stored as f16 in `parameters`.
+void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
+                       llvm::StringMap<MixedType> mixed, bool narrowDense);
 
 } // namespace tacq
 

@@ -5,10 +5,13 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "tacq/CPU/CpuTarget.h"
+#include "tacq/CPU/MixedPacking.h"
 #include "tacq/CPU/WeightPacking.h"
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Ops/Passes.h"
+#include "tacq/OutputFile.h"
+#include "tacq/Quantize/Passes.h"
 #include "tacq/Register.h"
 #include "tacq/Reproducer.h"
 #include "tacq/Schedule/Passes.h"
@@ -19,8 +22,8 @@
 using namespace mlir;
 using namespace tacq;
 
-void tacq::buildPipeline(OpPassManager &manager, EmitStage last,
-                         const GraphPipelineOptions &options) {
+void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
+                            const GraphPipelineOptions &options) {
   if (last == EmitStage::Import)
     return;
   manager.nest<func::FuncOp>().addPass(createInferShapes());
@@ -28,7 +31,17 @@ void tacq::buildPipeline(OpPassManager &manager, EmitStage last,
     return;
   buildGraphPipeline(manager, options);
   manager.nest<func::FuncOp>().addPass(createDecompose());
-  if (last == EmitStage::Fused)
+}
+
+void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
+                             llvm::StringMap<MixedType> mixed, bool narrowDense) {
+  if (last <= EmitStage::Fused)
+    return;
+  if (!mixed.empty())
+    manager.addPass(createUseMixedWeights(std::move(mixed)));
+  if (narrowDense)
+    manager.addPass(createNarrowParameters(parameters));
+  if (last == EmitStage::Quantized)
     return;
   manager.addPass(createPackWeightsPass());
   manager.addPass(createFormDispatches());
@@ -81,6 +94,11 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
     return error;
   if (options.output == "-" && options.emit == EmitStage::Module)
     return Error(TACQ_INVALID_ARGUMENT, "a module cannot be written to the standard output");
+  if (options.output != "-")
+    if (Error error = checkOutputFile(options.output, options.emit == EmitStage::Module
+                                                          ? OutputKind::RegularFile
+                                                          : OutputKind::Any))
+      return error;
   auto report = [&](const char *stage, unsigned done) {
     if (options.progress)
       options.progress(stage, done, 4);
@@ -107,14 +125,29 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
 
   report("optimize", 1);
   std::string file = llvm::sys::path::filename(path).str();
-  PassManager manager(&context);
-  if (options.timing)
-    manager.enableTiming();
   GraphPipelineOptions graphOptions;
   graphOptions.remarks = options.reportRecognition;
   graphOptions.parameters = &model.parameters;
-  buildPipeline(manager, std::min(options.emit, EmitStage::Schedule), graphOptions);
-  if (Error error = runPasses(manager, *model.module, file))
+  EmitStage last = std::min(options.emit, EmitStage::Schedule);
+  auto run = [&](llvm::function_ref<void(PassManager &)> build) {
+    PassManager manager(&context);
+    if (options.timing)
+      manager.enableTiming();
+    build(manager);
+    return runPasses(manager, *model.module, file);
+  };
+  if (Error error = run([&](PassManager &manager) { buildGraphStages(manager, last, graphOptions); }))
+    return error;
+  llvm::StringMap<MixedWeight> weights;
+  if (options.quantize && last >= EmitStage::Quantized)
+    if (Error error = options.quantize(weights))
+      return error;
+  llvm::StringMap<MixedType> types;
+  for (const auto &entry : weights)
+    types[entry.first()] = cpuMixedType(&context, entry.second);
+  if (Error error = run([&](PassManager &manager) {
+        buildModuleStages(manager, last, model.parameters, types, options.narrowDense);
+      }))
     return error;
   if (options.emit <= EmitStage::Schedule)
     return writeTextFile(options.output, [&](llvm::raw_ostream &os) { model.module->print(os); });
@@ -123,7 +156,7 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   Error error = runGuarded(*model.module, file, [&] {
     if (options.emit != EmitStage::Module)
       return emitKernelText(*model.module, targets.front(), options.emit, options.output);
-    return emitModule(*model.module, targets, model.parameters, file, options.output);
+    return emitModule(*model.module, targets, model.parameters, file, options.output, &weights);
   });
   if (!error)
     report("done", 4);

@@ -14,6 +14,7 @@
 #include "tacq/Differentiate/DifferentiatePasses.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Ops/Passes.h"
+#include "tacq/Quantize/Passes.h"
 #include "tacq/Schedule/Passes.h"
 
 using namespace mlir;
@@ -30,5 +31,6 @@ void tacq::registerAllPasses() {
   registerTACQDifferentiatePasses();
   registerGraphPasses();
   registerTACQOpsPasses();
+  registerTACQQuantizePasses();
   registerTACQSchedulePasses();
 }

@@ -5,6 +5,7 @@
 #include "OnnxImporter.h"
 #include "OnnxScan.h"
 #include "mlir/IR/Verifier.h"
+#include "tacq/Dialect/TACQ/OnnxTypes.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 #include <google/protobuf/io/zero_copy_stream_impl_lite.h>
@@ -195,8 +196,8 @@ Error OnnxImporter::addInputs(const onnx::GraphProto &graph, Scope &scope, func:
     else if (!proto.tensor_type().has_shape())
       unsupported(subject, "its number of dimensions is not declared");
     else
-      type =
-          tensorType(elementTypeOf(proto.tensor_type().elem_type(), &context), dims.dimsOf(*input));
+      type = tensorType(elementTypeOfOnnx(proto.tensor_type().elem_type(), &context),
+                        dims.dimsOf(*input));
     Value argument = entry->addArgument(type, locationOf(input->name()));
     if (Error error = define(scope, input->name(), argument, "an input"))
       return error;

@@ -4,6 +4,7 @@
 
 #include "OnnxScan.h"
 #include "mlir/IR/Builders.h"
+#include "tacq/Dialect/TACQ/OnnxTypes.h"
 #include "llvm/ADT/StringSwitch.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -11,40 +12,6 @@ using namespace mlir;
 using namespace tacq;
 using llvm::Twine;
 using tacq::Error;
-
-Type tacq::elementTypeOf(int32_t onnxType, MLIRContext *context) {
-  Builder builder(context);
-  switch (onnxType) {
-  case 1:
-    return builder.getF32Type();
-  case 2:
-    return IntegerType::get(context, 8, IntegerType::Unsigned);
-  case 3:
-    return builder.getIntegerType(8);
-  case 4:
-    return IntegerType::get(context, 16, IntegerType::Unsigned);
-  case 5:
-    return builder.getIntegerType(16);
-  case 6:
-    return builder.getIntegerType(32);
-  case 7:
-    return builder.getIntegerType(64);
-  case 9:
-    return builder.getI1Type();
-  case 10:
-    return builder.getF16Type();
-  case 11:
-    return builder.getF64Type();
-  case 12:
-    return IntegerType::get(context, 32, IntegerType::Unsigned);
-  case 13:
-    return IntegerType::get(context, 64, IntegerType::Unsigned);
-  case 16:
-    return builder.getBF16Type();
-  default:
-    return Type();
-  }
-}
 
 std::string tacq::dataTypeName(int32_t onnxType) {
   // Debian's ONNX does not know the names after BFLOAT16.
@@ -63,10 +30,11 @@ std::string tacq::dataTypeName(int32_t onnxType) {
 std::string tacq::unsupportedType(const onnx::TypeProto &type) {
   switch (type.value_case()) {
   case onnx::TypeProto::kTensorType: {
-    // Only whether there is such a type is asked for: a context is not needed for that.
+    // A model that leaves the type open (0) is fine: it is inferred.
     int32_t element = type.tensor_type().elem_type();
-    bool known = (element >= 0 && element <= 7) || (element >= 9 && element <= 13) || element == 16;
-    return known ? "" : "has elements of type " + dataTypeName(element);
+    return element == 0 || isOnnxElementType(element)
+               ? ""
+               : "has elements of type " + dataTypeName(element);
   }
   case onnx::TypeProto::kSequenceType:
     return "is a sequence";
@@ -95,7 +63,7 @@ bool tacq::hasUnknownElements(Type type) {
 Type tacq::declaredType(const onnx::TypeProto &type, MLIRContext *context) {
   if (!type.has_tensor_type())
     return unknownType(context);
-  Type element = elementTypeOf(type.tensor_type().elem_type(), context);
+  Type element = elementTypeOfOnnx(type.tensor_type().elem_type(), context);
   if (!element)
     element = UnknownType::get(context);
   if (!type.tensor_type().has_shape())
@@ -184,7 +152,7 @@ static bool fieldFits(uint64_t field, Type element) {
 
 Error tacq::readTensor(const onnx::TensorProto &tensor, StringRef modelFile, MLIRContext *context,
                        ParameterStore &store, ImportedTensor &result) {
-  Type element = elementTypeOf(tensor.data_type(), context);
+  Type element = elementTypeOfOnnx(tensor.data_type(), context);
   if (tensor.data_type() == 0)
     return invalid("has no element type");
   if (!element)

@@ -19,8 +19,6 @@ struct ImportedTensor {
   SourceAttr source;
 };
 
-/// The element type for ONNX's number of it; null if the compiler has no such type.
-mlir::Type elementTypeOf(int32_t onnxType, mlir::MLIRContext *context);
 /// ONNX's name of a data type, for messages: "FLOAT8E4M3FN".
 std::string dataTypeName(int32_t onnxType);
 

@@ -2,6 +2,7 @@
 
 #include "ModuleEmitter.h"
 #include "SymbolLowering.h"
+#include "tacq/CPU/MixedPacking.h"
 #include "tacq/CPU/WeightPacking.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "tacq/ModuleWriter.h"
@@ -13,6 +14,8 @@ static constexpr uint32_t none = 0xFFFFFFFFu;
 
 static format::ElementType formatType(Type type) {
   using namespace tacq::format;
+  if (isa<MixedType>(type))
+    return ElementType_None;
   if (type.isF16())
     return ElementType_F16;
   if (type.isBF16())
@@ -39,9 +42,10 @@ static format::ElementType formatType(Type type) {
 namespace {
 class ModuleEmitter {
 public:
-  ModuleEmitter(ModuleOp module, const ParameterStore &parameters, const std::string &file,
+  ModuleEmitter(ModuleOp module, const ParameterStore &parameters,
+                const llvm::StringMap<MixedWeight> *mixed, const std::string &file,
                 ModuleWriter &writer)
-      : module(module), parameters(parameters), file(file), writer(writer),
+      : module(module), parameters(parameters), mixed(mixed), file(file), writer(writer),
         contents(writer.module()), symbols(contents) {}
 
   Error run(const std::vector<CpuTarget> &targets);
@@ -55,6 +59,11 @@ private:
   Error emitConstants(rt::ScheduleOp schedule);
   void findWeightOrders(rt::ScheduleOp schedule);
   Error emitConstant(rt::BufferOp op, uint32_t &index);
+  Error emitValue(ElementsAttr value, uint32_t &index);
+  Error emitDense(rt::BufferOp op, const std::string &key, uint32_t &index,
+                  format::TensorInfoT &info);
+  Error emitMixed(rt::BufferOp op, MixedType type, const std::string &key, uint32_t &index,
+                  format::TensorInfoT &info);
   Error emitCommands(Block &block, std::vector<format::CommandUnion> &commands);
   void emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion> &commands);
   Error emitIf(rt::IfOp op, std::vector<format::CommandUnion> &commands);
@@ -62,6 +71,7 @@ private:
 
   ModuleOp module;
   const ParameterStore &parameters;
+  const llvm::StringMap<MixedWeight> *mixed;
   std::string file;
   ModuleWriter &writer;
   format::ModuleT &contents;
@@ -200,41 +210,67 @@ void ModuleEmitter::emitOutputs(rt::ScheduleOp schedule) {
   }
 }
 
+Error ModuleEmitter::emitValue(ElementsAttr value, uint32_t &index) {
+  Type element = value.getElementType();
+  std::vector<char> bytes;
+  unsigned width = std::max(8u, element.getIntOrFloatBitWidth()) / 8;
+  auto append = [&](const APInt &bits) {
+    uint64_t raw = bits.getZExtValue();
+    bytes.insert(bytes.end(), reinterpret_cast<char *>(&raw),
+                 reinterpret_cast<char *>(&raw) + width);
+  };
+  if (isa<FloatType>(element))
+    for (const APFloat &real : value.getValues<APFloat>())
+      append(real.bitcastToAPInt());
+  else
+    for (const APInt &integer : value.getValues<APInt>())
+      append(integer);
+  return writer.addConstant("constant." + std::to_string(contents.constants.size()), bytes.data(),
+                            bytes.size(), index);
+}
+
+template <typename T> static std::string textOf(T attributeOrType) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  stream << attributeOrType;
+  return text;
+}
+
+/// One constant for each form of a parameter that is used.
 Error ModuleEmitter::emitConstant(rt::BufferOp op, uint32_t &index) {
-  if (op.getValue()) {
-    ElementsAttr value = *op.getValue();
-    Type element = value.getElementType();
-    std::vector<char> bytes;
-    unsigned width = std::max(8u, element.getIntOrFloatBitWidth()) / 8;
-    auto append = [&](const APInt &bits) {
-      uint64_t raw = bits.getZExtValue();
-      bytes.insert(bytes.end(), reinterpret_cast<char *>(&raw),
-                   reinterpret_cast<char *>(&raw) + width);
-    };
-    if (isa<FloatType>(element))
-      for (const APFloat &real : value.getValues<APFloat>())
-        append(real.bitcastToAPInt());
-    else
-      for (const APInt &integer : value.getValues<APInt>())
-        append(integer);
-    return writer.addConstant("constant." + std::to_string(contents.constants.size()), bytes.data(),
-                              bytes.size(), index);
-  }
+  if (op.getValue())
+    return emitValue(*op.getValue(), index);
   StringRef name = op.getParamAttr().getValue();
+  Attribute layout = op.getLayout().value_or(Attribute());
   std::string key = name.str();
-  if (op.getLayout()) {
-    llvm::raw_string_ostream stream(key);
-    stream << " " << *op.getLayout();
-    // The bytes of panels depend on which axis of the parameter holds the output features.
-    if (isa<PanelAttr>(*op.getLayout()))
-      stream << " " << stringifyWeightOrder(weightOrders.lookup(op));
-  }
+  if (layout)
+    key += " " + textOf(layout);
+  if (isa_and_nonnull<PanelAttr>(layout) && weightOrders.lookup(op) == WeightOrder::KN)
+    key += " kn";
   auto known = constants.find(key);
   if (known != constants.end()) {
     index = known->second;
     return Error();
   }
-  ArrayRef<char> bytes = parameters.bytes(name);
+  auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(op, op.getParamAttr());
+  auto info = std::make_unique<format::TensorInfoT>();
+  info->name = name.str();
+  auto shape = cast<ShapedType>(param.getType()).getShape();
+  info->shape.assign(shape.begin(), shape.end());
+  if (layout)
+    info->layout = textOf(layout);
+  auto type = dyn_cast<MixedType>(op.getElement());
+  if (Error error =
+          type ? emitMixed(op, type, key, index, *info) : emitDense(op, key, index, *info))
+    return error;
+  constants[key] = index;
+  contents.tensors.push_back(std::move(info));
+  return Error();
+}
+
+Error ModuleEmitter::emitDense(rt::BufferOp op, const std::string &key, uint32_t &index,
+                               format::TensorInfoT &info) {
+  ArrayRef<char> bytes = parameters.bytes(op.getParamAttr().getValue());
   auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(op, op.getParamAttr());
   auto type = cast<ShapedType>(param.getType());
   uint64_t size = bytes.size();
@@ -257,18 +293,50 @@ Error ModuleEmitter::emitConstant(rt::BufferOp op, uint32_t &index) {
   } else if (Error error = writer.addConstant(key, bytes.data(), bytes.size(), index)) {
     return error;
   }
-  constants[key] = index;
-  auto info = std::make_unique<format::TensorInfoT>();
-  info->name = name.str();
-  info->shape.assign(type.getShape().begin(), type.getShape().end());
-  info->bits = std::max(8u, type.getElementTypeBitWidth());
-  info->scheme = "dense";
-  if (op.getLayout()) {
-    llvm::raw_string_ostream stream(info->layout);
-    stream << *op.getLayout();
-  }
-  info->parts.push_back(format::TensorPart(size, index, format::PartRole_Dense));
-  contents.tensors.push_back(std::move(info));
+  info.bits = std::max(8u, type.getElementTypeBitWidth());
+  info.scheme = "dense";
+  info.parts.push_back(format::TensorPart(size, index, format::PartRole_Dense));
+  return Error();
+}
+
+Error ModuleEmitter::emitMixed(rt::BufferOp op, MixedType type, const std::string &key,
+                               uint32_t &index, format::TensorInfoT &info) {
+  StringRef name = op.getParamAttr().getValue();
+  auto weight = mixed ? mixed->find(name) : llvm::StringMap<MixedWeight>::const_iterator();
+  if (!mixed || weight == mixed->end())
+    return Error(TACQ_INTERNAL, "'" + file + "': there are no quantized values for the weight '" +
+                                    name.str() + "'");
+  auto layout = cast<LayoutAttr>(*op.getLayout());
+  if (Error error = writer.beginConstant(key, index))
+    return error;
+  Error failed;
+  if (Error error =
+          packMixedWeight(weight->second, type, layout, [&](const void *data, size_t count) {
+            failed = writer.append(data, count);
+            return !failed;
+          }))
+    return Error(error.code(), "'" + file + "': weight '" + name.str() + "': " + error.message());
+  if (failed)
+    return failed;
+  if (Error error = writer.endConstant())
+    return error;
+  info.bits = type.getBits();
+  info.group = type.getGroup();
+  info.scheme = "mixed";
+  info.type = textOf(type);
+  info.circuit_count = weight->second.circuitEntries();
+  using namespace tacq::format;
+  MixedParts parts = mixedParts(type, layout);
+  for (auto [role, bytes] : {std::pair(PartRole_Codes, parts.codes),
+                             {PartRole_Scales, parts.scales},
+                             {PartRole_ZeroPoints, parts.zeros},
+                             {PartRole_Codebook, parts.levels},
+                             {PartRole_RowOrder, parts.permutation},
+                             {PartRole_CircuitPositions, parts.circuitPositions},
+                             {PartRole_CircuitValues, parts.circuitValues},
+                             {PartRole_Padding, parts.padding}})
+    if (bytes != 0)
+      info.parts.push_back(TensorPart(bytes, index, role));
   return Error();
 }
 
@@ -444,9 +512,9 @@ Error ModuleEmitter::run(const std::vector<CpuTarget> &targets) {
 
 Error tacq::emitModule(ModuleOp module, const std::vector<CpuTarget> &targets,
                        const ParameterStore &parameters, const std::string &file,
-                       const std::string &path) {
+                       const std::string &path, const llvm::StringMap<MixedWeight> *mixed) {
   std::unique_ptr<ModuleWriter> writer;
   if (Error error = ModuleWriter::create(path, writer))
     return error;
-  return ModuleEmitter(module, parameters, file, *writer).run(targets);
+  return ModuleEmitter(module, parameters, mixed, file, *writer).run(targets);
 }

@@ -9,6 +9,7 @@
 #include "tacq/Codegen/KernelBuilder.h"
 #include "tacq/Error.h"
 #include "tacq/Import/ParameterStore.h"
+#include "tacq/Quantize/MixedWeight.h"
 #include <string>
 
 namespace tacq {
@@ -25,10 +26,11 @@ mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<KernelCode> &codes);
 
 /// Writes the module with one `tacq_rt.schedule` to `path`, with an executable for each target.
-/// `file` is the model's file name for messages.
+/// `file` is the model's file name for messages. `mixed` has the quantized weights by the names of
+/// their parameters.
 Error emitModule(mlir::ModuleOp module, const std::vector<CpuTarget> &targets,
-                 const ParameterStore &parameters, const std::string &file,
-                 const std::string &path);
+                 const ParameterStore &parameters, const std::string &file, const std::string &path,
+                 const llvm::StringMap<MixedWeight> *mixed = nullptr);
 
 } // namespace tacq
 

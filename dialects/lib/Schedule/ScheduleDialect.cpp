@@ -3,6 +3,7 @@
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/DialectImplementation.h"
+#include "tacq/Dialect/TACQ/MixedStorage.h"
 #include "llvm/ADT/TypeSwitch.h"
 
 using namespace mlir;
@@ -32,8 +33,8 @@ LogicalResult KernelOp::verify() {
   if (block.empty() || !isa<YieldOp>(block.back()))
     return emitOpError("kernel.yield: the region ends in tacq.yield");
   for (Type type : getBody().getArgumentTypes())
-    if (!isa<RankedTensorType>(type))
-      return emitOpError("kernel.inputs: inputs are ranked tensors");
+    if (!isa<RankedTensorType, MixedType>(type))
+      return emitOpError("kernel.inputs: inputs are ranked tensors or mixed-precision weights");
   for (Value value : block.back().getOperands())
     if (!isa<RankedTensorType>(value.getType()))
       return emitOpError("kernel.outputs: outputs are ranked tensors");
@@ -55,7 +56,11 @@ LogicalResult DispatchOp::verifySymbolUses(SymbolTableCollection &symbols) {
   if (!kernel)
     return emitOpError("dispatch.kernel: there is no kernel '") << getKernel() << "'";
   Block &body = kernel.getBody().front();
-  if (getInputs().getTypes() != body.getArgumentTypes())
+  auto kernelType = [](Type type) -> Type {
+    auto mixed = dyn_cast<MixedType>(type);
+    return mixed ? withoutCount(mixed) : type;
+  };
+  if (!llvm::equal(llvm::map_range(getInputs().getTypes(), kernelType), body.getArgumentTypes()))
     return emitOpError("dispatch.inputs: the kernel '") << getKernel() << "' takes other types";
   if (getOutputs().getTypes() != body.back().getOperandTypes())
     return emitOpError("dispatch.outputs: the kernel '") << getKernel() << "' gives other types";

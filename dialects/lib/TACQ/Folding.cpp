@@ -86,6 +86,8 @@ LogicalResult LinearOp::canonicalize(LinearOp op, PatternRewriter &rewriter) {
                                             /*gated=*/false, op.getNodeName());
   if (op.getWeightLayouts())
     narrowed.setWeightLayoutsAttr(rewriter.getArrayAttr(layouts));
+  if (op.getXScales())
+    narrowed.getXScalesMutable().assign(op.getXScales());
   SmallVector<Value> replacements(op.getResults().size());
   for (auto [i, result] : llvm::zip(kept, narrowed.getResults()))
     replacements[i] = result;

@@ -48,9 +48,12 @@ LogicalResult MixedType::verify(EmitError emitError, int64_t rows, int64_t colum
     if (failed(verifyMetadata(emitError, affine.getScale(), affine.getZero(), affine.getSpan())))
       return failure();
   } else if (codebook) {
-    if (!isMetadataFloat(codebook.getLevels()))
-      return emitError() << "mixed.codebook: levels are f16, bf16 or f32, not "
+    bool integers = codebook.getLevels().isUnsignedInteger(8);
+    if (!integers && !isMetadataFloat(codebook.getLevels()))
+      return emitError() << "mixed.codebook: levels are f16, bf16, f32 or ui8, not "
                          << codebook.getLevels();
+    if (integers && !codebook.getScale())
+      return emitError() << "mixed.codebook: levels that are integers need a scale";
     if (failed(verifyMetadata(emitError, codebook.getScale(), Type(), codebook.getSpan())))
       return failure();
   } else {
@@ -72,18 +75,18 @@ LogicalResult MixedType::verify(EmitError emitError, int64_t rows, int64_t colum
 LogicalResult LayoutAttr::verify(EmitError emitError, int64_t tileRows, int64_t tileColumns,
                                  ArrayRef<unsigned> planes, int64_t interleave, int64_t alignment,
                                  RowOrder, CircuitStorage, Endianness) {
-  // A position in a tile has at most 16 bits, and each plane of a tile ends on a byte.
-  if (tileRows <= 0 || tileColumns <= 0 || tileColumns > 65536 || tileRows > 65536 ||
-      tileRows * tileColumns % 8 != 0)
-    return emitError() << "layout.tile: a tile has up to 65536 rows and columns, and a multiple of "
-                          "8 codes";
+  // A position in a tile has at most 16 bits.
+  if (tileRows <= 0 || tileColumns <= 0 || tileColumns > 65536 || tileRows > 65536)
+    return emitError() << "layout.tile: a tile has up to 65536 rows and columns";
   if (planes.empty() || !llvm::all_of(planes, [](unsigned width) {
         return width == 1 || width == 2 || width == 4 || width == 8;
       }))
     return emitError() << "layout.planes: planes have 1, 2, 4 or 8 bits";
-  if (interleave <= 0 || tileColumns % interleave != 0)
-    return emitError() << "layout.interleave: " << interleave << " does not divide the "
-                       << tileColumns << " columns of a tile";
+  for (unsigned width : planes)
+    if (interleave <= 0 || interleave > tileColumns || tileColumns % (interleave * 8 / width) != 0)
+      return emitError() << "layout.interleave: the " << tileColumns
+                         << " columns of a tile are no multiple of 8/" << width << " times "
+                         << interleave;
   if (alignment <= 0 || !llvm::isPowerOf2_64(alignment))
     return emitError() << "layout.align: " << alignment << " is no power of two";
   return success();
@@ -124,14 +127,34 @@ static int64_t packedBytes(int64_t count, Type element) {
   return element ? divideCeil(count * element.getIntOrFloatBitWidth(), 8) : 0;
 }
 
+int64_t tacq::storedColumns(MixedType type, LayoutAttr layout) {
+  unsigned narrowest = *llvm::min_element(layout.getPlanes());
+  int64_t block = layout.getInterleave() * 8 / narrowest;
+  int64_t rest = type.getColumns() % layout.getTileColumns();
+  return type.getColumns() - rest + int64_t(alignTo(rest, block));
+}
+
+int64_t tacq::slotCountBytes(LayoutAttr layout) { return layout.getTileColumns() <= 255 ? 1 : 2; }
+
+int64_t tacq::positionBytes(MixedType type, LayoutAttr layout) {
+  if (layout.getCircuit() == CircuitStorage::List)
+    return type.getColumns() <= 65536 ? 2 : 4;
+  return layout.getTileColumns() <= 256 ? 1 : 2;
+}
+
+int64_t tacq::permutationEntryBytes(MixedType type, LayoutAttr layout) {
+  return alignTo(type.getRows(), layout.getTileRows()) <= 65536 ? 2 : 4;
+}
+
 MixedStorage tacq::storedBytes(MixedType type, LayoutAttr layout) {
-  constexpr int64_t halfBytes = 2;
+  constexpr int64_t halfBytes = 2, startBytes = 4;
   int64_t tileRows = layout.getTileRows(), tileColumns = layout.getTileColumns();
-  int64_t tiles = divideCeil(type.getRows(), tileRows) * divideCeil(type.getColumns(), tileColumns);
   int64_t rows = alignTo(type.getRows(), tileRows);
+  int64_t rowsOfTiles = rows / tileRows;
+  int64_t tiles = rowsOfTiles * divideCeil(type.getColumns(), tileColumns);
   int64_t groups = type.getGroup() == 0 ? 1 : divideCeil(type.getColumns(), type.getGroup());
   MixedStorage bytes;
-  bytes.codes = tiles * tileRows * tileColumns * type.getBits() / 8;
+  bytes.codes = rows * storedColumns(type, layout) * type.getBits() / 8;
 
   auto addScales = [&](Type scale, int64_t span) {
     bytes.metadata += packedBytes(rows * groups, scale);
@@ -147,24 +170,26 @@ MixedStorage tacq::storedBytes(MixedType type, LayoutAttr layout) {
     int64_t books = codebook.getScope() == CodebookScope::Row ? rows : 1;
     bytes.codebooks = packedBytes(books << type.getBits(), codebook.getLevels());
   }
+  if (layout.getRows() == RowOrder::Sorted)
+    bytes.permutation = rows * permutationEntryBytes(type, layout);
 
   if (CircuitAttr circuit = type.getCircuit()) {
-    constexpr int64_t startBytes = 4;
-    if (circuit.getKind() == CircuitKind::Scattered) {
-      int64_t positionBytes = type.getColumns() <= 65536 ? 2 : 4;
-      bytes.circuit =
-          circuit.getCount() * (positionBytes + halfBytes) + startBytes * (type.getRows() + 1);
-    } else {
-      int64_t slotBytes = tileRows * ((tileColumns <= 256 ? 1 : 2) + halfBytes);
-      bytes.circuit = circuit.getKind() == CircuitKind::Uniform
-                          ? tiles * circuit.getCount() * slotBytes
-                          : circuit.getCount() * slotBytes + startBytes * (tiles + 1);
+    int64_t entryBytes = positionBytes(type, layout) + halfBytes;
+    switch (circuit.getKind()) {
+    case CircuitKind::Scattered:
+      bytes.circuit = startBytes * (type.getRows() + 1) + circuit.getCount() * entryBytes;
+      break;
+    case CircuitKind::Slots:
+      bytes.circuit = startBytes * rowsOfTiles + slotCountBytes(layout) * tiles +
+                      circuit.getCount() * tileRows * entryBytes;
+      break;
+    case CircuitKind::Uniform:
+      bytes.circuit = tiles * circuit.getCount() * tileRows * entryBytes;
+      break;
     }
   }
-  if (layout.getRows() == RowOrder::Sorted)
-    bytes.permutation = 4 * rows;
   for (int64_t *section :
-       {&bytes.codes, &bytes.metadata, &bytes.codebooks, &bytes.circuit, &bytes.permutation})
+       {&bytes.codes, &bytes.metadata, &bytes.codebooks, &bytes.permutation, &bytes.circuit})
     *section = alignTo(*section, layout.getAlignment());
   return bytes;
 }
@@ -172,4 +197,14 @@ MixedStorage tacq::storedBytes(MixedType type, LayoutAttr layout) {
 double tacq::bitsPerWeight(MixedType type, LayoutAttr layout) {
   return double(storedBytes(type, layout).total()) * 8 /
          (double(type.getRows()) * double(type.getColumns()));
+}
+
+MixedType tacq::withoutCount(MixedType type) {
+  CircuitAttr circuit = type.getCircuit();
+  if (!circuit || circuit.getKind() == CircuitKind::Uniform)
+    return type;
+  return MixedType::get(
+      type.getContext(), type.getRows(), type.getColumns(), type.getBits(), type.getGroup(),
+      type.getDecode(),
+      CircuitAttr::get(type.getContext(), circuit.getKind(), 0, circuit.getValues()));
 }

@@ -3,6 +3,7 @@
 #include "mlir/IR/Builders.h"
 #include "mlir/IR/OpImplementation.h"
 #include "tacq/Dialect/TACQ/MixedStorage.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -18,6 +19,20 @@ LogicalResult GetParamOp::verifySymbolUses(SymbolTableCollection &symbols) {
   auto param = symbols.lookupNearestSymbolFrom<ParamOp>(*this, getParamAttr());
   if (!param)
     return emitOpError("get_param.symbol: there is no parameter '") << getParam() << "'";
+  if (auto mixed = dyn_cast<MixedType>(getResult().getType())) {
+    ArrayRef<int64_t> shape = cast<RankedTensorType>(param.getType()).getShape();
+    int64_t n = mixed.getRows(), k = mixed.getColumns();
+    if (shape.size() != 2 || (shape != ArrayRef({n, k}) && shape != ArrayRef({k, n})))
+      return emitOpError("get_param.type: the parameter '")
+             << getParam() << "' has type " << param.getType() << ", the weight is " << n << "x"
+             << k;
+    auto layout = dyn_cast_or_null<LayoutAttr>(getLayoutAttr());
+    if (getLayoutAttr() && !layout)
+      return emitOpError("get_param.layout: a mixed-precision weight is stored in #tacq.layout, "
+                         "not ")
+             << getLayoutAttr();
+    return layout ? verifyMixedLayout([&] { return emitOpError(); }, mixed, layout) : success();
+  }
   if (param.getType() != getResult().getType())
     return emitOpError("get_param.type: the parameter '")
            << getParam() << "' has type " << param.getType();
@@ -160,6 +175,72 @@ static std::optional<std::pair<int64_t, int64_t>> extentsOf(Type type) {
   return std::pair(ranked.getDimSize(0), ranked.getDimSize(1));
 }
 
+/// Integers and their scales, as tacq.quantize_rows gives them.
+static LogicalResult verifyQuantizedInput(LinearOp op) {
+  auto x = dyn_cast<RankedTensorType>(op.getX().getType());
+  if (!op.getXScales()) {
+    if (x && x.getElementType().isInteger(8))
+      return op.emitOpError("linear.x_scales: an input of type i8 has x_scales");
+    return success();
+  }
+  auto scales = dyn_cast<RankedTensorType>(op.getXScales().getType());
+  if (!x || !x.getElementType().isSignlessInteger(8) || !scales ||
+      !scales.getElementType().isF32() || scales.getRank() != x.getRank() + 1 ||
+      scales.getShape().back() != 2)
+    return op.emitOpError("linear.x_scales: an input with x_scales is an i8 tensor, and they are "
+                          "f32 [..., blocks, 2]");
+  for (Value weight : op.getWeights()) {
+    auto mixed = dyn_cast<MixedType>(weight.getType());
+    if (!mixed)
+      return op.emitOpError("linear.x_scales: with x_scales all weights are of mixed precision");
+    int64_t columns = mixed.getColumns(), blocks = scales.getDimSize(x.getRank() - 1);
+    if (x.getShape().back() != int64_t(llvm::alignTo(columns, quantizedColumns)))
+      return op.emitOpError("linear.columns: the input has ")
+             << x.getShape().back() << " columns, a weight of " << columns << " takes "
+             << llvm::alignTo(columns, quantizedColumns);
+    std::optional<int64_t> block = quantizationBlock(columns, blocks);
+    if (!block)
+      return op.emitOpError("linear.x_scales: no block size gives ")
+             << blocks << " blocks for " << columns << " columns";
+    if (mixed.getGroup() != 0 && mixed.getGroup() < columns && mixed.getGroup() % *block != 0)
+      return op.emitOpError("linear.x_scales: blocks of ")
+             << *block << " columns do not divide the weight's groups of " << mixed.getGroup();
+  }
+  return success();
+}
+
+LogicalResult QuantizeRowsOp::verify() {
+  int64_t block = getBlock();
+  if (block != 32 && block != 64 && block != 128)
+    return emitOpError("quantize_rows.block: a block has 32, 64 or 128 columns, not ") << block;
+  auto x = dyn_cast<RankedTensorType>(getX().getType());
+  auto q = dyn_cast<RankedTensorType>(getQ().getType());
+  auto scales = dyn_cast<RankedTensorType>(getScales().getType());
+  if (!x || x.getRank() < 1 || ShapedType::isDynamic(x.getShape().back()) ||
+      !isa<FloatType>(x.getElementType()))
+    return emitOpError("quantize_rows.input: the input is a tensor of real numbers with a static "
+                       "last axis");
+  int64_t columns = x.getShape().back();
+  SmallVector<int64_t> leading(x.getShape().drop_back()), qShape = leading, scaleShape = leading;
+  qShape.push_back(llvm::alignTo(columns, quantizedColumns));
+  scaleShape.append({int64_t(llvm::divideCeil(columns, block)), 2});
+  if (!q || !q.getElementType().isSignlessInteger(8) || q.getShape() != ArrayRef(qShape))
+    return emitOpError("quantize_rows.type: the integers are i8, with the columns rounded up to a "
+                       "multiple of 128, not ")
+           << getQ().getType();
+  if (!scales || !scales.getElementType().isF32() || scales.getShape() != ArrayRef(scaleShape))
+    return emitOpError("quantize_rows.type: the scales are f32 [..., ")
+           << scaleShape[scaleShape.size() - 2] << ", 2], not " << getScales().getType();
+  return success();
+}
+
+std::optional<int64_t> tacq::quantizationBlock(int64_t columns, int64_t blocks) {
+  for (int64_t block : {128, 64, 32})
+    if (int64_t(llvm::divideCeil(columns, block)) == blocks)
+      return block;
+  return std::nullopt;
+}
+
 LogicalResult LinearOp::verify() {
   if (getWeights().empty())
     return emitOpError("linear.weights: at least one weight is needed");
@@ -199,6 +280,11 @@ LogicalResult LinearOp::verify() {
       return emitOpError("linear.rank: the input has at least one axis");
     inputs = x.getShape().back();
   }
+  if (failed(verifyQuantizedInput(*this)))
+    return failure();
+  // Its columns have been rounded up.
+  if (getXScales())
+    inputs = ShapedType::kDynamic;
   for (auto [i, order] : llvm::enumerate(orders)) {
     std::optional<std::pair<int64_t, int64_t>> extents = extentsOf(getWeights()[i].getType());
     if (!extents)

@@ -17,7 +17,11 @@ CpuTarget x86Target(llvm::StringRef name) {
   target.rank = 3;
   target.vectorBits = 256;
   if (name == "x86-64-v4") {
-    for (const char *feature : {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl"})
+    // Without the last two there is no way to keep low-bit products in registers; processors have
+    // had them since Ice Lake and Zen 4.
+    target.features = "+avx512vnni,+avx512vbmi";
+    for (const char *feature :
+         {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512vnni", "avx512vbmi"})
       target.requiredFeatures.push_back(feature);
     target.rank = 4;
     target.vectorBits = 512;

@@ -9,7 +9,10 @@ LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
                                   const CpuKernelOptions &options) {
   for (Operation &op : kernel.region().front()) {
     if (auto linear = dyn_cast<LinearOp>(op))
-      return emitLinear(kernel, linear, target);
+      return linear.getXScales() ? emitMixedLinear(kernel, linear, target)
+                                 : emitLinear(kernel, linear, target);
+    if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
+      return emitQuantizeRows(kernel, quantize);
     if (auto attention = dyn_cast<AttentionOp>(op))
       return options.append ? emitCacheAppend(kernel, attention, options.capacity)
                             : emitAttention(kernel, attention, target, options.capacity);

@@ -1,5 +1,6 @@
 //===- EmitKernelsPass.cpp - Kernels of functions, to look at them --------===//
 
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "tacq/CPU/HotKernels.h"
 #include "tacq/CPU/Passes.h"
 
@@ -26,7 +27,7 @@ struct EmitCpuKernels : PassWrapper<EmitCpuKernels, OperationPass<ModuleOp>> {
     return "Replace functions, whose bodies are kernels' regions, by the kernels";
   }
   void getDependentDialects(DialectRegistry &registry) const override {
-    registry.insert<arith::ArithDialect, func::FuncDialect, math::MathDialect,
+    registry.insert<arith::ArithDialect, func::FuncDialect, LLVM::LLVMDialect, math::MathDialect,
                     memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect>();
   }
 

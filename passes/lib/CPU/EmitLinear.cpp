@@ -17,7 +17,6 @@
 
 #include "VectorCode.h"
 #include "tacq/CPU/HotKernels.h"
-#include "tacq/CPU/MathExpansion.h"
 #include "tacq/CPU/WeightPacking.h"
 #include "llvm/Support/MathExtras.h"
 
@@ -85,7 +84,6 @@ private:
                                 function_ref<void(Value column)> prefetch);
   void copyRow(Value from, Value to, int64_t columns);
   void emitResults(const Target &target, Value group, Value firstRow, Value rowCount);
-  Value activate(Value x);
 
   LinearOp op;
   bool gated;
@@ -403,30 +401,6 @@ void LinearKernel::copyRow(Value from, Value to, int64_t columns) {
     storeScalar(loadScalar(x, plus(from, column)), copied, plus(to, column));
 }
 
-Value LinearKernel::activate(Value x) {
-  auto mul = [&](Value x, Value y) { return k.mul(x, y); };
-  switch (op.getActivation()) {
-  case Activation::None:
-    return x;
-  case Activation::ReLU:
-    return b.create<arith::MaximumFOp>(x, splat(0.0f));
-  case Activation::SiLU: {
-    Value negated = b.create<arith::NegFOp>(x);
-    return b.create<arith::DivFOp>(x, k.add(emitExp(b, negated), splat(1.0f)));
-  }
-  case Activation::Gelu: {
-    Value erf = emitErf(b, mul(x, splat(0.70710678118654752f)));
-    return mul(mul(x, splat(0.5f)), k.add(erf, splat(1.0f)));
-  }
-  case Activation::GeluTanh: {
-    Value cubic = fma(mul(mul(x, x), splat(0.044715f)), x, x);
-    Value tanh = emitTanh(b, mul(cubic, splat(0.79788456080286536f)));
-    return mul(mul(x, splat(0.5f)), k.add(tanh, splat(1.0f)));
-  }
-  }
-  llvm_unreachable("unknown activation");
-}
-
 /// Bias, activation, residual and the rounding of the sums of a task.
 void LinearKernel::emitResults(const Target &target, Value group, Value firstRow, Value rowCount) {
   int64_t results = gated ? 1 : panels;
@@ -442,7 +416,7 @@ void LinearKernel::emitResults(const Target &target, Value group, Value firstRow
           return sum;
         return k.add(sum, load(target.biases[gated ? i : 0], column, active));
       };
-      Value y = activate(sumOf(panel));
+      Value y = activate(op.getActivation(), sumOf(panel));
       if (gated)
         y = k.mul(y, sumOf(1));
       Value at = k.add(rowStart, column);

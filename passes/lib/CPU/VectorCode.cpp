@@ -65,6 +65,30 @@ Value VectorCode::largest(Value vector) {
   return b.create<vector::ReductionOp>(vector::CombiningKind::MAXNUMF, vector);
 }
 
+Value VectorCode::activate(Activation activation, Value x) {
+  auto mul = [&](Value x, Value y) { return k.mul(x, y); };
+  switch (activation) {
+  case Activation::None:
+    return x;
+  case Activation::ReLU:
+    return b.create<arith::MaximumFOp>(x, splat(0.0f));
+  case Activation::SiLU: {
+    Value negated = b.create<arith::NegFOp>(x);
+    return b.create<arith::DivFOp>(x, k.add(emitExp(b, negated), splat(1.0f)));
+  }
+  case Activation::Gelu: {
+    Value erf = emitErf(b, mul(x, splat(0.70710678118654752f)));
+    return mul(mul(x, splat(0.5f)), k.add(erf, splat(1.0f)));
+  }
+  case Activation::GeluTanh: {
+    Value cubic = fma(mul(mul(x, x), splat(0.044715f)), x, x);
+    Value tanh = emitTanh(b, mul(cubic, splat(0.79788456080286536f)));
+    return mul(mul(x, splat(0.5f)), k.add(tanh, splat(1.0f)));
+  }
+  }
+  llvm_unreachable("unknown activation");
+}
+
 SmallVector<Value> VectorCode::loop(Value first, Value last, int64_t step, ValueRange carried,
                                     function_ref<SmallVector<Value>(Value, ValueRange)> body) {
   auto loop = b.create<scf::ForOp>(first, last, k.index(step), carried);

@@ -41,6 +41,7 @@ public:
   mlir::Value fma(mlir::Value x, mlir::Value y, mlir::Value z);
   mlir::Value sum(mlir::Value vector);
   mlir::Value largest(mlir::Value vector);
+  mlir::Value activate(Activation activation, mlir::Value vector);
 
   mlir::Value plus(mlir::Value x, int64_t y) { return y == 0 ? x : k.add(x, k.index(y)); }
   mlir::Value times(mlir::Value x, int64_t y) { return y == 1 ? x : k.mul(x, k.index(y)); }

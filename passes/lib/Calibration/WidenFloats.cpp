@@ -116,9 +116,7 @@ struct WidenFloats : tacq::impl::WidenFloatsBase<WidenFloats> {
       return;
     Value wide;
     for (OpOperand &use : llvm::make_early_inc_range(param.getResult().getUses())) {
-      auto linear = dyn_cast<LinearOp>(use.getOwner());
-      auto [first, count] = linear ? linear.getODSOperandIndexAndLength(1) : std::pair(0u, 0u);
-      if (use.getOperandNumber() >= first && use.getOperandNumber() < first + count)
+      if (auto linear = dyn_cast<LinearOp>(use.getOwner()); linear && linear.weightNumber(use))
         continue;
       if (!wide) {
         OpBuilder builder(&getContext());

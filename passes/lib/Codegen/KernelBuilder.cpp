@@ -42,8 +42,11 @@ std::unique_ptr<KernelBuilder> KernelBuilder::create(OpBuilder &builder, StringR
   std::unique_ptr<KernelBuilder> kernel(new KernelBuilder(builder, loc, body, symbols));
   ImplicitLocOpBuilder &b = kernel->b;
 
-  auto bufferType = [](Type tensor) {
-    Type element = llvm::cast<ShapedType>(tensor).getElementType();
+  auto bufferType = [&](Type tensor) {
+    // A mixed-precision weight is bytes.
+    Type element = b.getI8Type();
+    if (auto shaped = llvm::dyn_cast<ShapedType>(tensor))
+      element = shaped.getElementType();
     return MemRefType::get({ShapedType::kDynamic}, storageType(element));
   };
   SmallVector<Type> types;

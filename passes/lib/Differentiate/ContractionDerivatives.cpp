@@ -1,8 +1,4 @@
 //===- ContractionDerivatives.cpp - Matrix products -----------------------===//
-//
-// Gemm and Einsum are decomposed before.
-//
-//===----------------------------------------------------------------------===//
 
 #include "Derivatives.h"
 
@@ -39,7 +35,23 @@ static void deriveMatMul(GradientBuilder &b, NodeOp node, ArrayRef<Value> gradie
   b.accumulate(second, b.reshape(b.sumTo(gradient, *dimsOf(y)), yDims));
 }
 
+/// alpha · A' · B' + beta · C, where A' and B' may be transposed.
+static void deriveGemm(GradientBuilder &b, NodeOp node, ArrayRef<Value> gradients) {
+  NodeAttrs attrs(node);
+  Value x = node.getInputs()[0], y = node.getInputs()[1];
+  bool turnX = attrs.integer("transA", 0) != 0, turnY = attrs.integer("transB", 0) != 0;
+  double alpha = attrs.real("alpha", 1.0), beta = attrs.real("beta", 1.0);
+  Value g = alpha == 1.0 ? gradients[0] : b.mul(gradients[0], alpha);
+  auto turned = [&](Value matrix, bool turn) { return turn ? b.transposeLast(matrix) : matrix; };
+  if (b.wants(x))
+    b.accumulate(x, turned(b.create("MatMul", {g, turned(y, !turnY)}), turnX));
+  if (b.wants(y))
+    b.accumulate(y, turned(b.create("MatMul", {turned(x, !turnX), g}), turnY));
+  if (Value bias = operandOf(node, 2); bias && b.wants(bias))
+    b.accumulate(bias, beta == 1.0 ? gradients[0] : b.mul(gradients[0], beta));
+}
+
 ArrayRef<Derivative> tacq::contractionDerivatives() {
-  static const Derivative table[] = {{"MatMul", deriveMatMul}};
+  static const Derivative table[] = {{"MatMul", deriveMatMul}, {"Gemm", deriveGemm}};
   return table;
 }

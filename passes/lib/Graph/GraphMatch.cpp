@@ -1,6 +1,7 @@
 //===- GraphMatch.cpp - Asking what a node is and what its operands are ---===//
 
 #include "tacq/Graph/GraphMatch.h"
+#include "tacq/Dialect/TACQ/OnnxTypes.h"
 #include "tacq/Graph/ConcreteEvaluator.h"
 #include "llvm/ADT/APFloat.h"
 
@@ -152,27 +153,10 @@ bool tacq::isComputedInF32(Value value) {
   return element && (element.isF32() || element.isF16() || element.isBF16());
 }
 
-/// ONNX's number of an element type.
-static int64_t dataTypeOf(Type element) {
-  if (element.isF32())
-    return 1;
-  if (element.isF16())
-    return 10;
-  if (element.isBF16())
-    return 16;
-  if (element.isF64())
-    return 11;
-  if (element.isInteger(1))
-    return 9;
-  if (element.isInteger(32))
-    return 6;
-  return 7;
-}
-
 Value GraphBuilder::cast(Value value, Type element) {
   if (elementTypeOf(value) == element)
     return value;
-  return create("Cast", {value}, {attr("to", dataTypeOf(element))});
+  return create("Cast", {value}, {attr("to", onnxNumberOf(element).value())});
 }
 
 Value GraphBuilder::expand(Value value, ArrayRef<Sym> dims) {

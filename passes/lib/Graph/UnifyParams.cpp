@@ -176,13 +176,14 @@ private:
     Value turned;
     for (OpOperand &use : llvm::make_early_inc_range(get.getResult().getUses())) {
       auto linear = dyn_cast<LinearOp>(use.getOwner());
-      auto [first, count] = linear ? linear.getODSOperandIndexAndLength(1) : std::pair(0u, 0u);
-      unsigned index = use.getOperandNumber();
-      if (linear && index >= first && index < first + count) {
+      std::optional<unsigned> weight;
+      if (linear)
+        weight = linear.weightNumber(use);
+      if (weight) {
         SmallVector<int32_t> orders;
         for (auto order : linear.getWeightOrder().getAsRange<IntegerAttr>())
           orders.push_back(int32_t(order.getInt()));
-        orders[index - first] = 1 - orders[index - first];
+        orders[*weight] = 1 - orders[*weight];
         linear.setWeightOrderAttr(Builder(linear).getI32ArrayAttr(orders));
         use.set(canonical.getResult());
         continue;

@@ -1,5 +1,6 @@
 //===- InferShapes.cpp - Symbolic shapes of all values --------------------===//
 
+#include "Signatures.h"
 #include "tacq/Ops/Inference.h"
 #include "tacq/Ops/LoopUnrolling.h"
 #include "tacq/Ops/OpSpec.h"
@@ -13,54 +14,21 @@ namespace tacq {
 using namespace mlir;
 using namespace tacq;
 
-/// Operators whose operands all have one element type, as ONNX defines them.
-static bool hasOneElementType(StringRef opType) {
-  static const StringRef names[] = {"Add",
-                                    "Sub",
-                                    "Mul",
-                                    "Div",
-                                    "Mod",
-                                    "Min",
-                                    "Max",
-                                    "Mean",
-                                    "Sum",
-                                    "And",
-                                    "Or",
-                                    "Xor",
-                                    "Equal",
-                                    "Greater",
-                                    "Less",
-                                    "LessOrEqual",
-                                    "GreaterOrEqual",
-                                    "BitwiseAnd",
-                                    "PRelu",
-                                    "BitwiseOr",
-                                    "Gemm",
-                                    "BitwiseXor",
-                                    "MatMul",
-                                    "Concat",
-                                    "Conv",
-                                    "ConvTranspose",
-                                    "Einsum"};
-  return llvm::is_contained(names, opType);
-}
-
-static LogicalResult checkElementTypes(NodeOp node) {
-  bool isWhere = node.getOpType() == "Where";
-  if (!node.getDomain().empty() || (!isWhere && !hasOneElementType(node.getOpType())))
-    return success();
-  Type first;
-  for (Value operand : node.getInputs().drop_front(isWhere ? 1 : 0)) {
-    auto type = dyn_cast<ShapedType>(operand.getType());
-    if (!type)
-      continue;
-    if (!first)
-      first = type.getElementType();
-    if (type.getElementType() != first)
+/// The element types that the model declares for its outputs must be those that its operators give;
+/// declared sizes are often those of one example.
+static LogicalResult checkDeclared(NodeOp node, ArrayRef<Type> declared) {
+  for (auto [i, before] : llvm::enumerate(declared)) {
+    Value result = node->getResult(i);
+    auto told = dyn_cast<ShapedType>(before);
+    auto found = dyn_cast<ShapedType>(result.getType());
+    bool isOutput =
+        llvm::any_of(result.getUsers(), [](Operation *user) { return isa<func::ReturnOp>(user); });
+    if (isOutput && told && found && !isa<UnknownType>(told.getElementType()) &&
+        told.getElementType() != found.getElementType())
       return node.emitError("node '")
              << node.getNodeName() << "' (" << node.getOpType() << ", opset " << node.getOpset()
-             << "): its operands have different element types, " << first << " and "
-             << type.getElementType() << "; a Cast is missing";
+             << "): its result " << i << " has elements of type " << found.getElementType()
+             << ", but the model declares " << told.getElementType();
   }
   return success();
 }
@@ -120,6 +88,8 @@ class InferShapesPass : public tacq::impl::InferShapesBase<InferShapesPass> {
   }
 
   LogicalResult inferOne(NodeOp node, bool &expanded) {
+    if (failed(checkSignature(node)))
+      return failure();
     StringRef type = node.getOpType();
     if (node.getDomain().empty() && (type == "Loop" || type == "Scan")) {
       FailureOr<SmallVector<Value>> values = unrollLoop(node, maxUnroll);
@@ -140,10 +110,9 @@ class InferShapesPass : public tacq::impl::InferShapesBase<InferShapesPass> {
         if (failed(inferBlock(body.front())))
           return failure();
     }
-    if (failed(checkElementTypes(node)))
-      return failure();
+    SmallVector<Type> declared(node->getResultTypes());
     FailureOr<SmallVector<Value>> values = inferAndFold(node);
-    if (failed(values))
+    if (failed(values) || failed(checkDeclared(node, declared)))
       return failure();
     if (!values->empty() && (*values)[0].getDefiningOp() != node)
       ++numFolded;

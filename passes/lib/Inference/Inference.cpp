@@ -240,6 +240,24 @@ static Value materializeValues(OpBuilder &builder, Location loc, RankedTensorTyp
   return builder.create<SymbolicOp>(loc, type, builder.getArrayAttr(texts));
 }
 
+/// Sizes that depend on the elements of tensors may turn out to be negative at a call.
+static LogicalResult requireSizes(InferContext &context) {
+  for (Type type : context.types) {
+    std::optional<Dims> dims = type ? dimsOf(type) : std::nullopt;
+    for (const Sym &dim : dims ? *dims : Dims()) {
+      std::optional<int64_t> constant = dim.constant();
+      if (constant && *constant < 0)
+        return context.fail("a size of the result is negative: " + Twine(*constant));
+      bool isRead = false;
+      dim.collectNames([&](StringRef name) { isRead |= name.starts_with("%"); });
+      // No try to prove it, which may take long for what run-time axes give.
+      if (isRead)
+        context.requirements.push_back({Sym(0), dim, "a size of the result is negative", true});
+    }
+  }
+  return success();
+}
+
 FailureOr<SmallVector<Value>> tacq::inferAndFold(NodeOp node) {
   const OpSpec *spec = lookupOp(node);
   if (!spec || !spec->infer) {
@@ -251,11 +269,14 @@ FailureOr<SmallVector<Value>> tacq::inferAndFold(NodeOp node) {
   for (auto [i, result] : llvm::enumerate(node.getOutputs()))
     if (isAbsent(result))
       context.types[i] = result.getType();
-  if (failed(spec->infer(context))) {
-    node.emitError(context.isUnsupported_ ? "unsupported " : "")
-        << describe(node) << ": " << context.failure_;
-    return failure();
-  }
+  auto fail = [&]() -> LogicalResult {
+    return node.emitError(context.isUnsupported_ ? "unsupported " : "")
+           << describe(node) << ": " << context.failure_;
+  };
+  if (failed(spec->infer(context)))
+    return fail();
+  if (failed(requireSizes(context)))
+    return fail();
   OpBuilder builder(node);
   for (InferContext::Requirement &rule : context.requirements) {
     std::string message = describe(node) + ": " + rule.message;

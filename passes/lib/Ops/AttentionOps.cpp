@@ -245,6 +245,12 @@ LogicalResult inferRotary(InferContext &ctx) {
     return ctx.fail("its input must have 3 or 4 dimensions");
   if (rank == 3 && ctx.attrs.integer("num_heads", 0) < 1)
     return ctx.fail("num_heads must be given for an input of 3 dimensions");
+  // With positions, a row of the caches for each position; else a row for each token.
+  int64_t cacheRank = ctx.has(3) ? 2 : 3;
+  if (ctx.rank(1) != cacheRank || ctx.rank(2) != cacheRank)
+    return ctx.fail("its cosines and sines must have " + Twine(cacheRank) + " dimensions");
+  if (ctx.has(3) && ctx.rank(3) != 2)
+    return ctx.fail("its positions must have 2 dimensions");
   ctx.setResult(0, ctx.elementType(0), ctx.dims(0));
   return success();
 }

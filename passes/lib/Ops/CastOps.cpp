@@ -2,6 +2,7 @@
 
 #include "ElementwiseOps.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "tacq/Dialect/TACQ/OnnxTypes.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -39,7 +40,7 @@ static LogicalResult inferCastTo(InferContext &c, Type target) {
 
 static LogicalResult inferCast(InferContext &c) {
   int64_t number = c.attrs.integer("to", 0);
-  Type target = elementTypeOfNumber(c.node.getContext(), number);
+  Type target = elementTypeOfOnnx(number, c.node.getContext());
   if (!target)
     return c.unsupported("it casts to the element type of number " + Twine(number) +
                          ", which TACQ does not compute with");
@@ -59,7 +60,7 @@ static Value castElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange ind
 
 static LogicalResult inferBitCast(InferContext &c) {
   int64_t number = c.attrs.integer("to", 0);
-  Type target = elementTypeOfNumber(c.node.getContext(), number);
+  Type target = elementTypeOfOnnx(number, c.node.getContext());
   if (!target)
     return c.unsupported("it casts to the element type of number " + Twine(number) +
                          ", which TACQ does not compute with");

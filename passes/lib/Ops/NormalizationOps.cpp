@@ -5,6 +5,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "KernelMath.h"
+#include "tacq/Dialect/TACQ/OnnxTypes.h"
 #include "tacq/Ops/OpSpec.h"
 
 using namespace mlir;
@@ -15,18 +16,11 @@ namespace {
 Type elementOf(Value tensor) { return cast<ShapedType>(tensor.getType()).getElementType(); }
 int64_t rankOf(Value tensor) { return cast<ShapedType>(tensor.getType()).getRank(); }
 
-/// ONNX's number of an element type that a node can be asked to compute in.
-Type stashType(MLIRContext *context, int64_t onnxType) {
-  switch (onnxType) {
-  case 10:
-    return Float16Type::get(context);
-  case 11:
-    return Float64Type::get(context);
-  case 16:
-    return BFloat16Type::get(context);
-  default:
-    return Float32Type::get(context);
-  }
+/// The type that `stash_type` asks to compute in; f32 where it names none that can be computed in.
+Type stashType(MLIRContext *context, const NodeAttrs &attrs) {
+  auto type =
+      dyn_cast_or_null<FloatType>(elementTypeOfOnnx(attrs.integer("stash_type", 1), context));
+  return type ? Type(type) : Float32Type::get(context);
 }
 
 /// Arithmetic on nodes.
@@ -48,9 +42,7 @@ public:
   Value cast(Value x, Type element) {
     if (elementOf(x) == element)
       return x;
-    // ONNX's numbers of the floating-point types.
-    int64_t number = element.isF16() ? 10 : element.isF64() ? 11 : element.isBF16() ? 16 : 1;
-    return builder.create("Cast", x, builder.attr("to", number));
+    return builder.create("Cast", x, builder.attr("to", onnxNumberOf(element).value()));
   }
   Value reshape(Value x, ArrayRef<Sym> dims) {
     return builder.create("Reshape", {x, builder.symbols(dims)},
@@ -237,7 +229,7 @@ LogicalResult inferLayerNormalization(InferContext &ctx) {
   ctx.setResult(0, ctx.elementType(0), dims);
   for (size_t i = *axis; i < statistics.size(); ++i)
     statistics[i] = 1;
-  Type stash = stashType(ctx.node.getContext(), ctx.attrs.integer("stash_type", 1));
+  Type stash = stashType(ctx.node.getContext(), ctx.attrs);
   for (unsigned i = 1; i < ctx.resultCount(); ++i)
     if (!ctx.types[i])
       ctx.setResult(i, stash, statistics);
@@ -254,7 +246,7 @@ SmallVector<Value> decomposeLayerNormalization(NodeBuilder &builder, NodeOp node
   NodeAttrs attrs(node);
   ValueRange in = node.getInputs();
   Type element = elementOf(in[0]);
-  Type stash = stashType(node.getContext(), attrs.integer("stash_type", 1));
+  Type stash = stashType(node.getContext(), attrs);
   // A double is not narrowed.
   Type wide = element.isF64() ? element : stash;
   Nodes::Normalized normal = n.normalize(
@@ -273,8 +265,7 @@ SmallVector<Value> decomposeRMSNormalization(NodeBuilder &builder, NodeOp node) 
   NodeAttrs attrs(node);
   ValueRange in = node.getInputs();
   Type element = elementOf(in[0]);
-  Type wide =
-      element.isF64() ? element : stashType(node.getContext(), attrs.integer("stash_type", 1));
+  Type wide = element.isF64() ? element : stashType(node.getContext(), attrs);
   Value x = n.cast(in[0], wide);
   Value square = n.mean(n.mul(x, x), range(normalizedAxis(node), rankOf(x)));
   Value inverse = n.inverseSqrt(n.add(square, n.scalar(x, attrs.real("epsilon", 1e-5))));
@@ -288,11 +279,14 @@ LogicalResult inferGroupNormalization(InferContext &ctx) {
   int64_t groups = ctx.attrs.integer("num_groups", 0);
   if (groups < 1)
     return ctx.fail("attribute num_groups must be positive");
+  if (ctx.rank(1) != 1 || ctx.rank(2) != 1)
+    return ctx.fail("its scale and bias must be vectors");
   Sym channels = ctx.dims(0)[1];
   Sym expected = ctx.opset() >= 21 ? channels : Sym(groups);
   if (failed(ctx.require(Sym::mod(channels, groups), 0,
                          "the number of channels must be a multiple of num_groups")) ||
-      failed(ctx.require(ctx.dims(1)[0], expected, "the scale does not fit the input")))
+      failed(ctx.require(ctx.dims(1)[0], expected, "the scale does not fit the input")) ||
+      failed(ctx.require(ctx.dims(2)[0], expected, "the bias does not fit the input")))
     return failure();
   return inferSame(ctx);
 }
@@ -303,8 +297,7 @@ SmallVector<Value> decomposeGroupNormalization(NodeBuilder &builder, NodeOp node
   ValueRange in = node.getInputs();
   Type element = elementOf(in[0]);
   // Since opset 21 it says in which type; before, the input's own was meant.
-  Type wide =
-      element.isF64() ? element : stashType(node.getContext(), attrs.integer("stash_type", 1));
+  Type wide = element.isF64() ? element : stashType(node.getContext(), attrs);
   Dims dims = *dimsOf(in[0]);
   int64_t groups = attrs.integer("num_groups", 1), rank = rankOf(in[0]);
   Sym inGroup = Sym::floorDiv(dims[1], groups);

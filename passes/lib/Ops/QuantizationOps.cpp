@@ -1,6 +1,7 @@
 //===- QuantizationOps.cpp - Linear quantization --------------------------===//
 
 #include "KernelMath.h"
+#include "tacq/Dialect/TACQ/OnnxTypes.h"
 #include "tacq/Ops/OpSpec.h"
 
 using namespace mlir;
@@ -8,38 +9,17 @@ using namespace tacq;
 
 namespace {
 
-// ONNX's numbers of element types.
-enum OnnxType : int64_t { onnxFloat = 1, onnxInt32 = 6 };
-
-Type typeOfNumber(MLIRContext *context, int64_t number) {
-  auto integer = [&](unsigned width, bool isUnsigned) -> Type {
-    auto sign = isUnsigned ? IntegerType::Unsigned : IntegerType::Signless;
-    return IntegerType::get(context, width, sign);
-  };
-  switch (number) {
-  case onnxFloat:
-    return Float32Type::get(context);
-  case 2:
-    return integer(8, true);
-  case 3:
-    return integer(8, false);
-  case 4:
-    return integer(16, true);
-  case 5:
-    return integer(16, false);
-  case onnxInt32:
-    return integer(32, false);
-  case 10:
-    return Float16Type::get(context);
-  case 16:
-    return BFloat16Type::get(context);
-  default:
-    return {};
-  }
-}
-
 Type elementOf(Value tensor) { return cast<ShapedType>(tensor.getType()).getElementType(); }
 int64_t rankOf(Value tensor) { return cast<ShapedType>(tensor.getType()).getRank(); }
+
+Type byteType(MLIRContext *context) { return IntegerType::get(context, 8, IntegerType::Unsigned); }
+
+/// The value as a tensor of another element type.
+Value castTo(NodeBuilder &builder, Value x, Type element) {
+  if (elementOf(x) == element)
+    return x;
+  return builder.create("Cast", x, builder.attr("to", onnxNumberOf(element).value()));
+}
 
 bool isGiven(NodeOp node, size_t i) {
   return i < node.getInputs().size() && !isAbsent(node.getInputs()[i]);
@@ -76,11 +56,11 @@ LogicalResult checkScale(InferContext &ctx) {
 LogicalResult inferQuantize(InferContext &ctx) {
   if (failed(checkScale(ctx)))
     return failure();
-  Type element = typeOfNumber(ctx.node.getContext(), 2);
+  Type element = byteType(ctx.node.getContext());
   if (ctx.has(2))
     element = ctx.elementType(2);
   else if (int64_t number = ctx.attrs.integer("output_dtype", 0))
-    element = typeOfNumber(ctx.node.getContext(), number);
+    element = elementTypeOfOnnx(number, ctx.node.getContext());
   if (!element)
     return ctx.unsupported("the output's element type is not supported");
   ctx.setResult(0, element, ctx.dims(0));
@@ -92,8 +72,8 @@ LogicalResult inferDequantize(InferContext &ctx) {
     return failure();
   Type element = ctx.elementType(1);
   if (int64_t number = ctx.attrs.integer("output_dtype", 0))
-    element = typeOfNumber(ctx.node.getContext(), number);
-  if (!element)
+    element = elementTypeOfOnnx(number, ctx.node.getContext());
+  if (!isa_and_nonnull<FloatType>(element))
     return ctx.unsupported("the output's element type is not supported");
   ctx.setResult(0, element, ctx.dims(0));
   return success();
@@ -166,7 +146,7 @@ std::string unsupportedQuantization(NodeOp node) {
 //===----------------------------------------------------------------------===//
 
 LogicalResult inferDynamicQuantize(InferContext &ctx) {
-  Type byte = typeOfNumber(ctx.node.getContext(), 2);
+  Type byte = byteType(ctx.node.getContext());
   ctx.setResult(0, byte, ctx.dims(0));
   if (ctx.resultCount() > 1 && !ctx.types[1])
     ctx.setResult(1, Float32Type::get(ctx.node.getContext()), {});
@@ -234,9 +214,7 @@ LogicalResult inferQLinearConv(InferContext &ctx) {
 }
 
 Value toInt32(NodeBuilder &builder, Value x) {
-  if (elementOf(x).isInteger(32))
-    return x;
-  return builder.create("Cast", x, builder.attr("to", int64_t(onnxInt32)));
+  return castTo(builder, x, builder.builder.getI32Type());
 }
 
 /// A vector with `trailing` axes of size 1 behind it; scalars and others stay.
@@ -280,10 +258,7 @@ SmallVector<Value> decomposeConvInteger(NodeBuilder &builder, NodeOp node) {
 /// saturate(round(sum * xScale * wScale / yScale) + zeroPoint)
 Value requantize(NodeBuilder &builder, Value sum, Value xScale, Value wScale, Value yScale,
                  Value yZeroPoint) {
-  auto toFloat = [&](Value value) {
-    return elementOf(value).isF32() ? value
-                                    : builder.create("Cast", value, builder.attr("to", onnxFloat));
-  };
+  auto toFloat = [&](Value value) { return castTo(builder, value, builder.builder.getF32Type()); };
   Value factor = builder.create("Mul", {toFloat(xScale), toFloat(wScale)});
   Value ratio = builder.create("Div", {factor, toFloat(yScale)});
   Value scaled = builder.create("Mul", {toFloat(sum), ratio});

@@ -4,6 +4,7 @@
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "tacq/Codegen/KernelBuilder.h"
+#include "tacq/Dialect/TACQ/OnnxTypes.h"
 #include <cmath>
 
 using namespace mlir;
@@ -144,7 +145,7 @@ static LogicalResult inferEyeLike(InferContext &c) {
     return c.fail("its input is not of rank 2");
   Type element = c.elementType(0);
   if (c.attrs.has("dtype")) {
-    element = elementTypeOfNumber(c.node.getContext(), c.attrs.integer("dtype", 0));
+    element = elementTypeOfOnnx(c.attrs.integer("dtype", 0), c.node.getContext());
     if (!element)
       return c.unsupported("TACQ does not compute with its element type");
   }
@@ -166,7 +167,7 @@ static LogicalResult inferWindow(InferContext &c) {
   std::optional<Sym> size = scalarOperand(c, 0);
   if (!size)
     return c.unsupported("its size is not a tensor of one element");
-  Type element = elementTypeOfNumber(c.node.getContext(), c.attrs.integer("output_datatype", 1));
+  Type element = elementTypeOfOnnx(c.attrs.integer("output_datatype", 1), c.node.getContext());
   if (!element)
     return c.unsupported("TACQ does not compute with its element type");
   c.setResult(0, element, {*size});

@@ -84,9 +84,14 @@ static LogicalResult inferSlice(InferContext &c) {
   for (const Sym &axis : axes)
     if (axis.constant() && failed(c.axis(*axis.constant(), rank)))
       return failure();
-  for (const Sym &step : steps)
-    if (step.isConstant(0))
+  for (Sym &step : steps) {
+    std::optional<int64_t> constant = step.constant();
+    if (constant == 0)
       return c.fail("a step is 0");
+    // Larger ones leave one element as well, but overflow.
+    if (constant)
+      step = Sym(std::clamp<int64_t>(*constant, -INT32_MAX, INT32_MAX));
+  }
 
   Dims allStarts = perAxis(axes, *starts, Dims(rank, Sym(0)));
   Dims allEnds = perAxis(axes, *ends, dims);

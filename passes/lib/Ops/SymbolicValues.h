@@ -59,9 +59,6 @@ Dims recordedSymbols(NodeOp node, llvm::StringRef name);
 /// The dimensions that the file declares for a result, if all are constant.
 std::optional<Dims> declaredDims(InferContext &c, unsigned result);
 
-/// The element type of a number in ONNX's enumeration; null if tensors of it are not supported.
-mlir::Type elementTypeOfNumber(mlir::MLIRContext *context, int64_t number);
-
 } // namespace tacq
 
 #endif // TACQ_LIB_OPS_SYMBOLICVALUES_H

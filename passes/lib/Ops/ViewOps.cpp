@@ -78,6 +78,9 @@ static LogicalResult inferReshape(InferContext &c) {
     }
   }
   if (readAtRunTime) {
+    for (const Sym &value : *shape)
+      if (failed(c.requireAtMost(Sym(-1), value, "a size of the shape is below -1")))
+        return failure();
     std::optional<Dims> declared = declaredDims(c, 0);
     dims = declared && declared->size() == shape->size() ? *declared
                                                          : runTimeShape(*shape, input, zeroCopies);

@@ -2,6 +2,7 @@
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/IR/IRMapping.h"
+#include "tacq/Dialect/TACQ/MixedStorage.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Schedule/Passes.h"
 
@@ -17,6 +18,8 @@ using namespace tacq;
 static constexpr int64_t maxInlineConstant = 8;
 /// Different kernels that may each compute a cheap value again.
 static constexpr size_t maxRecomputations = 8;
+/// Nodes of one kernel that use each other in a row. Code generation recurs over them.
+static constexpr unsigned maxDepth = 256;
 
 static bool isView(NodeOp node) {
   static const llvm::StringRef views[] = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"};
@@ -57,6 +60,8 @@ private:
     llvm::SmallPtrSet<void *, 4> roots;
     /// Elements computed per kernel, as far as broadcasting users repeat them.
     Sym count;
+    /// Nodes in a row from here to the kernel's result.
+    unsigned depth = 1;
   };
 
   void place(Block &block);
@@ -160,6 +165,7 @@ void DispatchFormer::place(Block &block) {
             own.roots.insert(userResult.getAsOpaquePointer());
           } else {
             own.roots.insert(userPlacement.roots.begin(), userPlacement.roots.end());
+            own.depth = std::max(own.depth, userPlacement.depth + 1);
             userCount = userPlacement.count;
           }
           if (!readsOnce(userNode) && !(count - userCount).isNonNegative()) {
@@ -169,7 +175,7 @@ void DispatchFormer::place(Block &block) {
         }
       }
       size_t limit = spec->cheap ? maxRecomputations : 1;
-      if (own.roots.size() > limit || (repeated && !spec->cheap))
+      if (own.roots.size() > limit || (repeated && !spec->cheap) || own.depth > maxDepth)
         own.held = true;
       own.count = count;
       if (own.held)
@@ -190,6 +196,12 @@ void DispatchFormer::collectOps(Value value, llvm::SetVector<Operation *> &ops) 
   ops.insert(op);
 }
 
+/// Weights that differ only in the number of their circuits' entries share a kernel.
+static Type kernelType(Type type) {
+  auto mixed = dyn_cast<MixedType>(type);
+  return mixed ? withoutCount(mixed) : type;
+}
+
 LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> results) {
   llvm::SetVector<Operation *> ops;
   // A recognized operation is alone in its kernel: constants are bound like other tensors.
@@ -207,7 +219,7 @@ LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> result
   for (Operation *op : ops)
     for (Value operand : op->getOperands())
       if (!mapping.contains(operand) && !ops.contains(operand.getDefiningOp())) {
-        mapping.map(operand, body.addArgument(operand.getType(), operand.getLoc()));
+        mapping.map(operand, body.addArgument(kernelType(operand.getType()), operand.getLoc()));
         inputs.push_back(operand);
       }
   SmallVector<Attribute> names, opNames;
@@ -306,7 +318,8 @@ LogicalResult DispatchFormer::run() {
   SmallVector<Operation *> ops;
   function.walk([&](Operation *op) { ops.push_back(op); });
   for (Operation *op : llvm::reverse(ops))
-    if (isa<NodeOp, ConstantOp, SymbolicOp, NoneOp, LinearOp, NormOp, RopeOp, AttentionOp>(op) &&
+    if (isa<NodeOp, ConstantOp, SymbolicOp, NoneOp, LinearOp, QuantizeRowsOp, NormOp, RopeOp,
+            AttentionOp>(op) &&
         op->use_empty())
       op->erase();
   return success();

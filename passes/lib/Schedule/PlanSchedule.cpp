@@ -1,6 +1,7 @@
 //===- PlanSchedule.cpp - Buffers and launches ----------------------------===//
 
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "tacq/Dialect/TACQ/MixedStorage.h"
 #include "tacq/Schedule/Passes.h"
 #include "llvm/Support/SaveAndRestore.h"
 
@@ -13,6 +14,11 @@ using namespace mlir;
 using namespace tacq;
 
 static Type elementTypeOf(Type type) { return cast<ShapedType>(type).getElementType(); }
+
+/// The type of a parameter's elements; a mixed-precision weight stands for itself.
+static Type constantElement(Type type) {
+  return isa<MixedType>(type) ? type : elementTypeOf(type);
+}
 
 static Sym byteSize(Type type) {
   int64_t bits = std::max(8u, elementTypeOf(type).getIntOrFloatBitWidth());
@@ -78,6 +84,8 @@ private:
   SymbolTableCollection symbolTables;
   SmallVector<State> states;
   llvm::DenseMap<Value, Value> buffers;
+  /// The buffer of a parameter in a layout, by the attributes of the operations that read it.
+  llvm::DenseMap<Attribute, Value> constantOf;
   llvm::DenseMap<Value, unsigned> lastUse;
   llvm::DenseMap<Operation *, unsigned> positions;
   llvm::DenseMap<Value, unsigned> outputOf;
@@ -211,16 +219,19 @@ Value SchedulePlanner::bufferOf(Value value) {
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPoint(firstCommand);
   if (auto param = value.getDefiningOp<GetParamOp>()) {
-    for (auto &[other, known] : buffers)
-      if (known && other != value)
-        if (auto same = other.getDefiningOp<GetParamOp>();
-            same && same->getAttrDictionary() == param->getAttrDictionary())
-          return buffers[value] = known;
-    auto made = builder.create<rt::BufferOp>(param.getLoc(), bufferType(), rt::BufferKind::Constant,
-                                             0, byteSize(value.getType()).str(),
-                                             elementTypeOf(value.getType()), param.getParamAttr(),
-                                             ElementsAttr(), param->getAttr("layout"));
-    return buffers[value] = made;
+    Value &constant = constantOf[param->getAttrDictionary()];
+    if (!constant) {
+      Sym size;
+      if (auto mixed = dyn_cast<MixedType>(value.getType()))
+        size = Sym(storedBytes(mixed, cast<LayoutAttr>(param.getLayoutAttr())).total());
+      else
+        size = byteSize(value.getType());
+      constant = builder.create<rt::BufferOp>(
+          param.getLoc(), bufferType(), rt::BufferKind::Constant, 0, size.str(),
+          constantElement(value.getType()), param.getParamAttr(), ElementsAttr(),
+          param->getAttr("layout"));
+    }
+    return buffer = constant;
   }
   if (auto constant = value.getDefiningOp<ConstantOp>())
     return buffer = builder.create<rt::BufferOp>(

@@ -6,6 +6,7 @@
 //===----------------------------------------------------------------------===//
 
 #include "ElfLoader.h"
+#include "tacq/Half.h"
 
 #include <cmath>
 #include <cstring>
@@ -26,28 +27,6 @@ uint32_t bitsOf(float value) {
   return bits;
 }
 
-/// Round to nearest, ties to even, of a value given as float bits. `sticky`: bits below were lost.
-uint16_t halfBits(uint32_t bits, bool sticky) {
-  uint16_t sign = static_cast<uint16_t>(bits >> 16 & 0x8000);
-  uint32_t magnitude = bits & 0x7FFFFFFF;
-  if (magnitude > 0x7F800000)
-    return static_cast<uint16_t>(sign | 0x7E00 | (magnitude >> 13 & 0x3FF));
-  if (magnitude >= 0x47800000) // 65536 and above, infinity
-    return static_cast<uint16_t>(sign | 0x7C00);
-  int exponent = static_cast<int>(magnitude >> 23) - 127;
-  if (exponent < -25)
-    return sign;
-  uint32_t mantissa = (magnitude & 0x7FFFFF) | 0x800000;
-  int shift = exponent < -14 ? 13 + (-14 - exponent) : 13;
-  uint32_t result = mantissa >> shift;
-  uint32_t rest = mantissa & ((1u << shift) - 1), half = 1u << (shift - 1);
-  if (exponent >= -14)
-    result += static_cast<uint32_t>(exponent + 14) << 10;
-  if (rest > half || (rest == half && (sticky || (result & 1))))
-    ++result; // may carry into the exponent, up to infinity, which is right
-  return static_cast<uint16_t>(sign | result);
-}
-
 /// Nearest float towards zero with a flag for what was lost, so that rounding happens once.
 uint32_t truncateToFloat(double value, bool &sticky) {
   float nearest = static_cast<float>(value);
@@ -63,33 +42,14 @@ _Float16 makeHalf(uint16_t bits) {
   return value;
 }
 
-_Float16 truncateFloatToHalf(float value) { return makeHalf(halfBits(bitsOf(value), false)); }
+_Float16 truncateFloatToHalf(float value) { return makeHalf(halfFromFloat(value)); }
 
-_Float16 truncateDoubleToHalf(double value) {
-  bool sticky;
-  uint32_t bits = truncateToFloat(value, sticky);
-  return makeHalf(halfBits(bits, sticky));
-}
+_Float16 truncateDoubleToHalf(double value) { return makeHalf(halfFromDouble(value)); }
 
 float extendHalf(_Float16 value) {
   uint16_t bits;
   memcpy(&bits, &value, sizeof(bits));
-  uint32_t sign = static_cast<uint32_t>(bits & 0x8000) << 16;
-  uint32_t exponent = bits >> 10 & 31, mantissa = bits & 0x3FF, result;
-  if (exponent == 31)
-    result = sign | 0x7F800000 | mantissa << 13;
-  else if (exponent != 0)
-    result = sign | (exponent + 112) << 23 | mantissa << 13;
-  else if (mantissa == 0)
-    result = sign;
-  else {
-    // A subnormal half is a normal float.
-    int shift = __builtin_clz(mantissa) - 21;
-    result = sign | static_cast<uint32_t>(113 - shift) << 23 | (mantissa << shift & 0x3FF) << 13;
-  }
-  float number;
-  memcpy(&number, &result, sizeof(number));
-  return number;
+  return floatFromHalf(bits);
 }
 
 /// A 16-bit value in the register that a bfloat16 is returned in, which is that of a half.

@@ -34,6 +34,16 @@ TEST(CommandLine, Counts) {
     EXPECT_EQ(parseCounts("--threads", text, counts).code(), TACQ_INVALID_ARGUMENT) << text;
 }
 
+TEST(CommandLine, WholeNumbers) {
+  CLI::Validator positive = wholeNumber(1), any = wholeNumber(0);
+  for (std::string text : {"1", "17", "9223372036854775807"})
+    EXPECT_EQ(positive(text), "") << text;
+  for (std::string text : {"0", "-1", "", "1.5", "x", "2x", "9223372036854775808"})
+    EXPECT_NE(positive(text).find("at least 1, got '" + text + "'"), std::string::npos) << text;
+  std::string zero = "0";
+  EXPECT_EQ(any(zero), "");
+}
+
 /// Runs a tool that has one required option --n and fails with `code`.
 static int runWith(std::vector<std::string> arguments, Error error) {
   CLI::App app("A tool.", "tool");

@@ -7,8 +7,10 @@
 //   affine:    s * (c - z)              s = scale, z = zero point of the group of k
 //   codebook:  s * (L[n][c] - 128)      s = scale of the row, L = the row's levels
 //
-// plus what the circuit holds at (n, k). Everything is exact in fp32: an fp16 scale times an integer
-// below 2^9, and one of the two terms is zero where a circuit holds exact values.
+// plus what the circuit holds at (n, k): with affine codes the weight itself, where the code is z
+// and so contributes nothing; with a codebook the difference to the code's level. Both terms are
+// exact in fp32, an fp16 scale times an integer below 2^9 and an fp16 number; their sum is rounded
+// to it.
 //
 //===----------------------------------------------------------------------===//
 

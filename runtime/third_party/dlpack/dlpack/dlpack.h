@@ -1,8 +1,8 @@
-/* DLPack 0.8, the parts that TACQ uses.
+/* DLPack 0.8.
  *
  * Copyright (c) 2017 by Contributors. Licensed under the Apache License, Version 2.0 (the
- * "License"); see LICENSE beside this file. From https://github.com/dmlc/dlpack; the C++ device
- * enumeration's underlying type and long comments were left out.
+ * "License"); see LICENSE beside this file. From https://github.com/dmlc/dlpack, with all its names,
+ * values and layouts; its long comments were left out.
  */
 #ifndef DLPACK_DLPACK_H_
 #define DLPACK_DLPACK_H_
@@ -10,8 +10,24 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#ifdef __cplusplus
+#define DLPACK_EXTERN_C extern "C"
+#else
+#define DLPACK_EXTERN_C
+#endif
+
 #define DLPACK_VERSION 80
 #define DLPACK_ABI_VERSION 1
+
+#ifdef _WIN32
+#ifdef DLPACK_EXPORTS
+#define DLPACK_DLL __declspec(dllexport)
+#else
+#define DLPACK_DLL __declspec(dllimport)
+#endif
+#else
+#define DLPACK_DLL
+#endif
 
 #ifdef __cplusplus
 extern "C" {

@@ -56,7 +56,7 @@ def Schedule_DispatchOp : Schedule_Op<"dispatch", [
     Pure, DeclareOpInterfaceMethods<SymbolUserOpInterface>]> {
   let summary = "The results of a kernel on tensors";
   let arguments = (ins FlatSymbolRefAttr:$kernel, StrArrayAttr:$nodes, StrArrayAttr:$node_ops,
-                       Variadic<AnyTensor>:$inputs);
+                       Variadic<AnyType>:$inputs);
   let results = (outs Variadic<AnyTensor>:$outputs);
   let assemblyFormat = [{
     $kernel `(` $inputs `)` `nodes` $nodes `ops` $node_ops attr-dict `:`
@@ -102,7 +102,8 @@ def Schedule_BufferOp : Schedule_Op<"buffer"> {
   let description = [{
     `index` is the number of the input, output, state or slot. Transients of one slot share memory:
     their lifetimes do not overlap. `size` is in bytes. A constant names its parameter (or holds its
-    bytes, where it is small), and the layout in which it is packed.
+    bytes, where it is small), and the layout in which it is packed; of a mixed-precision weight the
+    type stands in place of the element type.
   }];
   let arguments = (ins Schedule_BufferKind:$kind, I64Attr:$index, StrAttr:$size, TypeAttr:$element,
                        OptionalAttr<FlatSymbolRefAttr>:$param, OptionalAttr<ElementsAttr>:$value,

@@ -7,18 +7,39 @@
 
 namespace tacq {
 
-/// The bytes of a weight's sections, padding included; docs/Spec.md has the formulas.
+/// The bytes of a weight's sections in their order, padding included; docs/Spec.md has the
+/// formulas.
 struct MixedStorage {
   int64_t codes = 0;
   /// Scales and zero points, and the scales of quantized scales.
   int64_t metadata = 0;
   int64_t codebooks = 0;
+  int64_t permutation = 0;
   /// Values and positions.
   int64_t circuit = 0;
-  int64_t permutation = 0;
 
-  int64_t total() const { return codes + metadata + codebooks + circuit + permutation; }
+  int64_t total() const { return codes + metadata + codebooks + permutation + circuit; }
 };
+
+/// Columns of a row as they are stored: the last tile is only as wide as the planes' blocks need.
+int64_t storedColumns(MixedType type, LayoutAttr layout);
+
+/// Bytes of a number in the circuit's counts of slots for each tile.
+int64_t slotCountBytes(LayoutAttr layout);
+/// Bytes of a position: in a list a column of the matrix, in a slot one of the tile.
+int64_t positionBytes(MixedType type, LayoutAttr layout);
+/// Bytes of an entry of the permutation.
+int64_t permutationEntryBytes(MixedType type, LayoutAttr layout);
+
+/// The type without the number of the circuit's entries or slots of the whole matrix, which no
+/// kernel depends on: weights that differ in nothing else share their kernels.
+MixedType withoutCount(MixedType type);
+
+/// The columns of quantized rows are a multiple of it.
+constexpr int64_t quantizedColumns = 128;
+/// Columns of a block of quantized rows with `blocks` blocks; nullopt if no block size fits. Where
+/// several do, a row is one block for each of them.
+std::optional<int64_t> quantizationBlock(int64_t columns, int64_t blocks);
 
 /// Whether a weight of this type can be stored in this layout; the error names the rule.
 llvm::LogicalResult verifyMixedLayout(llvm::function_ref<mlir::InFlightDiagnostic()> emitError,

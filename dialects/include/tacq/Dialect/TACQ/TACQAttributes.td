@@ -73,8 +73,9 @@ def TACQ_CodebookAttr : TACQ_Attr<"Codebook", "codebook"> {
   let description = [{
     There are `2^b` levels for each row or for the tensor; a code c of a group with scale s stands
     for `s * level[c]`, or for `level[c]` without scales. Scales are as those of `#tacq.affine`.
+    Levels of type ui8 stand for `level - 128`.
 
-    Example: `#tacq.codebook<row, levels = f16, scale = f16>`.
+    Example: `#tacq.codebook<row, levels = ui8, scale = f16>`.
   }];
   let parameters = (ins EnumParameter<TACQ_CodebookScope>:$scope, "::mlir::Type":$levels,
                         OptionalParameter<"::mlir::Type">:$scale,
@@ -136,13 +137,13 @@ def TACQ_LayoutAttr : TACQ_Attr<"Layout", "layout"> {
     gives the bytes of each section.
 
     `tile`: rows x columns of a tile; tiles are stored row by row. `planes`: the codes of a tile are
-    split into planes of so many bits, lowest bits first. `interleave`: so many consecutive columns
-    of a row stand side by side, then come those of the next row. `align`: every section begins at a
+    split into planes of so many bits, lowest bits first. `interleave`: so many bytes of a row stand
+    side by side, then come those of the next row. `align`: every section begins at a
     multiple of so many bytes. `rows`: as they are, sorted by what the circuit holds of them with
     the permutation stored, or sorted with the permutation absorbed by the consumer. `circuit`: a
     list for each row, or slots for each tile.
 
-    Example: `#tacq.layout<tile = 16x128, planes = [2, 1], interleave = 4, align = 64,
+    Example: `#tacq.layout<tile = 16x128, planes = [2, 1], interleave = 4, align = 16,
     rows = sorted, circuit = tiles, little>`.
   }];
   let parameters = (ins "int64_t":$tileRows, "int64_t":$tileColumns,

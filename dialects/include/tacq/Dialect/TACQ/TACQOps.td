@@ -31,10 +31,11 @@ def TACQ_GetParamOp : TACQ_Op<"get_param", [
     DeclareOpInterfaceMethods<OpAsmOpInterface, ["getAsmResultNames"]>]> {
   let summary = "The value of a parameter";
   let description = [{
-    With a `layout` the bytes are stored in it; the type is still that of the parameter.
+    With a `layout` the bytes are stored in it; the type is still that of the parameter. A parameter
+    of two axes that has been quantized gives a `!tacq.mixed` of the same extents, in either order.
   }];
   let arguments = (ins FlatSymbolRefAttr:$param, OptionalAttr<AnyAttr>:$layout);
-  let results = (outs AnyRankedTensor:$result);
+  let results = (outs AnyTypeOf<[AnyRankedTensor, TACQ_MixedType]>:$result);
   let assemblyFormat = "$param attr-dict `:` type($result)";
   let builders = [OpBuilder<(ins "::mlir::Type":$type, "::llvm::StringRef":$param), [{
     build($_builder, $_state, type, param, /*layout=*/::mlir::Attribute());
@@ -138,8 +139,12 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
     for each weight, and `activation` applies to each. `residual` (one result only) is added last.
     Biases are given for all weights or for none. `weight_layouts` says how the weights are stored,
     one layout for each; without it they are row-major. A weight of type `!tacq.mixed` is `nk`.
+
+    With `x_scales`, `x` and `x_scales` are the results of `tacq.quantize_rows` and all weights are
+    of type `!tacq.mixed`: the products are those of the numbers that the integers stand for.
   }];
-  let arguments = (ins TACQ_Tensor:$x, Variadic<TACQ_Operand>:$weights,
+  let arguments = (ins TACQ_Tensor:$x, Optional<TACQ_Tensor>:$x_scales,
+                       Variadic<TACQ_Operand>:$weights,
                        Variadic<TACQ_Tensor>:$biases, Optional<TACQ_Tensor>:$residual,
                        I32ArrayAttr:$weight_order,
                        DefaultValuedAttr<TACQ_Activation, "::tacq::Activation::None">:$activation,
@@ -147,17 +152,45 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
                        StrAttr:$node_name);
   let results = (outs Variadic<TACQ_Tensor>:$results);
   let assemblyFormat = [{
-    $x `,` `weights` `(` $weights `)` (`biases` `(` $biases^ `)`)? (`residual` `(` $residual^ `)`)?
+    $x (`x_scales` `(` $x_scales^ `)`)? `,` `weights` `(` $weights `)` (`biases` `(` $biases^ `)`)? (`residual` `(` $residual^ `)`)?
     attr-dict `:` functional-type(operands, results)
+  }];
+  let extraClassDeclaration = [{
+    /// Which weight an operand of the operation is; nullopt for other operands.
+    std::optional<unsigned> weightNumber(::mlir::OpOperand &operand) {
+      unsigned first = getWeights().getBeginOperandIndex(), number = operand.getOperandNumber();
+      if (number < first || number >= first + getWeights().size())
+        return std::nullopt;
+      return number - first;
+    }
   }];
   let builders = [OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$x,
       "::mlir::ValueRange":$weights, "::mlir::ValueRange":$biases, "::mlir::Value":$residual,
       "::mlir::ArrayAttr":$weightOrder, "::tacq::Activation":$activation, "bool":$gated,
       "::llvm::StringRef":$nodeName), [{
-    build($_builder, $_state, results, x, weights, biases, residual, weightOrder, activation, gated,
+    build($_builder, $_state, results, x, /*x_scales=*/::mlir::Value(), weights, biases, residual,
+          weightOrder, activation, gated,
           /*weight_layouts=*/::mlir::ArrayAttr(), nodeName);
   }]>];
   let hasCanonicalizeMethod = 1;
+  let hasVerifier = 1;
+}
+
+def TACQ_QuantizeRowsOp : TACQ_Op<"quantize_rows", [Pure]> {
+  let summary = "8-bit integers for the rows of a tensor, with a scale for each block of columns";
+  let description = [{
+    Each block of `block` columns of a row (the last may be shorter) has the scale `s = max|x| / 127`
+    and the integers `q = round(x / s)`, ties to even, so that `s * q` is x up to `s / 2`. For `x` of
+    shape `[…, K]`, `q` is `[…, K']` with K' the next multiple of 128 and zeros beyond K; `scales` is
+    `[…, blocks, 2]`: s, and s times the sum of the block's integers.
+
+    A block whose largest magnitude is below 2^-100 is taken for zeros. A block that holds NaN or an
+    infinity has scales of NaN and zeros for integers, so that whatever is computed from it is NaN.
+  }];
+  let arguments = (ins TACQ_Tensor:$x, DefaultValuedAttr<I64Attr, "128">:$block,
+                       StrAttr:$node_name);
+  let results = (outs TACQ_Tensor:$q, TACQ_Tensor:$scales);
+  let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
   let hasVerifier = 1;
 }
 

@@ -1,0 +1,44 @@
+//===- CircuitBytes.h - What a circuit costs in the module ------*- C++ -*-===//
+//
+// The bytes of a circuit's section and of the permutation of rows, as docs/Spec.md has them, before
+// a layout is chosen.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_QUANTIZE_CIRCUITBYTES_H
+#define TACQ_QUANTIZE_CIRCUITBYTES_H
+
+#include <cstdint>
+
+namespace tacq {
+
+/// Tiles of a weight [rows, columns]. The last tile of a row may have fewer columns, the last row
+/// of tiles fewer rows.
+struct TileGrid {
+  int64_t rows = 0, columns = 0;
+  int64_t tileRows = 16, tileColumns = 128;
+
+  int64_t down() const { return (rows + tileRows - 1) / tileRows; }
+  int64_t across() const { return (columns + tileColumns - 1) / tileColumns; }
+  int64_t tiles() const { return down() * across(); }
+};
+
+/// A section is padded to this.
+constexpr int64_t sectionAlignment = 16;
+
+/// A list of positions and values, and where each row begins. Without entries there is no circuit.
+int64_t scatteredBytes(int64_t rows, int64_t columns, int64_t entries);
+
+/// A slot: a position and a value for each row of a tile.
+int64_t slotBytes(const TileGrid &grid);
+
+/// Slots, their number in each tile, and where each row of tiles begins; with the permutation of
+/// rows if they are sorted. Without slots there is no circuit.
+int64_t slotsBytes(const TileGrid &grid, int64_t slots, bool sorted);
+
+/// The same number of slots in each tile.
+int64_t uniformBytes(const TileGrid &grid, int64_t slotsInTile);
+
+} // namespace tacq
+
+#endif // TACQ_QUANTIZE_CIRCUITBYTES_H

@@ -1,0 +1,60 @@
+//===- Plan.h - What each weight of a model is to become --------*- C++ -*-===//
+//
+// A plan is made by tacq-plan, may be edited, and is read by tacq-compile. As JSON:
+//
+//   {"version": 1, "model": "<content hash>", "circuit_layout": "slots", "circuit": 0.0035,
+//    "tensors": [{"name": "…", "bits": 2, "group": 0, "codebook": false}, …]}
+//
+// `circuit` is the part of all weights of the plan that the circuit holds, at the paper's count of 4
+// bytes an entry. A tensor may have a `circuit` of its own, which is then chosen inside of it. Bits
+// of 16 leave a tensor as it is. Other members ("bytes", "bpw", "predicted_loss") are for people.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_QUANTIZE_PLAN_H
+#define TACQ_QUANTIZE_PLAN_H
+
+#include "tacq/Error.h"
+#include "tacq/Quantize/MixedWeight.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace tacq {
+
+struct TensorPlan {
+  std::string name;
+  unsigned bits = 2; ///< 2, 3, 4, 8; 16: not quantized
+  int64_t group = 0; ///< columns; 0: a row
+  bool codebook = false;
+  /// The part of this tensor's weights that the circuit holds; without it the tensor takes part in
+  /// the plan's.
+  std::optional<double> circuit;
+
+  // Filled in by the planner.
+  uint64_t bytes = 0;
+  double bitsPerWeight = 0;
+  double predictedLoss = 0;
+};
+
+struct Plan {
+  std::string modelHash;
+  WeightFormat::Circuit circuitLayout = WeightFormat::Circuit::Slots;
+  double circuit = 0;
+  std::vector<TensorPlan> tensors;
+
+  const TensorPlan *find(const std::string &name) const;
+};
+
+/// TACQ_INVALID_INPUT with the file's name and what is wrong: no JSON, an unknown member, a value
+/// out of range, a tensor twice.
+Error readPlan(const std::string &path, Plan &plan);
+/// Writes to a temporary name, then renames.
+Error writePlan(const std::string &path, const Plan &plan);
+
+const char *circuitLayoutName(WeightFormat::Circuit circuit);
+std::optional<WeightFormat::Circuit> parseCircuitLayout(const std::string &name);
+
+} // namespace tacq
+
+#endif // TACQ_QUANTIZE_PLAN_H

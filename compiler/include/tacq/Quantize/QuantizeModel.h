@@ -1,0 +1,74 @@
+//===- QuantizeModel.h - All weights of a model by a plan -------*- C++ -*-===//
+//
+// The procedure of TaCQ (arXiv 2504.07389, docs/guides/quantizing.md): quantize without a circuit;
+// saliency of each weight from its gradient and from what quantization does to it; choose the
+// circuit; quantize again around it. Each of the two quantizations goes through the layers in
+// order, so that a layer sees the quantized layers before it, if there is sample data.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_QUANTIZE_QUANTIZEMODEL_H
+#define TACQ_QUANTIZE_QUANTIZEMODEL_H
+
+#include "tacq/Calibrate/InProcessModule.h"
+#include "tacq/Calibrate/Statistics.h"
+#include "tacq/Quantize/Gptq.h"
+#include "tacq/Quantize/Plan.h"
+#include "llvm/ADT/StringMap.h"
+#include <functional>
+
+namespace tacq {
+
+/// Sample sequences, one at a time.
+struct SampleSource {
+  size_t count = 0;
+  /// The inputs of a sample by the names of the model's inputs, valid until the next call.
+  std::function<Error(size_t sample, std::map<std::string, TensorView> &inputs)> load;
+};
+
+/// The inputs of `model`, a calibration graph, that a sample must have.
+std::vector<TensorDeclaration> sampleInputs(const ImportedModel &model);
+/// The last extent of the only result with three axes (the vocabulary), or 0.
+int64_t vocabularyOf(const ImportedModel &model);
+
+enum class QuantizeMethod {
+  Nearest, ///< each weight by itself
+  Gptq     ///< with error compensation
+};
+
+struct QuantizeModelOptions {
+  /// What each weight is to become; weights that it does not name stay as they are.
+  Plan plan;
+  QuantizeMethod method = QuantizeMethod::Gptq;
+  HessianOptions hessian;
+  GptqOptions gptq;
+  /// Gradients and, without samples, Hessians. Null only if the plan has no circuits and there are
+  /// samples or the method needs no Hessian.
+  const Statistics *statistics = nullptr;
+  /// Null: Hessians are those of the statistics.
+  const SampleSource *samples = nullptr;
+  unsigned threads = 0;
+  /// The model's file name for messages.
+  std::string file = "model";
+  std::function<void(const std::string &stage, unsigned done, unsigned total)> progress;
+};
+
+/// Quantizes the weights of `model`, a calibration graph, by their parameters' names.
+/// TACQ_INVALID_INPUT for a plan that names a tensor that is no weight of a linear layer, for
+/// statistics that lack one, and for weights or data that are not finite.
+Error quantizeModel(const ImportedModel &model, const QuantizeModelOptions &options,
+                    llvm::StringMap<MixedWeight> &weights);
+
+/// The circuits of weights with this saliency, in a layout: `fraction` of the weights where they are
+/// scattered, else what takes the same bytes.
+std::vector<CircuitMask> selectCircuit(WeightFormat::Circuit layout,
+                                       llvm::ArrayRef<WeightView> saliency, double fraction);
+
+/// The weights of linear layers that a plan may name, in the order of the graph: those of attention
+/// and MLP projections. Left out are weights that something else reads as well, and the one whose
+/// product is a result of the model (the head).
+std::vector<std::string> quantizableWeights(const ImportedModel &model);
+
+} // namespace tacq
+
+#endif // TACQ_QUANTIZE_QUANTIZEMODEL_H

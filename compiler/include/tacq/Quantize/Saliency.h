@@ -1,0 +1,27 @@
+//===- Saliency.h - Which weights carry the task ----------------*- C++ -*-===//
+
+#ifndef TACQ_QUANTIZE_SALIENCY_H
+#define TACQ_QUANTIZE_SALIENCY_H
+
+#include "tacq/Quantize/CircuitMask.h"
+
+namespace tacq {
+
+/// TaCQ's saliency (arXiv 2504.07389): S = G * |W - Q| * |W|, the first-order estimate of what the
+/// loss gains from keeping a weight, times its magnitude. `gradient` is G = Σ_s |∂L_s/∂W| over
+/// calibration sequences, `quantized` the weight decoded; both and the result are as W, [rows,
+/// columns]. What is not a number counts as 0.
+std::vector<float> computeSaliency(WeightView weight, llvm::ArrayRef<float> quantized,
+                                   llvm::ArrayRef<double> gradient);
+
+/// The fraction of all weights with the largest saliency over all tensors: the paper's circuit.
+/// `saliency` are views of S with the shapes of the tensors. Exactly round(fraction * weights) are
+/// taken; of equal ones, those of earlier tensors, rows and columns.
+std::vector<CircuitMask> selectScattered(llvm::ArrayRef<WeightView> saliency, double fraction);
+
+/// The sum of S over the circuit.
+double capturedSaliency(WeightView saliency, const CircuitMask &mask);
+
+} // namespace tacq
+
+#endif // TACQ_QUANTIZE_SALIENCY_H

@@ -1,0 +1,52 @@
+//===- Slots.h - Circuits in tiles ------------------------------*- C++ -*-===//
+//
+// A slot of a tile keeps one weight of each of its rows, so that a kernel reads circuits without
+// gathering. Every row of a tile uses every slot of it: slot j holds each row's j-th most salient
+// column of the tile.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_QUANTIZE_SLOTS_H
+#define TACQ_QUANTIZE_SLOTS_H
+
+#include "tacq/Quantize/CircuitBytes.h"
+#include "tacq/Quantize/CircuitMask.h"
+
+namespace tacq {
+
+struct SlotOptions {
+  /// 16 or 8.
+  int64_t tileRows = 16;
+  int64_t tileColumns = 128;
+};
+
+/// The circuit of one weight in tiles.
+struct SlotCircuit {
+  TileGrid grid;
+  /// The positions; its order has the rows sorted, or is empty.
+  CircuitMask mask;
+  /// Of each tile, row of tiles by row of tiles; empty without a circuit.
+  std::vector<uint8_t> slots;
+
+  int64_t slotCount() const;
+  bool isSorted() const { return !mask.order.empty(); }
+};
+
+/// Slots over all tensors in no more bytes than the scattered circuits take in the module. A slot
+/// is worth the saliency that it keeps. Rows are sorted by how many entries of the scattered
+/// circuit they hold, so that salient rows share tiles, or stay as they are, or the tensor has no
+/// circuit: whichever is worth most at the price of a byte at which the budget is spent.
+std::vector<SlotCircuit> selectSlots(llvm::ArrayRef<WeightView> saliency,
+                                     llvm::ArrayRef<CircuitMask> scattered,
+                                     const SlotOptions &options);
+
+/// The same number of slots in every tile of every tensor, at least one and not more than the
+/// narrowest tile has columns: the number whose bytes are closest to those of the scattered
+/// circuits.
+std::vector<SlotCircuit> selectUniform(llvm::ArrayRef<WeightView> saliency,
+                                       llvm::ArrayRef<CircuitMask> scattered,
+                                       const SlotOptions &options);
+
+} // namespace tacq
+
+#endif // TACQ_QUANTIZE_SLOTS_H

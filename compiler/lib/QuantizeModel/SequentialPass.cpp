@@ -1,0 +1,166 @@
+//===- SequentialPass.cpp - Layer after layer, on sample data -------------===//
+
+#include "SequentialPass.h"
+#include <cblas.h>
+#include <cmath>
+#include <cstring>
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+
+/// A tensor that the pass keeps from one segment to the next.
+struct HeldTensor {
+  tacq_element_type_t type = TACQ_ELEMENT_NONE;
+  std::vector<int64_t> dims;
+  std::vector<char> bytes;
+
+  TensorView view() const { return {type, dims, bytes.data()}; }
+  static HeldTensor copy(const TensorView &view) {
+    const char *data = static_cast<const char *>(view.data);
+    size_t size = view.elementCount() * (tacq_element_size(view.type));
+    return {view.type, view.dims, std::vector<char>(data, data + size)};
+  }
+};
+
+class SequentialPass {
+public:
+  SequentialPass(const ImportedModel &model, ArrayRef<LinearGroup> groups,
+                 const SampleSource &samples, const SequentialPassOptions &options)
+      : model(model), groups(groups), samples(samples), options(options),
+        function(mainFunction(model)), segments(function, cutsOf(groups)) {}
+
+  Error run(QuantizeGroupFn quantizeGroup);
+
+private:
+  static SmallVector<Value> cutsOf(ArrayRef<LinearGroup> groups) {
+    SmallVector<Value> cuts;
+    for (const LinearGroup &group : groups)
+      cuts.push_back(group.input);
+    return cuts;
+  }
+  Error holdInputs();
+  Error runSegment(unsigned i, std::vector<double> &hessian);
+  void addToHessian(const TensorView &x, std::vector<double> &hessian);
+
+  const ImportedModel &model;
+  ArrayRef<LinearGroup> groups;
+  const SampleSource &samples;
+  const SequentialPassOptions &options;
+  func::FuncOp function;
+  GraphSegments segments;
+  llvm::StringMap<std::vector<float>> decoded;
+  /// Of each sample.
+  std::vector<llvm::DenseMap<Value, HeldTensor>> held;
+  std::vector<float> product; // XᵀX of a sample
+};
+
+} // namespace
+
+/// The arguments of the function that the first segments read.
+Error SequentialPass::holdInputs() {
+  held.resize(samples.count);
+  std::map<std::string, TensorView> inputs;
+  for (auto [i, tensors] : llvm::enumerate(held)) {
+    if (Error error = samples.load(i, inputs))
+      return error;
+    for (BlockArgument argument : function.getArguments())
+      if (!argument.use_empty())
+        tensors[argument] = HeldTensor::copy(inputs[argumentName(function, argument).str()]);
+  }
+  return Error();
+}
+
+void SequentialPass::addToHessian(const TensorView &x, std::vector<double> &hessian) {
+  int64_t k = x.dims.back(), rows = x.elementCount() / std::max<int64_t>(k, 1);
+  product.resize(k * k);
+  cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, int(k), int(rows), 1.0f, x.floats(), int(k),
+              0.0f, product.data(), int(k));
+  for (int64_t i = 0; i < k; ++i)
+    for (int64_t j = 0; j <= i; ++j)
+      hessian[i * k + j] += product[i * k + j];
+}
+
+Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
+  GraphSegments::Segment segment =
+      segments.build(i, [&](StringRef name) { return decoded.contains(name); });
+  ParameterStore parameters;
+  for (auto param : segment.module->getOps<ParamOp>())
+    parameters.add(param.getSymName(), model.parameters.bytes(param.getSymName()));
+  for (const auto &[own, name] : segment.decoded) {
+    const std::vector<float> &weight = decoded[name];
+    parameters.add(own, ArrayRef(reinterpret_cast<const char *>(weight.data()),
+                                 weight.size() * sizeof(float)));
+  }
+  std::unique_ptr<InProcessModule> runner;
+  InProcessModule::Options runOptions;
+  runOptions.threads = options.threads;
+  runOptions.file = options.file;
+  // A cut that an earlier segment has made already leaves nothing to run.
+  bool empty = segment.outputs.empty();
+  if (!empty)
+    if (Error error = InProcessModule::compile(*segment.module, parameters, runOptions, runner))
+      return error;
+  const auto &live = segments.liveAfter(i);
+  for (auto &tensors : held) {
+    std::map<std::string, TensorView> inputs;
+    for (auto [j, value] : llvm::enumerate(segment.inputs))
+      inputs["v" + std::to_string(j)] = tensors[value].view();
+    if (!empty)
+      if (Error error = runner->run(inputs))
+        return error;
+    for (auto [j, value] : llvm::enumerate(segment.outputs)) {
+      TensorView view;
+      if (Error error = runner->output("r" + std::to_string(j), view))
+        return error;
+      tensors[value] = HeldTensor::copy(view);
+    }
+    SmallVector<Value> dead;
+    for (auto &entry : tensors)
+      if (!live.contains(entry.first))
+        dead.push_back(entry.first);
+    for (Value value : dead)
+      tensors.erase(value);
+    addToHessian(tensors[groups[i].input].view(), hessian);
+  }
+  return Error();
+}
+
+Error SequentialPass::run(QuantizeGroupFn quantizeGroup) {
+  if (Error error = holdInputs())
+    return error;
+  for (auto [i, group] : llvm::enumerate(groups)) {
+    if (options.progress)
+      options.progress(i, groups.size());
+    std::string name = LinearOp(group.linears[0]).getNodeName().str();
+    std::optional<int64_t> k = dimsOf(group.input)->back().constant();
+    if (!k)
+      return Error(TACQ_UNSUPPORTED, "node '" + name +
+                                         "': the extent of its input is not known");
+    std::vector<double> sum(*k * *k);
+    if (Error error = runSegment(i, sum))
+      return error;
+    for (int64_t row = 0; row < *k; ++row)
+      for (int64_t column = 0; column <= row; ++column) {
+        double value = sum[row * *k + column];
+        if (!std::isfinite(value))
+          return Error(TACQ_INVALID_INPUT,
+                       "the input of node '" + name +
+                           "' is not finite on the sample data, with the layers before it "
+                           "quantized; take more bits or check the data");
+        sum[column * *k + row] = value;
+      }
+    if (Error error = quantizeGroup(group, sum, decoded))
+      return error;
+  }
+  if (options.progress)
+    options.progress(groups.size(), groups.size());
+  return Error();
+}
+
+Error tacq::runSequentialPass(const ImportedModel &model, ArrayRef<LinearGroup> groups,
+                              const SampleSource &samples,
+                              const SequentialPassOptions &options, QuantizeGroupFn quantizeGroup) {
+  return SequentialPass(model, groups, samples, options).run(quantizeGroup);
+}

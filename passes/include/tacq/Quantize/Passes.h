@@ -1,0 +1,29 @@
+//===- Passes.h - From dense to mixed-precision weights ---------*- C++ -*-===//
+
+#ifndef TACQ_QUANTIZE_PASSES_H
+#define TACQ_QUANTIZE_PASSES_H
+
+#include "mlir/IR/BuiltinOps.h"
+#include "mlir/Pass/Pass.h"
+#include "tacq/Dialect/TACQ/TACQDialect.h"
+#include "llvm/ADT/StringMap.h"
+
+namespace tacq {
+
+class ParameterStore;
+
+#define GEN_PASS_DECL
+#include "tacq/Quantize/Passes.h.inc"
+
+#define GEN_PASS_REGISTRATION
+#include "tacq/Quantize/Passes.h.inc"
+
+/// tacq-use-mixed-weights for weights of these types, by their parameters' names.
+std::unique_ptr<mlir::Pass> createUseMixedWeights(llvm::StringMap<MixedType> types);
+
+/// tacq-narrow-parameters on the bytes of a store, which outlives the pass and takes the new ones.
+std::unique_ptr<mlir::Pass> createNarrowParameters(ParameterStore &store);
+
+} // namespace tacq
+
+#endif // TACQ_QUANTIZE_PASSES_H

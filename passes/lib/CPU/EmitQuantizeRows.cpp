@@ -1,0 +1,108 @@
+//===- EmitQuantizeRows.cpp - Rows as 8-bit integers ----------------------===//
+//
+// A task is a row. A block's elements are in registers between its maximum and its integers.
+//
+//===----------------------------------------------------------------------===//
+
+#include "VectorCode.h"
+#include "tacq/CPU/HotKernels.h"
+#include "tacq/Dialect/TACQ/MixedStorage.h"
+#include "llvm/Support/MathExtras.h"
+#include <limits>
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+
+constexpr double largestInteger = 127;
+
+class QuantizeRowsKernel : VectorCode {
+public:
+  QuantizeRowsKernel(KernelBuilder &k, QuantizeRowsOp op) : VectorCode(k), op(op) {}
+  LogicalResult emit();
+
+private:
+  VectorType integers(unsigned bits) {
+    return VectorType::get(vectorLanes, b.getIntegerType(bits));
+  }
+  Value integerSplat(int32_t value) {
+    return b.create<arith::ConstantOp>(DenseElementsAttr::get(integers(32), value));
+  }
+  void emitBlock(Value from, Value to, Value scaleAt, int64_t columns);
+
+  QuantizeRowsOp op;
+  Value x, q, scales;
+};
+
+void QuantizeRowsKernel::emitBlock(Value from, Value to, Value scaleAt, int64_t columns) {
+  Type f32 = b.getF32Type();
+  SmallVector<Value> elements;
+  // As integers, the bits of magnitudes are in the order of the magnitudes, and NaN is the largest.
+  Value largest = integerSplat(0);
+  for (int64_t i = 0; i < columns; i += vectorLanes) {
+    Value active = columns - i < vectorLanes ? mask(k.index(columns - i)) : Value();
+    elements.push_back(load(x, plus(from, i), active));
+    Value bits = b.create<vector::BitCastOp>(integers(32), elements.back());
+    bits = b.create<arith::AndIOp>(bits, integerSplat(std::numeric_limits<int32_t>::max()));
+    largest = b.create<arith::MaxUIOp>(largest, bits);
+  }
+  Value bits = b.create<vector::ReductionOp>(vector::CombiningKind::MAXUI, largest);
+  Value magnitude = b.create<arith::BitcastOp>(f32, bits);
+  auto compare = [&](arith::CmpFPredicate predicate, double limit) {
+    return b.create<arith::CmpFOp>(predicate, magnitude, k.constant(f32, limit));
+  };
+  Value isFinite = compare(arith::CmpFPredicate::OLE, std::numeric_limits<float>::max());
+  Value isLarge = compare(arith::CmpFPredicate::OGE, 0x1p-100);
+  Value isNumber = k.logicalAnd(isFinite, isLarge);
+  Value zero = k.constant(f32, 0), limit = k.constant(f32, largestInteger);
+  Value scale = k.select(isLarge, k.div(magnitude, limit), zero);
+  scale = k.select(isFinite, scale, k.constant(f32, std::numeric_limits<double>::quiet_NaN()));
+  Value inverse = splat(k.select(isNumber, k.div(limit, magnitude), zero));
+  Value keep = b.create<vector::BroadcastOp>(VectorType::get(vectorLanes, b.getI1Type()), isNumber);
+  Value sums = integerSplat(0);
+  for (auto [i, element] : llvm::enumerate(elements)) {
+    Value rounded =
+        b.create<math::RoundEvenOp>(k.select(keep, k.mul(element, inverse), splat(0.0f)));
+    Value number = b.create<arith::FPToSIOp>(integers(32), rounded);
+    sums = b.create<arith::AddIOp>(sums, number);
+    Value narrow = b.create<arith::TruncIOp>(integers(8), number);
+    b.create<vector::StoreOp>(narrow, q, ValueRange{plus(to, i * vectorLanes)});
+  }
+  Value sum = b.create<vector::ReductionOp>(vector::CombiningKind::ADD, sums);
+  storeScalar(scale, scales, scaleAt);
+  storeScalar(k.mul(scale, b.create<arith::SIToFPOp>(f32, sum)), scales, plus(scaleAt, 1));
+}
+
+LogicalResult QuantizeRowsKernel::emit() {
+  std::optional<unsigned> input = k.inputOf(op.getX());
+  if (!input)
+    return op.emitError("the kernel of a quantization holds that operation alone");
+  x = k.inputBuffer(*input);
+  q = k.outputBuffer(0);
+  scales = k.outputBuffer(1);
+  Dims dims = k.dims(op.getX());
+  int64_t columns = *dims.back().constant(), block = op.getBlock();
+  int64_t stored = llvm::alignTo(columns, quantizedColumns);
+  int64_t whole = columns / block, blocks = llvm::divideCeil(columns, block);
+  k.parallel(elementCount(ArrayRef(dims).drop_back()), [&](Value row) {
+    Value from = times(row, columns), to = times(row, stored), scaleAt = times(row, 2 * blocks);
+    loop(k.index(0), k.index(whole), 1, [&](Value i) {
+      Value first = times(i, block);
+      emitBlock(k.add(from, first), k.add(to, first), k.add(scaleAt, times(i, 2)), block);
+    });
+    if (whole < blocks)
+      emitBlock(plus(from, whole * block), plus(to, whole * block), plus(scaleAt, 2 * whole),
+                columns - whole * block);
+    Value zeros = b.create<arith::ConstantOp>(b.getZeroAttr(integers(8)));
+    for (int64_t at = llvm::alignTo(columns, vectorLanes); at < stored; at += vectorLanes)
+      b.create<vector::StoreOp>(zeros, q, ValueRange{plus(to, at)});
+  });
+  return success();
+}
+
+} // namespace
+
+LogicalResult tacq::emitQuantizeRows(KernelBuilder &kernel, QuantizeRowsOp op) {
+  return QuantizeRowsKernel(kernel, op).emit();
+}

@@ -1,0 +1,105 @@
+//===- MixedTile.h - Code for tiles of mixed-precision weights --*- C++ -*-===//
+//
+// What a kernel's code takes from the type and the layout of a weight: where the numbers are, how a
+// tile's codes are multiplied or decoded, and how its slots are.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_LIB_CPU_MIXEDTILE_H
+#define TACQ_LIB_CPU_MIXEDTILE_H
+
+#include "DotCode.h"
+#include "tacq/Dialect/TACQ/MixedStorage.h"
+
+namespace tacq {
+
+/// The numbers of a type and layout, for input in blocks of `block` columns.
+struct MixedFormat {
+  enum class Circuit { None, List, Slots, Uniform };
+
+  /// nullopt if there is no kernel for it.
+  static std::optional<MixedFormat> get(MixedType type, LayoutAttr layout, int64_t block);
+
+  int64_t rows, columns, storedColumns;
+  unsigned bits;
+  llvm::SmallVector<unsigned> planes;
+  int64_t block;
+  /// Columns of a group; a row that has one group is a group of all columns.
+  int64_t group, groups;
+  bool codebook, sorted;
+  Circuit circuit;
+  /// Slots of each tile of a uniform circuit.
+  int64_t uniformSlots = 0;
+  int64_t positionBytes, permutationBytes;
+  /// Tiles of a row of tiles whose columns are all the weight's; stored columns of the other one, 0
+  /// if there is none.
+  int64_t wholeTiles, lastColumns, columnsOfTiles, rowsOfTiles;
+  int64_t scalesAt, zerosAt, levelsAt, permutationAt, circuitAt;
+
+  int64_t rowOfTilesBytes() const { return tileBytes(storedColumns); }
+  int64_t tileBytes(int64_t width) const;
+  int64_t slotBytes() const;
+  /// The circuit's counts and slots in its section.
+  int64_t countsAt() const;
+  int64_t slotsAt() const;
+  bool oneGroup() const { return groups == 1; }
+};
+
+/// Code for the tiles of one weight in `buffer`.
+class MixedTile : public DotCode {
+public:
+  MixedTile(KernelBuilder &k, const CpuTarget &target, const MixedFormat &format,
+            mlir::Value buffer)
+      : DotCode(k, target), format(format), buffer(buffer) {}
+
+  const MixedFormat &format;
+  mlir::Value buffer;
+
+  /// Makes what all tiles of a row of tiles have in common; before the functions below.
+  void beginRow(mlir::Value rowOfTiles);
+
+  mlir::Value tileAt(mlir::Value tile) { return k.add(codesAt, times(tile, wholeTileBytes())); }
+  int64_t wholeTileBytes() const { return format.tileBytes(quantizedColumns); }
+  /// The sums of products of the tile's columns [first, first + count), of 16 rows as f32. `x` is
+  /// where the tile's columns begin in the input.
+  mlir::Value multiply(mlir::Value tileAt, int64_t width, int64_t first, int64_t count,
+                       mlir::Value input, mlir::Value x);
+  /// Stores the codes, or their levels, as bytes: for each four columns those of the 16 rows.
+  void decode(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt);
+  /// The largest byte that `decode` stores.
+  unsigned largest() const { return format.codebook ? 255 : (1u << format.bits) - 1; }
+
+  /// Scales and zero points of the 16 rows, for a block of the input.
+  mlir::Value scales(mlir::Value block);
+  mlir::Value zeros(mlir::Value block);
+
+  /// The number of slots of a tile.
+  mlir::Value slotCount(mlir::Value tile);
+  /// Adds the products of a tile's slots to `sums`. With blocks of fewer columns than a tile the
+  /// scales of the input, at `scalesAt`, are part of them.
+  mlir::Value addSlots(mlir::Value sums, mlir::Value slotsAt, mlir::Value count, mlir::Value input,
+                       mlir::Value x, mlir::Value inputScales, mlir::Value inputScalesAt,
+                       int64_t width);
+  mlir::Value firstSlot() { return slotsStart; }
+  bool slotsHaveInputScales() const { return format.block < quantizedColumns; }
+  /// Adds the products of the list's entries of 16 rows.
+  mlir::Value addList(mlir::Value sums, mlir::Value input, mlir::Value x, mlir::Value inputScales,
+                      mlir::Value inputScalesAt);
+
+private:
+  void loadTables();
+  mlir::Value codes(llvm::ArrayRef<mlir::Value> raw, int64_t column);
+  mlir::Value levels(mlir::Value codes, int64_t half);
+  mlir::Value load(mlir::Value tileAt, int64_t width, unsigned plane, int64_t column, int64_t half);
+  void decodeByLevels(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt);
+  mlir::Value groupOf(mlir::Value block);
+
+  mlir::Value codesAt, metadataStart, levelsStart, countsStart, slotsStart, row;
+  /// A codebook's tables of each half, in registers.
+  llvm::SmallVector<mlir::Value, 4> tables[2];
+  mlir::Value decoded, listSums;
+};
+
+} // namespace tacq
+
+#endif // TACQ_LIB_CPU_MIXEDTILE_H

@@ -1,0 +1,225 @@
+//===- PackWeights.cpp - Chooses the layouts of the weights ---------------===//
+//
+// Dense weights are stored in panels. Mixed-precision ones are stored in tiles, and what is
+// multiplied with them is quantized before.
+//
+//===----------------------------------------------------------------------===//
+
+#include "tacq/CPU/MixedPacking.h"
+#include "tacq/CPU/WeightPacking.h"
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+
+struct PackWeights : PassWrapper<PackWeights, OperationPass<>> {
+  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(PackWeights)
+  PackWeights() = default;
+  PackWeights(const PackWeights &other) : PassWrapper(other) {}
+
+  Statistic dense{this, "panels", "Weights stored in panels"};
+  Statistic mixed{this, "tiles", "Mixed-precision weights stored in tiles"};
+  Statistic quantized{this, "quantized-inputs", "Inputs that are quantized"};
+
+  StringRef getArgument() const override { return "tacq-pack-weights"; }
+  StringRef getDescription() const override {
+    return "Store the weights of linear operations in panels or tiles";
+  }
+  void runOnOperation() override;
+
+private:
+  using QuantizedInputs = DenseMap<std::pair<Value, int64_t>, QuantizeRowsOp>;
+  void packDense(LinearOp linear);
+  void packMixed(LinearOp linear, QuantizedInputs &inputs);
+  void setLayouts(LinearOp linear, function_ref<Attribute(Type)> layoutOf);
+};
+
+bool isMixed(Value weight) { return isa<MixedType>(weight.getType()); }
+
+bool isSorted(Value weight) {
+  auto type = dyn_cast<MixedType>(weight.getType());
+  return type && cpuMixedLayout(type).getRows() == RowOrder::Sorted;
+}
+
+/// The columns of the input that share a scale: all of them are multiplied with one of the weight.
+int64_t blockOf(MixedType type) {
+  int64_t group = type.getGroup() == 0 ? type.getColumns() : type.getGroup();
+  for (int64_t block : {128, 64})
+    if (group >= type.getColumns() || group % block == 0)
+      return block;
+  return 32;
+}
+
+Value createNode(OpBuilder &builder, LinearOp linear, StringRef op, ValueRange inputs,
+                 DictionaryAttr attributes = {}) {
+  return builder
+      .create<NodeOp>(linear.getLoc(), inputs[0].getType(), op, inputs, attributes,
+                      linear.getNodeName())
+      .getOutputs()[0];
+}
+
+Value createActivation(OpBuilder &builder, LinearOp linear, Value x) {
+  auto gelu = [&](StringRef approximation) {
+    NamedAttribute attribute =
+        builder.getNamedAttr("approximate", builder.getStringAttr(approximation));
+    return createNode(builder, linear, "Gelu", x, builder.getDictionaryAttr(attribute));
+  };
+  switch (linear.getActivation()) {
+  case Activation::None:
+    return x;
+  case Activation::SiLU:
+    return createNode(builder, linear, "Mul", {x, createNode(builder, linear, "Sigmoid", x)});
+  case Activation::Gelu:
+    return gelu("none");
+  case Activation::GeluTanh:
+    return gelu("tanh");
+  case Activation::ReLU:
+    return createNode(builder, linear, "Relu", x);
+  }
+  llvm_unreachable("unknown activation");
+}
+
+/// Two products and nodes in place of a gated product whose weights do not share the order of their
+/// rows: a kernel has the two factors of a result in different tasks.
+LinearOp splitGate(LinearOp linear) {
+  OpBuilder builder(linear);
+  Type type = linear.getResults()[0].getType();
+  auto products = builder.create<LinearOp>(linear.getLoc(), TypeRange{type, type}, linear.getX(),
+                                           linear.getWeights(), linear.getBiases(), Value(),
+                                           linear.getWeightOrder(), Activation::None,
+                                           /*gated=*/false, linear.getNodeName());
+  Value y = createActivation(builder, linear, products.getResults()[0]);
+  y = createNode(builder, linear, "Mul", {y, products.getResults()[1]});
+  if (Value residual = linear.getResidual())
+    y = createNode(builder, linear, "Add", {y, residual});
+  linear.getResults()[0].replaceAllUsesWith(y);
+  linear.erase();
+  return products;
+}
+
+/// One product for each kind of weight.
+std::pair<LinearOp, LinearOp> splitKinds(LinearOp linear) {
+  OpBuilder builder(linear);
+  LinearOp made[2];
+  for (bool kind : {false, true}) {
+    SmallVector<Type> types;
+    SmallVector<Value> weights, biases, results;
+    SmallVector<Attribute> orders;
+    for (auto [i, weight] : llvm::enumerate(linear.getWeights())) {
+      if (isMixed(weight) != kind)
+        continue;
+      types.push_back(linear.getResults()[i].getType());
+      results.push_back(linear.getResults()[i]);
+      weights.push_back(weight);
+      orders.push_back(linear.getWeightOrder()[i]);
+      if (!linear.getBiases().empty())
+        biases.push_back(linear.getBiases()[i]);
+    }
+    made[kind] =
+        builder.create<LinearOp>(linear.getLoc(), types, linear.getX(), weights, biases, Value(),
+                                 builder.getArrayAttr(orders), linear.getActivation(),
+                                 /*gated=*/false, linear.getNodeName());
+    for (auto [old, result] : llvm::zip(results, made[kind].getResults()))
+      old.replaceAllUsesWith(result);
+  }
+  linear.erase();
+  return {made[false], made[true]};
+}
+
+QuantizeRowsOp quantizeRows(Value x, int64_t block, StringRef name) {
+  OpBuilder builder(x.getContext());
+  builder.setInsertionPointAfterValue(x);
+  Dims dims = *dimsOf(x.getType());
+  int64_t columns = *dims.back().constant();
+  Dims integers = dims, scales = dims;
+  integers.back() = Sym(int64_t(llvm::alignTo(columns, quantizedColumns)));
+  scales.back() = Sym(int64_t(llvm::divideCeil(columns, block)));
+  scales.push_back(Sym(2));
+  return builder.create<QuantizeRowsOp>(x.getLoc(), tensorType(builder.getI8Type(), integers),
+                                        tensorType(builder.getF32Type(), scales), x,
+                                        builder.getI64IntegerAttr(block),
+                                        builder.getStringAttr(name));
+}
+
+} // namespace
+
+void PackWeights::setLayouts(LinearOp linear, function_ref<Attribute(Type)> layoutOf) {
+  OpBuilder builder(linear);
+  SmallVector<Attribute> layouts;
+  for (auto [weight, order] : llvm::zip(linear.getWeightsMutable(), linear.getWeightOrder())) {
+    Attribute layout = layoutOf(weight.get().getType());
+    layouts.push_back(layout);
+    auto param = weight.get().getDefiningOp<GetParamOp>();
+    if (!param)
+      continue;
+    auto packed =
+        builder.create<GetParamOp>(param.getLoc(), param.getType(), param.getParamAttr(), layout);
+    // A parameter that is used in both orders is packed in two ways.
+    if (cast<IntegerAttr>(order).getInt() == int64_t(WeightOrder::KN))
+      packed->setAttr("tacq.weight_order", builder.getStringAttr("kn"));
+    weight.set(packed);
+    if (param.use_empty())
+      param.erase();
+  }
+  linear.setWeightLayoutsAttr(builder.getArrayAttr(layouts));
+}
+
+void PackWeights::packDense(LinearOp linear) {
+  auto canPack = [](Value weight) {
+    auto type = dyn_cast<RankedTensorType>(weight.getType());
+    auto param = weight.getDefiningOp<GetParamOp>();
+    if (!param || param.getLayout() || !type || !type.hasStaticShape())
+      return false;
+    Type element = type.getElementType();
+    return element.isF32() || element.isF16() || element.isBF16();
+  };
+  if (!llvm::all_of(linear.getWeights(), canPack))
+    return;
+  dense += linear.getWeights().size();
+  setLayouts(linear, [&](Type type) {
+    return PanelAttr::get(type.getContext(), cpuPanelWidth,
+                          cast<RankedTensorType>(type).getElementType());
+  });
+}
+
+void PackWeights::packMixed(LinearOp linear, QuantizedInputs &inputs) {
+  int64_t block = quantizedColumns;
+  for (Value weight : linear.getWeights())
+    block = std::min(block, blockOf(cast<MixedType>(weight.getType())));
+  mixed += linear.getWeights().size();
+  setLayouts(linear, [](Type type) { return cpuMixedLayout(cast<MixedType>(type)); });
+  QuantizeRowsOp &input = inputs[{linear.getX(), block}];
+  if (!input) {
+    input = quantizeRows(linear.getX(), block, linear.getNodeName());
+    ++quantized;
+  }
+  linear.getXMutable().assign(input.getQ());
+  linear.getXScalesMutable().assign(input.getScales());
+}
+
+void PackWeights::runOnOperation() {
+  QuantizedInputs inputs;
+  SmallVector<LinearOp> linears;
+  getOperation()->walk([&](LinearOp linear) { linears.push_back(linear); });
+  for (LinearOp linear : linears) {
+    if (linear.getWeightLayouts())
+      continue;
+    auto weights = linear.getWeights();
+    bool someMixed = llvm::any_of(weights, isMixed), allMixed = llvm::all_of(weights, isMixed);
+    if (!someMixed) {
+      packDense(linear);
+      continue;
+    }
+    if (linear.getGated() && (!allMixed || llvm::any_of(weights, isSorted)))
+      linear = splitGate(linear);
+    if (!allMixed) {
+      auto [plain, rest] = splitKinds(linear);
+      packDense(plain);
+      linear = rest;
+    }
+    packMixed(linear, inputs);
+  }
+}
+
+std::unique_ptr<Pass> tacq::createPackWeightsPass() { return std::make_unique<PackWeights>(); }

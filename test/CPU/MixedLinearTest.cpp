@@ -1,0 +1,358 @@
+//===- MixedLinearTest.cpp - Products with mixed-precision weights --------===//
+//
+// The reference multiplies the decoded weights with the integers and scales that the kernel of
+// tacq.quantize_rows gives, in double. What is left is the rounding of sums in f32: a tolerance of
+// 1e-5 of the sum of the products' magnitudes; of results of 16 bits also their rounding.
+//
+//===----------------------------------------------------------------------===//
+
+#include "HotKernelTest.h"
+#include "RandomMixedWeight.h"
+#include "tacq/CPU/MixedPacking.h"
+#include "llvm/Support/MathExtras.h"
+#include <cmath>
+
+using namespace tacq;
+using namespace tacq::test;
+using Circuit = WeightFormat::Circuit;
+
+namespace {
+
+struct WeightCase {
+  int64_t rows;
+  WeightFormat format;
+  double share = 0.01;
+};
+
+struct Case {
+  std::vector<WeightCase> weights;
+  int64_t columns;
+  int64_t block = 128;
+  std::string type = "f32";
+  bool bias = false, residual = false, gated = false;
+  std::string activation = "none";
+};
+
+std::string shaped(std::vector<int64_t> dims, const std::string &element) {
+  std::string extents = "?", names = "\"rows\"";
+  for (int64_t dim : dims) {
+    extents += "x" + std::to_string(dim);
+    names += ", \"" + std::to_string(dim) + "\"";
+  }
+  return "tensor<" + extents + "x" + element + ", #tacq.shape<[" + names + "]>>";
+}
+
+template <typename T> std::string textOf(T value) {
+  std::string text;
+  llvm::raw_string_ostream stream(text);
+  stream << value;
+  return text;
+}
+
+double activate(const std::string &activation, double x) {
+  if (activation == "silu")
+    return x / (1 + std::exp(-x));
+  return activation == "relu" ? std::max(x, 0.0) : x;
+}
+
+/// Integers and scales of rows.
+struct Quantized {
+  Tensor q, scales;
+  int64_t columns, blocks, block;
+  double at(int64_t row, int64_t k) const {
+    int64_t stored = llvm::alignTo(columns, quantizedColumns);
+    return double(int8_t(q.bytes[row * stored + k])) *
+           double(scales.at(2 * (row * blocks + k / block)));
+  }
+};
+
+Quantized quantize(const CpuTarget &target, Tensor &x, int64_t rows, int64_t columns,
+                   int64_t block) {
+  int64_t blocks = llvm::divideCeil(columns, block);
+  int64_t stored = llvm::alignTo(columns, quantizedColumns);
+  std::string from = shaped({columns}, x.type), q = shaped({stored}, "i8"),
+              scales = shaped({blocks, 2}, "f32");
+  std::string text = "func.func @k(%x: " + from + ") -> (" + q + ", " + scales +
+                     ") {\n  %q, %s = tacq.quantize_rows %x {block = " + std::to_string(block) +
+                     " : i64, node_name = \"q\"} : (" + from + ") -> (" + q + ", " + scales +
+                     ")\n  return %q, %s : " + q + ", " + scales + "\n}\n";
+  static std::map<std::string, HotKernel> kernels;
+  auto known = kernels.find(target.name + text);
+  if (known == kernels.end())
+    known = kernels.emplace(target.name + text, HotKernel::compile(text, target)).first;
+  HotKernel &kernel = known->second;
+  Quantized result{{"i8", 1, std::vector<char>(rows * stored, 77)},
+                   Tensor::filled(rows * blocks * 2, "f32", 77),
+                   columns,
+                   blocks,
+                   block};
+  kernel.run({&x, &result.q, &result.scales}, {{"rows", rows}});
+  return result;
+}
+
+class MixedLinear : public testing::TestWithParam<CpuTarget> {
+protected:
+  void check(const Case &c, const std::vector<int64_t> &rowCounts);
+};
+
+void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
+  static const std::map<std::string, std::string> activations = {
+      {"none", "0"}, {"silu", "1"}, {"relu", "4"}};
+  std::unique_ptr<mlir::MLIRContext> context = makeContext();
+  int64_t blocks = llvm::divideCeil(c.columns, c.block);
+  std::vector<Tensor> packed, biases;
+  std::vector<std::vector<double>> decoded;
+  std::string x = shaped({int64_t(llvm::alignTo(c.columns, quantizedColumns))}, "i8");
+  std::string scales = shaped({blocks, 2}, "f32");
+  std::string arguments = "%x: " + x + ", %s: " + scales, types = x + ", " + scales;
+  std::string weights, biasNames, order, layouts, results, names;
+  auto append = [](std::string &list, const std::string &item) {
+    list += (list.empty() ? "" : ", ") + item;
+  };
+  for (auto [i, w] : llvm::enumerate(c.weights)) {
+    MixedWeight weight = randomMixedWeight(w.rows, c.columns, w.format, w.share, 7 + i);
+    MixedType type = cpuMixedType(context.get(), weight);
+    LayoutAttr layout = cpuMixedLayout(type);
+    if (c.gated && layout.getRows() == RowOrder::Sorted) {
+      layout = LayoutAttr::get(context.get(), layout.getTileRows(), layout.getTileColumns(),
+                               layout.getPlanes(), layout.getInterleave(), layout.getAlignment(),
+                               RowOrder::Natural, layout.getCircuit(), layout.getEndianness());
+      weight.order.clear();
+      type = cpuMixedType(context.get(), weight);
+    }
+    Tensor bytes{"i8", 1, {}};
+    Error error = packMixedWeight(weight, type, layout, [&](const void *data, size_t size) {
+      auto *from = static_cast<const char *>(data);
+      bytes.bytes.insert(bytes.bytes.end(), from, from + size);
+      return true;
+    });
+    ASSERT_FALSE(error) << error.message();
+    decoded.push_back(decodeReference(weight));
+    packed.push_back(std::move(bytes));
+    biases.push_back(Tensor::random(w.rows, c.type, 20 + i));
+    std::string name = "%w" + std::to_string(i), text = textOf(withoutCount(type));
+    append(weights, name);
+    append(arguments, name + ": " + text);
+    append(types, text);
+    append(order, "0 : i32");
+    append(layouts, textOf(layout));
+  }
+  for (size_t i = 0; c.bias && i < c.weights.size(); ++i) {
+    std::string type = "tensor<" + std::to_string(c.weights[i].rows) + "x" + c.type + ">";
+    append(biasNames, "%b" + std::to_string(i));
+    append(arguments, "%b" + std::to_string(i) + ": " + type);
+    append(types, type);
+  }
+  if (c.residual) {
+    append(arguments, "%r: " + shaped({c.weights[0].rows}, c.type));
+    append(types, shaped({c.weights[0].rows}, c.type));
+  }
+  size_t resultCount = c.gated ? 1 : c.weights.size();
+  for (size_t i = 0; i < resultCount; ++i) {
+    append(results, shaped({c.weights[i].rows}, c.type));
+    append(names, "%y#" + std::to_string(i));
+  }
+  std::string text =
+      "func.func @k(" + arguments + ") -> (" + results +
+      ") {\n  %y:" + std::to_string(resultCount) + " = tacq.linear %x x_scales(%s), weights(" +
+      weights + ")" + (c.bias ? " biases(" + biasNames + ")" : "") +
+      (c.residual ? " residual(%r)" : "") + " {weight_order = [" + order + "], weight_layouts = [" +
+      layouts + "], activation = " + activations.at(c.activation) + " : i32" +
+      (c.gated ? ", gated" : "") + ", node_name = \"y\"} : (" + types + ") -> (" + results +
+      ")\n  return " + names + " : " + results + "\n}\n";
+  HotKernel kernel = HotKernel::compile(text, GetParam());
+  for (int64_t rows : rowCounts) {
+    SCOPED_TRACE(rows);
+    Tensor input = Tensor::random(rows * c.columns, c.type, 1);
+    Quantized quantized = quantize(GetParam(), input, rows, c.columns, c.block);
+    Tensor residual = Tensor::random(rows * c.weights[0].rows, c.type, 2);
+    std::vector<Tensor> outputs;
+    for (size_t i = 0; i < resultCount; ++i)
+      // One row more, which must stay as it is.
+      outputs.push_back(Tensor::filled((rows + 1) * c.weights[i].rows, c.type, 77.0f));
+    std::vector<Tensor *> bindings = {&quantized.q, &quantized.scales};
+    for (Tensor &tensor : packed)
+      bindings.push_back(&tensor);
+    for (size_t i = 0; c.bias && i < biases.size(); ++i)
+      bindings.push_back(&biases[i]);
+    if (c.residual)
+      bindings.push_back(&residual);
+    for (Tensor &tensor : outputs)
+      bindings.push_back(&tensor);
+    kernel.run(bindings, {{"rows", rows}});
+
+    // The product and what rounding in f32 may do to it.
+    auto dot = [&](size_t i, int64_t row, int64_t n) {
+      double sum = c.bias ? biases[i].at(n) : 0, magnitude = std::fabs(sum) + 1;
+      for (int64_t k = 0; k < c.columns; ++k) {
+        double product = quantized.at(row, k) * decoded[i][n * c.columns + k];
+        sum += product;
+        magnitude += std::fabs(product);
+      }
+      return std::pair(sum, 1e-5 * magnitude);
+    };
+    int failures = 0;
+    for (size_t i = 0; i < resultCount; ++i)
+      for (int64_t row = 0; row <= rows; ++row)
+        for (int64_t n = 0; n < c.weights[i].rows && failures < 3; ++n) {
+          double expected = 77.0, tolerance = 0;
+          if (row < rows) {
+            auto [y, error] = dot(i, row, n);
+            expected = activate(c.activation, y);
+            tolerance = 2 * error;
+            if (c.gated) {
+              auto [other, otherError] = dot(1, row, n);
+              tolerance = tolerance * (std::fabs(other) + 1) + otherError * std::fabs(expected);
+              expected *= other;
+            }
+            if (c.residual)
+              expected += residual.at(row * c.weights[0].rows + n);
+            tolerance += c.type == "f16" ? 1e-3 * std::fabs(expected) : 0;
+          }
+          double actual = outputs[i].at(row * c.weights[i].rows + n);
+          EXPECT_NEAR(actual, expected, tolerance)
+              << "result " << i << " row " << row << " feature " << n;
+          failures += !(std::fabs(actual - expected) <= tolerance);
+        }
+  }
+}
+
+TEST_P(MixedLinear, EveryFormat) {
+  unsigned seed = 1;
+  for (unsigned bits : {2, 3, 4, 8})
+    for (int64_t group : {0, 32, 64, 128, 256})
+      for (Circuit circuit :
+           {Circuit::None, Circuit::Scattered, Circuit::Slots, Circuit::Uniform}) {
+        std::mt19937 random(++seed);
+        int64_t rows = 1 + random() % 50, columns = std::max<int64_t>(group, 1) + random() % 300;
+        SCOPED_TRACE(testing::Message() << bits << " bits, group " << group << ", circuit "
+                                        << int(circuit) << ", " << rows << "x" << columns);
+        int64_t block = group == 0 ? 128 : std::min<int64_t>(group, 128);
+        check({{{rows, {bits, group, false, circuit}}}, columns, block}, {1, 5});
+      }
+}
+
+TEST_P(MixedLinear, Codebooks) {
+  for (unsigned bits : {2, 3, 4, 8})
+    for (Circuit circuit : {Circuit::None, Circuit::Slots, Circuit::Scattered})
+      for (int64_t columns : {40, 300}) {
+        SCOPED_TRACE(testing::Message() << bits << " bits, circuit " << int(circuit));
+        check({{{37, {bits, 0, true, circuit}}}, columns}, {1, 4});
+      }
+}
+
+TEST_P(MixedLinear, EveryRemainderOfRowsAndColumns) {
+  for (int64_t i = 0; i < 16; ++i) {
+    int64_t columns = 128 * (i % 3) + 1 + i * 8 + i % 7;
+    SCOPED_TRACE(testing::Message() << 16 + i << "x" << columns);
+    check({{{16 + i, {2, 0, false, Circuit::Slots}}}, columns}, {1, 3});
+    check({{{16 + i, {3, 0, false, Circuit::None}}}, columns, 32}, {1, 3});
+  }
+}
+
+TEST_P(MixedLinear, RowCounts) {
+  std::vector<int64_t> counts = {1, 2, 3, 4, 5, 7, 11, 12, 13, 24, 30, 96, 97, 200};
+  check({{{50, {2, 64, false, Circuit::Slots}, 0.02}}, 200, 64}, counts);
+  check({{{50, {3, 0, false, Circuit::Uniform}, 0.02}}, 200}, counts);
+}
+
+TEST_P(MixedLinear, TinyAndHugeDepth) {
+  check({{{5, {2, 0, false, Circuit::Slots}, 0.5}}, 1}, {1, 2});
+  check({{{17, {4, 0, false, Circuit::Scattered}}}, 3}, {1, 2});
+  check({{{3, {2, 0, false, Circuit::Scattered}, 0.001}}, 70001}, {1, 2});
+  check({{{18, {2, 128, false, Circuit::Slots}, 0.005}}, 20000}, {1, 2});
+}
+
+TEST_P(MixedLinear, EmptyAndFullCircuit) {
+  for (Circuit circuit : {Circuit::Scattered, Circuit::Slots, Circuit::Uniform})
+    for (double share : {0.0, 1.0})
+      check({{{20, {2, 0, false, circuit}, share}}, 200}, {1, 3});
+}
+
+TEST_P(MixedLinear, BiasActivationResidual) {
+  for (const char *type : {"f32", "f16"})
+    for (Circuit circuit : {Circuit::None, Circuit::Slots}) {
+      Case c{{{45, {2, 64, false, circuit}}}, 150, 64, type};
+      c.bias = c.residual = true;
+      c.activation = "silu";
+      check(c, {1, 14});
+    }
+}
+
+TEST_P(MixedLinear, Gated) {
+  Case c{{{44, {2, 0, false, Circuit::Slots}}, {44, {3, 64, false, Circuit::Uniform}}}, 113, 64};
+  c.gated = true;
+  c.activation = "silu";
+  check(c, {1, 2, 5, 13});
+  c.bias = c.residual = true;
+  c.type = "f16";
+  check(c, {1, 9});
+}
+
+TEST_P(MixedLinear, SeveralWeightsOfDifferentFormats) {
+  Case c{{{64, {2, 64, false, Circuit::Slots}},
+          {17, {4, 0, false, Circuit::None}},
+          {40, {3, 0, true, Circuit::Scattered}}},
+         160,
+         64};
+  check(c, {1, 2, 13, 100});
+  c.bias = true;
+  check(c, {1, 13});
+}
+
+TEST_P(MixedLinear, RoundingOfTheInputIsBounded) {
+  // Against the product of the input itself: each element is off by half of its block's scale.
+  int64_t columns = 300, rows = 2;
+  Tensor x = Tensor::random(rows * columns, "f32", 3);
+  Quantized quantized = quantize(GetParam(), x, rows, columns, 64);
+  for (int64_t row = 0; row < rows; ++row)
+    for (int64_t k = 0; k < columns; ++k)
+      EXPECT_LE(std::fabs(quantized.at(row, k) - x.at(row * columns + k)),
+                0.5001 * quantized.scales.at(2 * (row * quantized.blocks + k / 64)));
+}
+
+TEST_P(MixedLinear, QuantizedRows) {
+  for (const char *type : {"f32", "f16", "bf16"})
+    for (int64_t block : {32, 64, 128})
+      for (int64_t columns : {1, 31, 40, 128, 300}) {
+        Tensor x = Tensor::random(3 * columns, type, 9, 50.0f);
+        Quantized quantized = quantize(GetParam(), x, 3, columns, block);
+        int64_t stored = llvm::alignTo(columns, quantizedColumns);
+        for (int64_t row = 0; row < 3; ++row)
+          for (int64_t i = 0; i < quantized.blocks; ++i) {
+            double largest = 0, sum = 0;
+            int64_t end = std::min(columns, (i + 1) * block);
+            for (int64_t k = i * block; k < end; ++k)
+              largest = std::max(largest, double(std::fabs(x.at(row * columns + k))));
+            double scale = quantized.scales.at(2 * (row * quantized.blocks + i));
+            EXPECT_NEAR(scale, largest / 127, 1e-6 * largest);
+            for (int64_t k = i * block; k < end; ++k) {
+              EXPECT_NEAR(quantized.at(row, k), x.at(row * columns + k), 0.5001 * scale);
+              sum += int8_t(quantized.q.bytes[row * stored + k]);
+            }
+            EXPECT_NEAR(quantized.scales.at(2 * (row * quantized.blocks + i) + 1), scale * sum,
+                        1e-6 * std::fabs(scale * sum));
+          }
+        for (int64_t row = 0; row < 3; ++row)
+          for (int64_t k = columns; k < stored; ++k)
+            EXPECT_EQ(quantized.q.bytes[row * stored + k], 0);
+      }
+}
+
+TEST_P(MixedLinear, NumbersThatAreNone) {
+  Tensor x = Tensor::filled(4 * 128, "f32", 0.0f);
+  x.set(0, NAN);
+  x.set(128 + 5, INFINITY);
+  x.set(2 * 128, 1e-38f);
+  x.set(3 * 128 + 7, -std::numeric_limits<float>::max());
+  Quantized quantized = quantize(GetParam(), x, 4, 128, 128);
+  for (int row : {0, 1})
+    for (int i : {0, 1})
+      EXPECT_TRUE(std::isnan(quantized.scales.at(2 * row + i)));
+  EXPECT_EQ(quantized.scales.at(4), 0.0f);
+  EXPECT_EQ(int8_t(quantized.q.bytes[3 * 128 + 7]), -127);
+}
+
+INSTANTIATE_TEST_SUITE_P(Targets, MixedLinear, testing::ValuesIn(runnableTargets()), targetName);
+
+} // namespace

@@ -1,0 +1,218 @@
+//===- QuantizationFlags.cpp - Flags of tacq-compile on weights -----------===//
+
+#include "QuantizationFlags.h"
+
+#include "Progress.h"
+#include "CalibrationData.h"
+#include "mlir/IR/MLIRContext.h"
+#include "tacq/Register.h"
+
+#include <cerrno>
+#include <cmath>
+#include <cstdlib>
+
+using namespace tacq;
+using namespace tacq::tools;
+
+std::optional<double> tacq::tools::parsePart(const std::string &text) {
+  if (text.empty())
+    return std::nullopt;
+  char *end = nullptr;
+  errno = 0;
+  double value = std::strtod(text.c_str(), &end);
+  if (end == text.c_str() || errno != 0)
+    return std::nullopt;
+  if (*end == '%') {
+    value /= 100;
+    ++end;
+  }
+  if (*end != 0 || !(value >= 0 && value <= 1))
+    return std::nullopt;
+  return value;
+}
+
+void QuantizationFlags::addTo(CLI::App &app) {
+  const char *group = "Quantization";
+  app.add_option("--stats", statisticsFile, "Statistics of tacq-calibrate for this model")
+      ->type_name("S.stats")
+      ->group(group);
+  app.add_option("--data", dataFile,
+                 "The sample itself: layers are quantized in order, each on what the quantized "
+                 "layers before it produce. Without it the statistics' Hessians serve")
+      ->type_name("D.jsonl|D.npz")
+      ->group(group);
+  CLI::Option *planOption =
+      app.add_option("--plan", planFile, "A plan of tacq-plan: bits, groups and circuit by tensor")
+          ->type_name("P.json")
+          ->group(group);
+  app.add_option("--bits", bits, "All projections in so many bits: 2, 3, 4 or 8")
+      ->check(CLI::IsMember({2, 3, 4, 8}))
+      ->excludes(planOption)
+      ->group(group);
+  app.add_option("--group", this->group,
+                 "Columns that share a scale: 32, 64, 128 or 256; 0 for whole rows (default: 0)")
+      ->check(CLI::IsMember({0, 32, 64, 128, 256}))
+      ->excludes(planOption)
+      ->group(group);
+  app.add_flag("--codebook", codebook,
+               "Levels fitted for each row instead of evenly spaced ones (2 to 4 bits, whole rows)")
+      ->excludes(planOption)
+      ->group(group);
+  app.add_option("--circuit", circuitText,
+                 "Part of the weights that is kept in fp16, 4 bytes an entry (default: 0.35% with "
+                 "--stats, else 0)")
+      ->type_name("PERCENT")
+      ->group(group);
+  app.add_option("--circuit-layout", layoutText,
+                 "How the circuit is laid out in the same bytes: slots, scattered or uniform "
+                 "(default: slots)")
+      ->check(CLI::IsMember({"slots", "scattered", "uniform"}))
+      ->group(group);
+  app.add_option("--method", method,
+                 "gptq (errors compensated) or nearest (each weight by itself) (default: gptq)")
+      ->check(CLI::IsMember({"gptq", "nearest"}))
+      ->group(group);
+  app.add_option("--circuit-values", circuitValues,
+                 "What the circuit keeps: the compensated weight, or the original one (default: "
+                 "compensated)")
+      ->check(CLI::IsMember({"compensated", "original"}))
+      ->group(group);
+  app.add_flag("--no-clip", noClip, "Scales cover the whole range of a group: no clip search")
+      ->group(group);
+  app.add_flag("--act-order", activationOrder, "Quantize the columns of large inputs first")
+      ->group(group);
+  app.add_option("--damping", damping, "Damping of the Hessians, part of their mean diagonal")
+      ->check(CLI::Range(0.0, 1.0))
+      ->group(group);
+  app.add_option("--dense", dense,
+                 "Storage of f32 matrices that are not quantized: f16, or keep (default: f16 if "
+                 "anything is quantized)")
+      ->check(CLI::IsMember({"auto", "f16", "keep"}))
+      ->group(group);
+  app.add_option("--threads", threads, "Threads for running the sample (default: all)")
+      ->group(group);
+}
+
+Error QuantizationFlags::checkFlags() {
+  if (codebook && (group != 0 || bits == 8))
+    return makeError(TACQ_INVALID_ARGUMENT,
+                     "--codebook is for whole rows (--group 0) of 2, 3 or 4 bits");
+  if (bits == 0 && planFile.empty()) {
+    for (auto [given, flag] :
+         {std::pair{!statisticsFile.empty(), "--stats"}, {!dataFile.empty(), "--data"},
+          {!circuitText.empty(), "--circuit"}, {codebook, "--codebook"}, {group != 0, "--group"}})
+      if (given)
+        return makeError(TACQ_INVALID_ARGUMENT, "%s needs --bits or --plan beside it", flag);
+    return success();
+  }
+  if (!planFile.empty() && !circuitText.empty())
+    return makeError(TACQ_INVALID_ARGUMENT,
+                     "--plan says how large the circuit is; leave --circuit out or edit the plan");
+  return success();
+}
+
+Error QuantizationFlags::apply(const std::string &model, bool quiet, CompileOptions &options) {
+  if (Error error = checkFlags())
+    return error;
+  bool quantized = bits != 0 || !planFile.empty();
+  options.narrowDense = dense == "f16" || (dense == "auto" && quantized);
+  if (!quantized)
+    return success();
+  if (!statisticsFile.empty())
+    if (Error error = Statistics::read(statisticsFile, statistics))
+      return error;
+  if (!planFile.empty()) {
+    if (Error error = readPlan(planFile, plan))
+      return error;
+  } else {
+    uniform = true;
+    std::string text = circuitText.empty() ? (statisticsFile.empty() ? "0" : "0.35%") : circuitText;
+    std::optional<double> part = parsePart(text);
+    if (!part)
+      return makeError(TACQ_INVALID_ARGUMENT,
+                       "--circuit takes a part of the weights such as 0.35%% or 0.0035, not '%s'",
+                       text.c_str());
+    plan.circuit = *part;
+    plan.circuitLayout = *parseCircuitLayout(layoutText);
+  }
+  options.quantize = [this, model, quiet](llvm::StringMap<MixedWeight> &weights) {
+    return quantize(model, quiet, weights);
+  };
+  return success();
+}
+
+Error QuantizationFlags::quantize(const std::string &model, bool quiet,
+                                  llvm::StringMap<MixedWeight> &weights) {
+  mlir::DialectRegistry registry;
+  registerAllDialects(registry);
+  mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
+  context.loadAllAvailableDialects();
+  ImportedModel graph;
+  if (Error error = calibrationGraph(model, context, graph))
+    return error;
+  std::string hash = graph.parameters.contentHash();
+  if (!statisticsFile.empty() && statistics.modelHash != hash)
+    return makeError(TACQ_INVALID_INPUT,
+                     "the statistics '%s' were made of '%s' with other contents than '%s'; "
+                     "calibrate this model",
+                     statisticsFile.c_str(), statistics.modelFile.c_str(), model.c_str());
+  if (!uniform && !plan.modelHash.empty() && plan.modelHash != hash)
+    return makeError(TACQ_INVALID_INPUT,
+                     "the plan '%s' was made for a model with other contents than '%s'; plan this "
+                     "model, or remove \"model\" from the plan to use it all the same",
+                     planFile.c_str(), model.c_str());
+  if (uniform)
+    for (const std::string &name : quantizableWeights(graph)) {
+      TensorPlan tensor;
+      tensor.name = name;
+      tensor.bits = unsigned(bits);
+      tensor.group = group;
+      tensor.codebook = codebook;
+      plan.tensors.push_back(tensor);
+    }
+  if (plan.tensors.empty())
+    return makeError(TACQ_UNSUPPORTED, "'%s' has no linear layers with weights to quantize",
+                     model.c_str());
+
+  std::unique_ptr<CalibrationData> data;
+  SampleSource samples;
+  if (!dataFile.empty()) {
+    if (Error error = CalibrationData::open(dataFile, data))
+      return error;
+    if (Error error = data->bind(sampleInputs(graph), vocabularyOf(graph), /*allTokens=*/true))
+      return error;
+    samples.count = data->size();
+    samples.load = [&](size_t sample, std::map<std::string, TensorView> &inputs) {
+      return data->load(sample, inputs);
+    };
+  } else if (method == "gptq" && !quiet) {
+    std::fprintf(stderr, "note: without --data, Hessians are those of the unquantized model\n");
+  }
+
+  QuantizeModelOptions options;
+  options.plan = plan;
+  options.method = method == "gptq" ? QuantizeMethod::Gptq : QuantizeMethod::Nearest;
+  options.hessian.damping = damping;
+  options.hessian.activationOrder = activationOrder;
+  options.gptq.circuitValues =
+      circuitValues == "original" ? CircuitSource::Original : CircuitSource::Compensated;
+  if (noClip)
+    options.gptq.clip.steps = 0;
+  options.statistics = statisticsFile.empty() ? nullptr : &statistics;
+  options.samples = dataFile.empty() ? nullptr : &samples;
+  options.threads = threads;
+  options.file = model;
+  std::unique_ptr<Progress> progress;
+  std::string current;
+  options.progress = [&](const std::string &stage, unsigned done, unsigned total) {
+    if (quiet)
+      return;
+    if (stage != current) {
+      progress = std::make_unique<Progress>(stage, total, "layers");
+      current = stage;
+    } else if (done > 0) {
+      progress->advance();
+    }
+  };
+  return quantizeModel(graph, options, weights);
+}
