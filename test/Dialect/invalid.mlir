@@ -290,7 +290,7 @@ func.func @f(%c: tensor<i1>) {
 // -----
 func.func @f(%x: tensor<2x8xf32>) {
   // expected-error @+1 {{linear.weights}}
-  "tacq.linear"(%x) <{weight_order = [], node_name = "n", operandSegmentSizes = array<i32: 1, 0, 0, 0>}> : (tensor<2x8xf32>) -> ()
+  "tacq.linear"(%x) <{weight_order = [], node_name = "n", operandSegmentSizes = array<i32: 1, 0, 0, 0, 0>}> : (tensor<2x8xf32>) -> ()
   return
 }
 

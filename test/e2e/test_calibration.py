@@ -152,17 +152,17 @@ def test_npz_data_is_the_same(calibrate, tmp_path, sample):
         np.testing.assert_array_equal(column(first, key), column(third, key))
 
 
-def perceptron(path, relu=True):
-    """y = Relu(x A) B, with the weights and what NumPy makes of samples."""
+def perceptron(path):
+    """y = Relu(x A) B; gives A and B. (Weights of up to 64 elements are constants.)"""
     random = np.random.default_rng(5)
-    a = random.standard_normal((6, 10)).astype(np.float32)
-    b = random.standard_normal((10, 4)).astype(np.float32)
+    a = random.standard_normal((6, 16)).astype(np.float32)
+    b = random.standard_normal((16, 8)).astype(np.float32)
     nodes = [helper.make_node("MatMul", ["x", "a"], ["p"], name="first"),
              helper.make_node("Relu", ["p"], ["h"], name="relu"),
              helper.make_node("MatMul", ["h", "b"], ["y"], name="second")]
     value = helper.make_tensor_value_info
     graph = helper.make_graph(nodes, "g", [value("x", TensorProto.FLOAT, ["n", "t", 6])],
-                              [value("y", TensorProto.FLOAT, ["n", "t", 4])],
+                              [value("y", TensorProto.FLOAT, ["n", "t", 8])],
                               [numpy_helper.from_array(a, "a"), numpy_helper.from_array(b, "b")])
     onnx.save(helper.make_model(graph, ir_version=8,
                                 opset_imports=[helper.make_opsetid("", 17)]), path)
@@ -174,12 +174,12 @@ def test_mse(calibrate, tmp_path):
     a, b = perceptron(tmp_path / "m.onnx")
     random = np.random.default_rng(6)
     x = random.standard_normal((5, 3, 6)).astype(np.float32)
-    target = random.standard_normal((5, 3, 4)).astype(np.float32)
+    target = random.standard_normal((5, 3, 8)).astype(np.float32)
     np.savez(tmp_path / "d.npz", x=x, target=target)
     result = calibrate(tmp_path / "d.npz", "--loss", "mse", "--loss-output", "y",
                        model=tmp_path / "m.onnx")
     losses, ga, gb = [], np.zeros_like(a), np.zeros_like(b)
-    ha, hb = np.zeros((6, 6)), np.zeros((10, 10))
+    ha, hb = np.zeros((6, 6)), np.zeros((16, 16))
     for s in range(5):
         p = x[s].astype(np.float64) @ a
         h = np.maximum(p, 0)
@@ -192,7 +192,7 @@ def test_mse(calibrate, tmp_path):
         hb += h.T @ h
     np.testing.assert_allclose(result["covered"][0]["losses"], losses, rtol=1e-5)
     assert [t["name"] for t in result["tensors"]] == ["a", "b"]
-    assert [t["shape"] for t in result["tensors"]] == [[10, 6], [4, 10]]
+    assert [t["shape"] for t in result["tensors"]] == [[16, 6], [8, 16]]
     for tensor, g, h in zip(result["tensors"], [ga, gb], [ha, hb]):
         assert tensor["abs_gradient_sum"] == pytest.approx(g.sum(), rel=1e-5)
         assert tensor["abs_gradient_l2"] == pytest.approx(np.linalg.norm(g), rel=1e-5)
@@ -349,9 +349,9 @@ def test_nothing_to_calibrate(refuses, sample, tmp_path):
     model = onnx.load(tmp_path / "m.onnx")
     del model.graph.node[:2]
     model.graph.node[0].input[0] = "x"
-    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 10
+    model.graph.input[0].type.tensor_type.shape.dim[2].dim_value = 16
     onnx.save(model, tmp_path / "m.onnx")
-    np.savez(tmp_path / "d.npz", x=np.ones((2, 3, 10), np.float32), labels=np.ones((2, 3), int))
+    np.savez(tmp_path / "d.npz", x=np.ones((2, 3, 16), np.float32), labels=np.ones((2, 3), int))
     refuses(tmp_path / "d.npz", "there is nothing to calibrate", "--loss-output", "y", status=2,
             model=tmp_path / "m.onnx")
 
@@ -366,7 +366,7 @@ def test_missing_target(refuses, tmp_path):
 def test_not_finite(refuses, tmp_path):
     """The message names the sample; where the loss is finite, the tensor."""
     perceptron(tmp_path / "m.onnx")
-    x, target = np.ones((3, 2, 6), np.float32), np.zeros((3, 2, 4), np.float32)
+    x, target = np.ones((3, 2, 6), np.float32), np.zeros((3, 2, 8), np.float32)
     x[1, 0, 0] = np.nan
     np.savez(tmp_path / "d.npz", x=x, target=target)
     more = ["--loss", "mse", "--loss-output", "y"]

@@ -28,7 +28,7 @@ class TemporaryName {
 public:
   ~TemporaryName() {
     if (!path.empty())
-      llvm::sys::fs::remove(path);
+      (void)llvm::sys::fs::remove(path);
   }
   Error create() {
     if (std::error_code code = llvm::sys::fs::createTemporaryFile("tacq-calibration", "tacq", path))

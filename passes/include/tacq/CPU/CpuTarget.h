@@ -16,7 +16,8 @@
 namespace tacq {
 
 struct CpuTarget {
-  /// The name on the command line and in a module: "x86-64-v3", "x86-64-v4".
+  /// The name on the command line and in a module: "x86-64-v3" (AVX2) or "x86-64-v4", which here is
+  /// AVX-512 F, BW, CD, DQ and VL with VNNI and VBMI.
   std::string name;
   /// LLVM's target triple, processor and features.
   std::string triple, cpu, features;
