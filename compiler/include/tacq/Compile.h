@@ -6,6 +6,7 @@
 #include "tacq/Error.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Quantize/MixedWeight.h"
+#include "tacq/Quantize/Passes.h"
 #include "llvm/ADT/StringMap.h"
 #include <functional>
 #include <string>
@@ -61,10 +62,10 @@ Error compileModel(const std::string &path, const CompileOptions &options);
 /// The passes from an imported model to recognized operations, or to an earlier stage.
 void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
                       const GraphPipelineOptions &options);
-/// The passes from there up to `last`, with the weights of these types and, if asked for, with f32
+/// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
 /// matrices stored as f16 in `parameters`.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
-                       llvm::StringMap<MixedType> mixed, bool narrowDense);
+                       llvm::StringMap<MixedWeightForm> mixed, bool narrowDense);
 
 } // namespace tacq
 

@@ -158,7 +158,7 @@ Error ModelPlanner::price(unsigned bits, int64_t group, std::vector<Candidate> &
       format.circuit = mask.empty() ? WeightFormat::Circuit::None : options.circuitLayout;
       WeightView shape{nullptr, tensor.rows, tensor.columns};
       MixedType type = cpuMixedType(&context, makeMixedWeight(shape, format, mask));
-      LayoutAttr layout = cpuMixedLayout(type);
+      LayoutAttr layout = cpuMixedLayout(type, /*sorted=*/!mask.order.empty());
       TensorPlan planned;
       planned.name = tensor.name;
       planned.bits = bits;
