@@ -22,10 +22,10 @@ struct Options {
 } // namespace
 
 static const std::map<std::string, EmitStage> kStages = {
-    {"import", EmitStage::Import},     {"shapes", EmitStage::Shapes},
-    {"fused", EmitStage::Fused},       {"quantized", EmitStage::Quantized},
+    {"import", EmitStage::Import},         {"shapes", EmitStage::Shapes},
+    {"fused", EmitStage::Fused},           {"quantized", EmitStage::Quantized},
     {"dispatches", EmitStage::Dispatches}, {"schedule", EmitStage::Schedule},
-    {"kernels", EmitStage::Kernels},   {"assembly", EmitStage::Assembly},
+    {"kernels", EmitStage::Kernels},       {"assembly", EmitStage::Assembly},
     {"module", EmitStage::Module}};
 
 static void reportStage(const std::string &stage, unsigned done, unsigned total) {

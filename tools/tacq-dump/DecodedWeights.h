@@ -8,8 +8,8 @@
 namespace tacq::tools {
 
 /// Writes each mixed-precision weight, decoded, as f32 [N, K] to FOLDER/NAME.npy; a '/' of the name
-/// becomes a '_'. FOLDER/circuit/NAME.npy has the positions of its circuit, row-major in [N, K], i64.
-/// The folder is made if it is not there.
+/// becomes a '_'. FOLDER/circuit/NAME.npy has the positions of its circuit, row-major in [N, K],
+/// i64. The folder is made if it is not there.
 Error writeDecodedWeights(const ModuleView &view, const std::string &folder);
 
 } // namespace tacq::tools

@@ -40,8 +40,8 @@ struct CompileOptions {
   EmitStage emit = EmitStage::Module;
   /// The module file, or the text of another stage; "-" for standard output (texts only).
   std::string output;
-  /// Makes the mixed-precision weights, by their parameters' names. Called when the graph is known to
-  /// compile; null for a model that is not quantized.
+  /// Makes the mixed-precision weights, by their parameters' names. Called when the graph is known
+  /// to compile; null for a model that is not quantized.
   std::function<Error(llvm::StringMap<MixedWeight> &weights)> quantize;
   /// Store f32 matrices that are not quantized as f16 (tacq-narrow-parameters).
   bool narrowDense = false;

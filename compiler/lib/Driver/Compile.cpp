@@ -136,7 +136,8 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
     build(manager);
     return runPasses(manager, *model.module, file);
   };
-  if (Error error = run([&](PassManager &manager) { buildGraphStages(manager, last, graphOptions); }))
+  if (Error error =
+          run([&](PassManager &manager) { buildGraphStages(manager, last, graphOptions); }))
     return error;
   llvm::StringMap<MixedWeight> weights;
   if (options.quantize && last >= EmitStage::Quantized)

@@ -60,8 +60,8 @@ static int64_t chooseAll(llvm::ArrayRef<SlotTable> tables, double price, int64_t
   return bytes;
 }
 
-/// Adds the most valuable slots that still fit: the price leaves a remainder, since a tensor's first
-/// slot brings the bytes with it that any circuit takes.
+/// Adds the most valuable slots that still fit: the price leaves a remainder, since a tensor's
+/// first slot brings the bytes with it that any circuit takes.
 static void spendRemainder(int64_t remainder, std::vector<Choice> &choices) {
   using Candidate = std::pair<float, size_t>; // of tensor ~second
   std::priority_queue<Candidate> queue;

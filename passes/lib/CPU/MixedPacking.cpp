@@ -65,8 +65,7 @@ MixedType tacq::cpuMixedType(MLIRContext *context, const MixedWeight &weight) {
   // A codebook has no level to spare for zero.
   auto values = format.codebook ? CircuitValues::Difference : CircuitValues::Exact;
   if (format.circuit == CircuitFormat::Scattered) {
-    circuit = CircuitAttr::get(context, CircuitKind::Scattered, weight.circuitEntries(),
-                               values);
+    circuit = CircuitAttr::get(context, CircuitKind::Scattered, weight.circuitEntries(), values);
   } else if (format.circuit != CircuitFormat::None) {
     bool uniform = format.circuit == CircuitFormat::Uniform;
     TiledRows rows(weight, /*sorted=*/!uniform, cpuTileRows, cpuTileColumns);

@@ -59,8 +59,8 @@ struct UseMixedWeightsPass : tacq::impl::UseMixedWeightsBase<UseMixedWeightsPass
           continue;
         }
         OpBuilder builder(linear);
-        weight.set(builder.create<GetParamOp>(get.getLoc(), type, get.getParamAttr(),
-                                              it->second.layout));
+        weight.set(
+            builder.create<GetParamOp>(get.getLoc(), type, get.getParamAttr(), it->second.layout));
         orders[i] = int32_t(WeightOrder::NK);
         changed = true;
         ++numWeights;
