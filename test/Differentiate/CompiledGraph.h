@@ -3,12 +3,8 @@
 #ifndef TACQ_TEST_DIFFERENTIATE_COMPILEDGRAPH_H
 #define TACQ_TEST_DIFFERENTIATE_COMPILEDGRAPH_H
 
-#include "Handles.h"
 #include "mlir/IR/BuiltinOps.h"
-#include "tacq/Import/ParameterStore.h"
-#include <map>
-#include <string>
-#include <vector>
+#include "tacq/Calibrate/InProcessModule.h"
 
 namespace tacq::test {
 
@@ -25,20 +21,19 @@ std::unique_ptr<mlir::MLIRContext> makeContext();
 /// Runs a textual pipeline for builtin.module; the error is what it printed.
 Error runPasses(mlir::ModuleOp module, const std::string &passes);
 
-/// A module that is compiled for this machine and loaded, with one session.
+/// A module that is compiled for this machine and loaded.
 class CompiledGraph {
 public:
-  /// Takes a graph to a schedule and loads the result.
   static Error compile(mlir::ModuleOp module, const ParameterStore &parameters,
-                       CompiledGraph &graph, const std::string &device = "cpu:threads=1");
+                       CompiledGraph &graph);
 
-  Error run(const std::map<std::string, Array> &inputs);
+  /// Arrays that are no input of the module are left out.
+  Error run(const std::map<std::string, Array> &arrays);
   /// An output of the last run, as reals.
   Error output(const std::string &name, Array &array);
 
 private:
-  tools::Loaded loaded;
-  tools::Session session;
+  std::unique_ptr<InProcessModule> module;
 };
 
 } // namespace tacq::test

@@ -63,6 +63,18 @@ std::function<SmallVector<NamedAttribute>(GraphBuilder &)> with(const char *name
   return [=](GraphBuilder &b) { return SmallVector<NamedAttribute>{b.attr(name, value)}; };
 }
 
+/// A node of Microsoft's domain.
+BuildGraph contributed(const char *op) {
+  std::string opType = op;
+  return [opType](GraphBuilder &b, ArrayRef<Value> x) {
+    auto made =
+        b.builder.create<NodeOp>(b.loc, x[0].getType(), opType, x, b.builder.getDictionaryAttr({}),
+                                 opType, 1, "com.microsoft");
+    EXPECT_TRUE(mlir::succeeded(inferNode(made)));
+    return made.getResult(0);
+  };
+}
+
 //===----------------------------------------------------------------------===//
 // Functions of one number
 //===----------------------------------------------------------------------===//
@@ -89,6 +101,16 @@ INSTANTIATE_TEST_SUITE_P(
         unary("GeluTanh", "Gelu", -2, 2, with("approximate", StringRef("tanh"))),
         unary("Mish", "Mish", -2, 2), unary("Shrink", "Shrink", -2, 2),
         unary("Swish", "Swish", -2, 2, with("alpha", 1.5)), unary("Identity", "Identity", -1, 1)),
+    nameOfCase);
+
+INSTANTIATE_TEST_SUITE_P(
+    Contributed, NodeGradient,
+    ::testing::Values(
+        GradientCase{"MicrosoftGelu", {{{"a", "8"}, -2, 2}}, contributed("Gelu")},
+        GradientCase{"BiasGelu", {{{"a", "8"}, -2, 2}, {{"8"}}}, contributed("BiasGelu")},
+        GradientCase{"FastGelu", {{{"a", "8"}, -2, 2}}, contributed("FastGelu")},
+        GradientCase{"FastGeluOfBias", {{{"a", "8"}, -2, 2}, {{"8"}}}, contributed("FastGelu")},
+        GradientCase{"QuickGelu", {{{"a", "8"}, -2, 2}}, contributed("QuickGelu")}),
     nameOfCase);
 
 //===----------------------------------------------------------------------===//
@@ -151,6 +173,12 @@ INSTANTIATE_TEST_SUITE_P(
                      [](GraphBuilder &b, ArrayRef<Value> x) {
                        Value wide = b.cast(x[0], b.builder.getF64Type());
                        return b.cast(b.create("Mul", {wide, wide}), b.builder.getF32Type());
+                     }},
+        GradientCase{"CastLike",
+                     {{{"a", "4"}}},
+                     [](GraphBuilder &b, ArrayRef<Value> x) {
+                       Value wide = b.cast(x[0], b.builder.getF64Type());
+                       return b.create("CastLike", {b.create("Mul", {wide, wide}), x[0]});
                      }},
         GradientCase{"Rounding",
                      {{{"a", "4"}, -2, 2}},

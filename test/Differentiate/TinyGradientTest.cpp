@@ -173,4 +173,19 @@ TEST_F(TinyGradient, AgreesWithDifferencesOfTheLoss) {
   }
 }
 
+TEST_F(TinyGradient, LabelsThatAreAllIgnoredGiveZeros) {
+  std::vector<int64_t> &labels = inputs.at("labels").integers;
+  labels.assign(labels.size(), -100);
+  Error error = tapped.run(inputs);
+  ASSERT_FALSE(error) << error.message();
+  EXPECT_EQ(lossOf(tapped), 0);
+  for (auto tap : taps.getAsRange<DictionaryAttr>()) {
+    Array gradient;
+    error = tapped.output(tap.getAs<StringAttr>("output_gradient").getValue().str(), gradient);
+    ASSERT_FALSE(error) << error.message();
+    for (float element : gradient.reals)
+      ASSERT_EQ(element, 0);
+  }
+}
+
 } // namespace

@@ -21,7 +21,7 @@
 // MSE: func.func @main(%arg0: {{.*}}, %[[TARGET:arg1]]: tensor<?x?x8xf32, #tacq.shape<["b", "s", "8"]>> {tacq.name = "target"})
 // MSE: %[[D:.*]] = tacq.node "Sub" opset 21 (%arg0, %[[TARGET]])
 // MSE: %[[SQUARE:.*]] = tacq.node "Mul" opset 21 (%[[D]], %[[D]])
-// MSE: %[[LOSS:.*]] = tacq.node "ReduceMean" opset 21 (%[[SQUARE]]) named "loss" {keepdims = 0 : i64}
+// MSE: %[[LOSS:.*]] = tacq.node "ReduceMean" opset 21 (%[[SQUARE]]) named "loss" {keepdims = 0 : i64
 // MSE: return %arg0, %arg0, %[[LOSS]]
 func.func @main(%x: !x {tacq.name = "x"}) -> (!x {tacq.name = "other"}, !x {tacq.name = "logits"}) {
   return %x, %x : !x, !x

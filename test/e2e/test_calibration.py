@@ -293,7 +293,7 @@ def test_resume_of_something_else(tools, onnx_file, calibrate, sample, tmp_path)
     ('{"tokens":[1,2,3]}\n{"tokens":[]}\n', "line 2 has no tokens"),
     ('{"tokens":[7]}\n', "line 1 has one token only"),
     ('{"tokens":[1,2,3],"labels":[1,2]}\n', "line 1 has 3 tokens but 2 labels"),
-    ('{"tokens":[1,2,3],"labels":[-100,-100,-100]}\n', "line 1 has no label other than -100"),
+    ('{"tokens":[1,2,3],"labels":[-100,-100,-100]}\n', "has no label other than -100"),
     ('{"tokens":[1,2,3]}\n\n{"tokens":[1,320,3]}\n',
      "line 3: token 1 is 320, but the vocabulary ends at 319"),
     ('{"tokens":[1,-1,3]}\n', "line 1: token 1 is -1"),

@@ -219,7 +219,7 @@ int main(int argc, char **argv) {
       return kernelMode.run(options.threads, options.json);
 #endif
     if (options.module.empty())
-      return makeError(TACQ_INVALID_ARGUMENT, "a module is required");
+      return makeError(TACQ_INVALID_ARGUMENT, "a module is required (or --kernel); see --help");
     return run(options);
   });
 }

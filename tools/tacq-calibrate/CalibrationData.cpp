@@ -170,7 +170,15 @@ Error CalibrationData::bind(const std::vector<TensorDeclaration> &inputs, int64_
   for (size_t sample = 0; sample < count; ++sample)
     if (Error error = checkSample(sample))
       return error;
+  if (useLabels && predicts() && !hasPrediction)
+    return invalid(path + " has no label other than -100 (the first one of a sample predicts "
+                          "nothing): it says nothing of the model");
   return success();
+}
+
+bool CalibrationData::predicts() const {
+  return std::any_of(declared.begin(), declared.end(),
+                     [](const TensorDeclaration &input) { return input.name == "labels"; });
 }
 
 Error CalibrationData::checkArray(const TensorDeclaration &input, const NpyArray &array) const {
@@ -223,22 +231,19 @@ Error CalibrationData::checkSample(size_t sample) {
     return error;
   if (Error error = checkNumbers(sample, "token", sequence.tokens, /*mayBeIgnored=*/false))
     return error;
-  bool predicts = std::any_of(declared.begin(), declared.end(), [](const TensorDeclaration &input) {
-    return input.name == "labels";
-  });
-  if (!predicts)
+  if (!predicts())
     return success();
   if (!useLabels || sequence.labels.empty()) {
     if (sequence.tokens.size() < 2)
       return invalid(place(sample) + " has one token only: there is no next one to predict");
+    hasPrediction = true;
     return success();
   }
   if (Error error = checkNumbers(sample, "label", sequence.labels, /*mayBeIgnored=*/true))
     return error;
-  if (std::all_of(sequence.labels.begin() + 1, sequence.labels.end(),
-                  [](int64_t label) { return label == kIgnoredLabel; }))
-    return invalid(place(sample) + " has no label other than -100 (the first one predicts "
-                                   "nothing): it says nothing of the model");
+  // A sample without one still says what the inputs of the layers are.
+  hasPrediction |= std::any_of(sequence.labels.begin() + 1, sequence.labels.end(),
+                               [](int64_t label) { return label != kIgnoredLabel; });
   return success();
 }
 

@@ -56,6 +56,8 @@ private:
   Error openLines();
   Error openArrays();
   Error checkArray(const TensorDeclaration &input, const NpyArray &array) const;
+  /// True if the model's loss takes labels.
+  bool predicts() const;
   Error checkSample(size_t sample);
   Error checkNumbers(size_t sample, const char *what, const std::vector<int64_t> &numbers,
                      bool mayBeIgnored) const;
@@ -71,6 +73,8 @@ private:
   /// .npz
   Archive arrays;
   bool isArchive = false, labelled = false, useLabels = false;
+  /// Some sample has something to predict.
+  bool hasPrediction = false;
   size_t count = 0;
 
   std::vector<TensorDeclaration> declared;

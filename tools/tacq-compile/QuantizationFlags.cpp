@@ -2,8 +2,8 @@
 
 #include "QuantizationFlags.h"
 
-#include "Progress.h"
 #include "CalibrationData.h"
+#include "Progress.h"
 #include "mlir/IR/MLIRContext.h"
 #include "tacq/Register.h"
 
@@ -98,9 +98,11 @@ Error QuantizationFlags::checkFlags() {
     return makeError(TACQ_INVALID_ARGUMENT,
                      "--codebook is for whole rows (--group 0) of 2, 3 or 4 bits");
   if (bits == 0 && planFile.empty()) {
-    for (auto [given, flag] :
-         {std::pair{!statisticsFile.empty(), "--stats"}, {!dataFile.empty(), "--data"},
-          {!circuitText.empty(), "--circuit"}, {codebook, "--codebook"}, {group != 0, "--group"}})
+    for (auto [given, flag] : {std::pair{!statisticsFile.empty(), "--stats"},
+                               {!dataFile.empty(), "--data"},
+                               {!circuitText.empty(), "--circuit"},
+                               {codebook, "--codebook"},
+                               {group != 0, "--group"}})
       if (given)
         return makeError(TACQ_INVALID_ARGUMENT, "%s needs --bits or --plan beside it", flag);
     return success();

@@ -22,10 +22,10 @@ struct Options {
 } // namespace
 
 static const std::map<std::string, EmitStage> kStages = {
-    {"import", EmitStage::Import},     {"shapes", EmitStage::Shapes},
-    {"fused", EmitStage::Fused},       {"quantized", EmitStage::Quantized},
+    {"import", EmitStage::Import},         {"shapes", EmitStage::Shapes},
+    {"fused", EmitStage::Fused},           {"quantized", EmitStage::Quantized},
     {"dispatches", EmitStage::Dispatches}, {"schedule", EmitStage::Schedule},
-    {"kernels", EmitStage::Kernels},   {"assembly", EmitStage::Assembly},
+    {"kernels", EmitStage::Kernels},       {"assembly", EmitStage::Assembly},
     {"module", EmitStage::Module}};
 
 static void reportStage(const std::string &stage, unsigned done, unsigned total) {
@@ -62,11 +62,12 @@ int main(int argc, char **argv) {
   app.add_option("-o,--output", options.compile.output,
                  "The module; with --emit, the text (default: stdout)")
       ->type_name("M.tacq");
-  app.add_option("--target", options.targets,
-                 "Comma-separated list of what to compile for: cpu=host, cpu=x86-64-v3, "
-                 "cpu=x86-64-v4 (AVX-512 with VNNI and VBMI). The runtime takes the best one that the "
-                 "machine can run "
-                 "(default: cpu=host)")
+  app.add_option(
+         "--target", options.targets,
+         "Comma-separated list of what to compile for: cpu=host, cpu=x86-64-v3, "
+         "cpu=x86-64-v4 (AVX-512 with VNNI and VBMI). The runtime takes the best one that the "
+         "machine can run "
+         "(default: cpu=host)")
       ->type_name("TARGET,...");
   app.add_option("--emit", options.compile.emit,
                  "Stop after a stage and write its text: import, shapes, fused, quantized, "

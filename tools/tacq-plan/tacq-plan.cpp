@@ -3,10 +3,10 @@
 #include "CommandLine.h"
 #include "Progress.h"
 #include "mlir/IR/MLIRContext.h"
-#include "tacq/Quantize/Planner.h"
-#include "tacq/OutputFile.h"
-#include "tacq/Register.h"
 #include "tacq/Calibrate/InProcessModule.h"
+#include "tacq/OutputFile.h"
+#include "tacq/Quantize/Planner.h"
+#include "tacq/Register.h"
 
 #include <cstdio>
 

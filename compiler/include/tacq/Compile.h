@@ -6,6 +6,7 @@
 #include "tacq/Error.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Quantize/MixedWeight.h"
+#include "tacq/Quantize/Passes.h"
 #include "llvm/ADT/StringMap.h"
 #include <functional>
 #include <string>
@@ -39,8 +40,8 @@ struct CompileOptions {
   EmitStage emit = EmitStage::Module;
   /// The module file, or the text of another stage; "-" for standard output (texts only).
   std::string output;
-  /// Makes the mixed-precision weights, by their parameters' names. Called when the graph is known to
-  /// compile; null for a model that is not quantized.
+  /// Makes the mixed-precision weights, by their parameters' names. Called when the graph is known
+  /// to compile; null for a model that is not quantized.
   std::function<Error(llvm::StringMap<MixedWeight> &weights)> quantize;
   /// Store f32 matrices that are not quantized as f16 (tacq-narrow-parameters).
   bool narrowDense = false;
@@ -61,10 +62,10 @@ Error compileModel(const std::string &path, const CompileOptions &options);
 /// The passes from an imported model to recognized operations, or to an earlier stage.
 void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
                       const GraphPipelineOptions &options);
-/// The passes from there up to `last`, with the weights of these types and, if asked for, with f32
+/// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
 /// matrices stored as f16 in `parameters`.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
-                       llvm::StringMap<MixedType> mixed, bool narrowDense);
+                       llvm::StringMap<MixedWeightForm> mixed, bool narrowDense);
 
 } // namespace tacq
 

@@ -34,7 +34,7 @@ void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
 }
 
 void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
-                             llvm::StringMap<MixedType> mixed, bool narrowDense) {
+                             llvm::StringMap<MixedWeightForm> mixed, bool narrowDense) {
   if (last <= EmitStage::Fused)
     return;
   if (!mixed.empty())
@@ -136,17 +136,20 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
     build(manager);
     return runPasses(manager, *model.module, file);
   };
-  if (Error error = run([&](PassManager &manager) { buildGraphStages(manager, last, graphOptions); }))
+  if (Error error =
+          run([&](PassManager &manager) { buildGraphStages(manager, last, graphOptions); }))
     return error;
   llvm::StringMap<MixedWeight> weights;
   if (options.quantize && last >= EmitStage::Quantized)
     if (Error error = options.quantize(weights))
       return error;
-  llvm::StringMap<MixedType> types;
-  for (const auto &entry : weights)
-    types[entry.first()] = cpuMixedType(&context, entry.second);
+  llvm::StringMap<MixedWeightForm> forms;
+  for (const auto &entry : weights) {
+    MixedType type = cpuMixedType(&context, entry.second);
+    forms[entry.first()] = {type, cpuMixedLayout(type, !entry.second.order.empty())};
+  }
   if (Error error = run([&](PassManager &manager) {
-        buildModuleStages(manager, last, model.parameters, types, options.narrowDense);
+        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense);
       }))
     return error;
   if (options.emit <= EmitStage::Schedule)

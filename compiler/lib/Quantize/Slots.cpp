@@ -34,11 +34,6 @@ static std::vector<uint32_t> sortedRows(int64_t rows, const CircuitMask &mask) {
 }
 
 namespace {
-/// The two arrangements of a tensor's rows.
-struct Tensor {
-  SlotTable natural, sorted;
-};
-
 struct Choice {
   const SlotTable *table = nullptr;
   int64_t slots = 0;
@@ -47,34 +42,26 @@ struct Choice {
 };
 } // namespace
 
-/// The arrangement that is worth most if a byte costs `price`; without slots it is worth 0.
-static Choice choose(const Tensor &tensor, double price, int64_t bytesOfSlot) {
-  Choice best{&tensor.natural, 0};
-  double most = 0;
-  for (const SlotTable *table : {&tensor.natural, &tensor.sorted}) {
-    int64_t slots = table->countAbove(price * static_cast<double>(bytesOfSlot));
-    double worth = table->worthOf(slots) - price * static_cast<double>(table->bytes(slots));
-    if (worth > most) {
-      most = worth;
-      best = {table, slots};
-    }
-  }
-  return best;
+/// What is worth most if a byte costs `price`; without slots a tensor is worth 0.
+static Choice choose(const SlotTable &table, double price, int64_t bytesOfSlot) {
+  int64_t slots = table.countAbove(price * static_cast<double>(bytesOfSlot));
+  double worth = table.worthOf(slots) - price * static_cast<double>(table.bytes(slots));
+  return {&table, worth > 0 ? slots : 0};
 }
 
-static int64_t chooseAll(llvm::ArrayRef<Tensor> tensors, double price, int64_t bytesOfSlot,
+static int64_t chooseAll(llvm::ArrayRef<SlotTable> tables, double price, int64_t bytesOfSlot,
                          std::vector<Choice> &choices) {
   choices.clear();
   int64_t bytes = 0;
-  for (const Tensor &tensor : tensors) {
-    choices.push_back(choose(tensor, price, bytesOfSlot));
+  for (const SlotTable &table : tables) {
+    choices.push_back(choose(table, price, bytesOfSlot));
     bytes += choices.back().bytes();
   }
   return bytes;
 }
 
-/// Adds the most valuable slots that still fit: the price leaves a remainder, since tensors switch
-/// between arrangements at once.
+/// Adds the most valuable slots that still fit: the price leaves a remainder, since a tensor's
+/// first slot brings the bytes with it that any circuit takes.
 static void spendRemainder(int64_t remainder, std::vector<Choice> &choices) {
   using Candidate = std::pair<float, size_t>; // of tensor ~second
   std::priority_queue<Candidate> queue;
@@ -99,30 +86,19 @@ static void spendRemainder(int64_t remainder, std::vector<Choice> &choices) {
   }
 }
 
-std::vector<SlotCircuit> tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
-                                           llvm::ArrayRef<CircuitMask> scattered,
-                                           const SlotOptions &options) {
-  int64_t budget = budgetOf(saliency, scattered);
-  int64_t bytesOfSlot = slotBytes({0, 0, options.tileRows, options.tileColumns});
-  auto limit = static_cast<uint64_t>(budget / bytesOfSlot);
-  std::vector<Tensor> tensors;
+/// The most valuable slots within the budget, at the lowest price of a byte at which they fit.
+static std::vector<Choice> spend(llvm::ArrayRef<SlotTable> tables, int64_t budget,
+                                 int64_t bytesOfSlot) {
   double highest = 0;
-  for (size_t t = 0; t < saliency.size(); ++t) {
-    TileGrid grid = gridOf(saliency[t], options);
-    tensors.push_back({SlotTable(saliency[t], grid, {}, limit),
-                       SlotTable(saliency[t], grid, sortedRows(grid.rows, scattered[t]), limit)});
-    for (const SlotTable *table : {&tensors[t].natural, &tensors[t].sorted})
-      if (table->size() > 0)
-        highest = std::max<double>(highest, table->worth(0));
-  }
-
-  // The lowest price of a byte at which the slots fit into the budget.
+  for (const SlotTable &table : tables)
+    if (table.size() > 0)
+      highest = std::max<double>(highest, table.worth(0));
   double low = 0, high = highest / static_cast<double>(bytesOfSlot);
   std::vector<Choice> choices, cheaper;
-  chooseAll(tensors, high, bytesOfSlot, choices);
+  chooseAll(tables, high, bytesOfSlot, choices);
   for (int step = 0; step < 64; ++step) {
     double price = low + (high - low) / 2;
-    if (chooseAll(tensors, price, bytesOfSlot, cheaper) <= budget) {
+    if (chooseAll(tables, price, bytesOfSlot, cheaper) <= budget) {
       high = price;
       choices = cheaper;
     } else {
@@ -133,10 +109,37 @@ std::vector<SlotCircuit> tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
   for (const Choice &choice : choices)
     spent += choice.bytes();
   spendRemainder(budget - spent, choices);
+  return choices;
+}
 
+std::vector<SlotCircuit> tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
+                                           llvm::ArrayRef<CircuitMask> scattered,
+                                           const SlotOptions &options) {
+  int64_t budget = budgetOf(saliency, scattered);
+  int64_t bytesOfSlot = slotBytes({0, 0, options.tileRows, options.tileColumns});
+  auto limit = static_cast<uint64_t>(budget / bytesOfSlot);
   std::vector<SlotCircuit> result;
-  for (const Choice &choice : choices)
-    result.push_back(choice.table->circuit(choice.slots));
+  double most = -1;
+  for (bool sorted : {false, true}) {
+    std::vector<SlotTable> tables;
+    for (size_t t = 0; t < saliency.size(); ++t) {
+      TileGrid grid = gridOf(saliency[t], options);
+      std::vector<uint32_t> order;
+      if (sorted)
+        order = sortedRows(grid.rows, scattered[t]);
+      tables.emplace_back(saliency[t], grid, std::move(order), limit);
+    }
+    std::vector<Choice> choices = spend(tables, budget, bytesOfSlot);
+    double worth = 0;
+    for (const Choice &choice : choices)
+      worth += choice.table->worthOf(choice.slots);
+    if (worth <= most)
+      continue;
+    most = worth;
+    result.clear();
+    for (const Choice &choice : choices)
+      result.push_back(choice.table->circuit(choice.slots));
+  }
   return result;
 }
 

@@ -24,8 +24,7 @@ StringRef tacq::weightName(LinearOp linear) {
 }
 
 SmallVector<LinearGroup>
-tacq::collectLinearGroups(func::FuncOp function,
-                          llvm::function_ref<bool(StringRef param)> wanted) {
+tacq::collectLinearGroups(func::FuncOp function, llvm::function_ref<bool(StringRef param)> wanted) {
   llvm::MapVector<Value, LinearGroup> groups;
   for (auto linear : function.getBody().front().getOps<LinearOp>()) {
     StringRef name = weightName(linear);

@@ -140,8 +140,8 @@ static std::string readObject(const json::Object &object, Plan &plan) {
   for (const char *name : {"tensors", "budget", "bpw", "bytes", "predicted_loss"})
     reader.ignore(name);
   if (version != planVersion)
-    reader.fail("'version' is " + std::to_string(version) + ", this program reads plans of version " +
-                std::to_string(planVersion));
+    reader.fail("'version' is " + std::to_string(version) +
+                ", this program reads plans of version " + std::to_string(planVersion));
   if (auto parsed = parseCircuitLayout(layout))
     plan.circuitLayout = *parsed;
   else

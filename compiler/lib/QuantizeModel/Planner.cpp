@@ -104,8 +104,8 @@ Error ModelPlanner::collect() {
       tensors.push_back(std::move(tensor));
     }
   if (tensors.empty())
-    return Error(TACQ_UNSUPPORTED, "'" + options.file +
-                                       "' has no linear layers with weights of their own to plan");
+    return Error(TACQ_UNSUPPORTED,
+                 "'" + options.file + "' has no linear layers with weights of their own to plan");
   return Error();
 }
 
@@ -158,7 +158,7 @@ Error ModelPlanner::price(unsigned bits, int64_t group, std::vector<Candidate> &
       format.circuit = mask.empty() ? WeightFormat::Circuit::None : options.circuitLayout;
       WeightView shape{nullptr, tensor.rows, tensor.columns};
       MixedType type = cpuMixedType(&context, makeMixedWeight(shape, format, mask));
-      LayoutAttr layout = cpuMixedLayout(type);
+      LayoutAttr layout = cpuMixedLayout(type, /*sorted=*/!mask.order.empty());
       TensorPlan planned;
       planned.name = tensor.name;
       planned.bits = bits;
@@ -193,9 +193,8 @@ Error tacq::planModel(const ImportedModel &model, const Statistics &statistics,
     }
   if (options.progress)
     options.progress(total, total);
-  llvm::stable_sort(candidates, [](const Candidate &a, const Candidate &b) {
-    return a.bytes < b.bytes;
-  });
+  llvm::stable_sort(candidates,
+                    [](const Candidate &a, const Candidate &b) { return a.bytes < b.bytes; });
   const Budget &budget = options.budget;
   auto fits = [&](const Candidate &candidate) {
     switch (budget.kind) {
@@ -221,11 +220,11 @@ Error tacq::planModel(const ImportedModel &model, const Statistics &statistics,
   if (!best) {
     std::string text;
     llvm::raw_string_ostream os(text);
-    const Candidate &end = budget.kind == Budget::Kind::LossIncrease ? candidates.back()
-                                                                     : candidates.front();
+    const Candidate &end =
+        budget.kind == Budget::Kind::LossIncrease ? candidates.back() : candidates.front();
     if (budget.kind == Budget::Kind::LossIncrease)
-      os << "no candidate keeps the predicted loss within the budget: the largest, "
-         << end.bits << " bits, is predicted to increase it by "
+      os << "no candidate keeps the predicted loss within the budget: the largest, " << end.bits
+         << " bits, is predicted to increase it by "
          << llvm::format("%.3g", 100 * end.predictedLoss / statistics.meanLoss()) << "%";
     else
       os << "the budget is below the smallest candidate, which takes " << end.bytes << " bytes ("

@@ -49,9 +49,8 @@ std::vector<TensorDeclaration> tacq::sampleInputs(const ImportedModel &model) {
   for (BlockArgument argument : function.getArguments()) {
     if (argument.use_empty())
       continue;
-    TensorDeclaration input{argumentName(function, argument).str(),
-                            elementTypeOf(argument.getType()),
-                            {}};
+    TensorDeclaration input{
+        argumentName(function, argument).str(), elementTypeOf(argument.getType()), {}};
     for (const Sym &dim : *dimsOf(argument))
       input.dims.push_back(dim.constant().value_or(-1));
     inputs.push_back(std::move(input));
@@ -96,8 +95,7 @@ class ModelQuantizer {
 public:
   ModelQuantizer(const ImportedModel &model, const QuantizeModelOptions &options,
                  llvm::StringMap<MixedWeight> &weights)
-      : model(model), options(options), weights(weights),
-        function(mainFunction(model)) {}
+      : model(model), options(options), weights(weights), function(mainFunction(model)) {}
 
   Error run();
 
@@ -137,10 +135,10 @@ Error ModelQuantizer::collect() {
   std::vector<std::string> known = quantizableWeights(model);
   for (const TensorPlan &tensor : options.plan.tensors)
     if (tensor.bits != 16 && !llvm::is_contained(known, tensor.name))
-      return Error(TACQ_INVALID_INPUT,
-                   "the plan names the tensor '" + tensor.name + "', which is no weight of an "
-                   "attention or MLP projection in '" + options.file +
-                       "'; tacq-plan lists those that are");
+      return Error(TACQ_INVALID_INPUT, "the plan names the tensor '" + tensor.name +
+                                           "', which is no weight of an "
+                                           "attention or MLP projection in '" +
+                                           options.file + "'; tacq-plan lists those that are");
   groups = collectLinearGroups(function, [&](StringRef name) {
     const TensorPlan *plan = options.plan.find(name.str());
     return plan && plan->bits != 16;
@@ -167,9 +165,8 @@ Error ModelQuantizer::collect() {
 }
 
 Error ModelQuantizer::checkStatistics() {
-  bool circuits = llvm::any_of(order, [&](const std::string &name) {
-    return hasCircuit(entries[name]);
-  });
+  bool circuits =
+      llvm::any_of(order, [&](const std::string &name) { return hasCircuit(entries[name]); });
   bool hessians = options.method == QuantizeMethod::Gptq && !options.samples;
   if (!circuits && !hessians)
     return Error();
@@ -189,15 +186,15 @@ Error ModelQuantizer::checkStatistics() {
                                            std::to_string(entry.columns) +
                                            "]; calibrate this model again");
     if (circuits && entry.statistics->gradient.empty())
-      return Error(TACQ_INVALID_INPUT, "the statistics have no gradients, which a circuit is chosen "
-                                       "by; calibrate with a loss");
+      return Error(TACQ_INVALID_INPUT,
+                   "the statistics have no gradients, which a circuit is chosen "
+                   "by; calibrate with a loss");
   }
   return Error();
 }
 
 Error ModelQuantizer::quantizeOne(Entry &entry, const HessianFactor &factor,
-                                  ArrayRef<double> hessian, bool withCircuit,
-                                  MixedWeight &result) {
+                                  ArrayRef<double> hessian, bool withCircuit, MixedWeight &result) {
   std::vector<float> elements;
   if (Error error = readWeight(model, entry.linear, elements))
     return inNode(entry, error);
@@ -237,7 +234,8 @@ Error ModelQuantizer::quantizeGroup(const LinearGroup &group, ArrayRef<double> h
   if (options.method == QuantizeMethod::Gptq) {
     int64_t columns = entries[weightName(group.linears[0])].columns;
     if (Error error = HessianFactor::compute(hessian, columns, options.hessian, factor))
-      return Error(error.code(), "the input of node '" + LinearOp(group.linears[0]).getNodeName().str() +
+      return Error(error.code(), "the input of node '" +
+                                     LinearOp(group.linears[0]).getNodeName().str() +
                                      "': " + error.message());
   }
   for (LinearOp linear : group.linears) {
@@ -318,9 +316,8 @@ Error ModelQuantizer::chooseCircuits() {
 Error ModelQuantizer::run() {
   if (Error error = collect())
     return error;
-  bool circuits = llvm::any_of(order, [&](const std::string &name) {
-    return hasCircuit(entries[name]);
-  });
+  bool circuits =
+      llvm::any_of(order, [&](const std::string &name) { return hasCircuit(entries[name]); });
   if (circuits) {
     auto takeSaliency = [&](Entry &entry, MixedWeight &&weight) {
       if (!hasCircuit(entry))

@@ -136,8 +136,7 @@ Error SequentialPass::run(QuantizeGroupFn quantizeGroup) {
     std::string name = LinearOp(group.linears[0]).getNodeName().str();
     std::optional<int64_t> k = dimsOf(group.input)->back().constant();
     if (!k)
-      return Error(TACQ_UNSUPPORTED, "node '" + name +
-                                         "': the extent of its input is not known");
+      return Error(TACQ_UNSUPPORTED, "node '" + name + "': the extent of its input is not known");
     std::vector<double> sum(*k * *k);
     if (Error error = runSegment(i, sum))
       return error;
@@ -160,7 +159,7 @@ Error SequentialPass::run(QuantizeGroupFn quantizeGroup) {
 }
 
 Error tacq::runSequentialPass(const ImportedModel &model, ArrayRef<LinearGroup> groups,
-                              const SampleSource &samples,
-                              const SequentialPassOptions &options, QuantizeGroupFn quantizeGroup) {
+                              const SampleSource &samples, const SequentialPassOptions &options,
+                              QuantizeGroupFn quantizeGroup) {
   return SequentialPass(model, groups, samples, options).run(quantizeGroup);
 }

@@ -9,7 +9,6 @@
 
 namespace tacq {
 
-
 struct SequentialPassOptions {
   unsigned threads = 0;
   /// The model's file name for messages.
@@ -29,8 +28,8 @@ using QuantizeGroupFn =
 /// each sample, and each segment is compiled once. Memory is that of what one cut of the graph
 /// leaves for all samples.
 Error runSequentialPass(const ImportedModel &model, llvm::ArrayRef<LinearGroup> groups,
-                        const SampleSource &samples,
-                        const SequentialPassOptions &options, QuantizeGroupFn quantizeGroup);
+                        const SampleSource &samples, const SequentialPassOptions &options,
+                        QuantizeGroupFn quantizeGroup);
 
 } // namespace tacq
 

@@ -65,8 +65,7 @@ MixedType tacq::cpuMixedType(MLIRContext *context, const MixedWeight &weight) {
   // A codebook has no level to spare for zero.
   auto values = format.codebook ? CircuitValues::Difference : CircuitValues::Exact;
   if (format.circuit == CircuitFormat::Scattered) {
-    circuit = CircuitAttr::get(context, CircuitKind::Scattered, weight.circuitEntries(),
-                               values);
+    circuit = CircuitAttr::get(context, CircuitKind::Scattered, weight.circuitEntries(), values);
   } else if (format.circuit != CircuitFormat::None) {
     bool uniform = format.circuit == CircuitFormat::Uniform;
     TiledRows rows(weight, /*sorted=*/!uniform, cpuTileRows, cpuTileColumns);
@@ -84,7 +83,7 @@ MixedType tacq::cpuMixedType(MLIRContext *context, const MixedWeight &weight) {
                         circuit);
 }
 
-LayoutAttr tacq::cpuMixedLayout(MixedType type) {
+LayoutAttr tacq::cpuMixedLayout(MixedType type, bool sorted) {
   // The kernels use unaligned loads; 16 bytes keep the padding of small weights small.
   constexpr int64_t alignment = 16, interleave = 4;
   SmallVector<unsigned> planes{type.getBits()};
@@ -96,7 +95,7 @@ LayoutAttr tacq::cpuMixedLayout(MixedType type) {
                            : circuit.getKind() == CircuitKind::Scattered ? CircuitStorage::List
                                                                          : CircuitStorage::Tiles;
   return LayoutAttr::get(type.getContext(), cpuTileRows, cpuTileColumns, planes, interleave,
-                         alignment, slots ? RowOrder::Sorted : RowOrder::Natural, storage,
+                         alignment, slots && sorted ? RowOrder::Sorted : RowOrder::Natural, storage,
                          Endianness::Little);
 }
 

@@ -32,14 +32,21 @@ private:
   using QuantizedInputs = DenseMap<std::pair<Value, int64_t>, QuantizeRowsOp>;
   void packDense(LinearOp linear);
   void packMixed(LinearOp linear, QuantizedInputs &inputs);
-  void setLayouts(LinearOp linear, function_ref<Attribute(Type)> layoutOf);
+  void setLayouts(LinearOp linear, function_ref<Attribute(Value)> layoutOf);
 };
 
 bool isMixed(Value weight) { return isa<MixedType>(weight.getType()); }
 
+/// A weight that was given a layout keeps it.
+LayoutAttr mixedLayoutOf(Value weight) {
+  if (auto param = weight.getDefiningOp<GetParamOp>())
+    if (auto given = dyn_cast_or_null<LayoutAttr>(param.getLayoutAttr()))
+      return given;
+  return cpuMixedLayout(cast<MixedType>(weight.getType()));
+}
+
 bool isSorted(Value weight) {
-  auto type = dyn_cast<MixedType>(weight.getType());
-  return type && cpuMixedLayout(type).getRows() == RowOrder::Sorted;
+  return isMixed(weight) && mixedLayoutOf(weight).getRows() == RowOrder::Sorted;
 }
 
 /// The columns of the input that share a scale: all of them are multiplied with one of the weight.
@@ -144,11 +151,11 @@ QuantizeRowsOp quantizeRows(Value x, int64_t block, StringRef name) {
 
 } // namespace
 
-void PackWeights::setLayouts(LinearOp linear, function_ref<Attribute(Type)> layoutOf) {
+void PackWeights::setLayouts(LinearOp linear, function_ref<Attribute(Value)> layoutOf) {
   OpBuilder builder(linear);
   SmallVector<Attribute> layouts;
   for (auto [weight, order] : llvm::zip(linear.getWeightsMutable(), linear.getWeightOrder())) {
-    Attribute layout = layoutOf(weight.get().getType());
+    Attribute layout = layoutOf(weight.get());
     layouts.push_back(layout);
     auto param = weight.get().getDefiningOp<GetParamOp>();
     if (!param)
@@ -177,9 +184,9 @@ void PackWeights::packDense(LinearOp linear) {
   if (!llvm::all_of(linear.getWeights(), canPack))
     return;
   dense += linear.getWeights().size();
-  setLayouts(linear, [&](Type type) {
-    return PanelAttr::get(type.getContext(), cpuPanelWidth,
-                          cast<RankedTensorType>(type).getElementType());
+  setLayouts(linear, [&](Value weight) {
+    auto type = cast<RankedTensorType>(weight.getType());
+    return PanelAttr::get(type.getContext(), cpuPanelWidth, type.getElementType());
   });
 }
 
@@ -188,7 +195,7 @@ void PackWeights::packMixed(LinearOp linear, QuantizedInputs &inputs) {
   for (Value weight : linear.getWeights())
     block = std::min(block, blockOf(cast<MixedType>(weight.getType())));
   mixed += linear.getWeights().size();
-  setLayouts(linear, [](Type type) { return cpuMixedLayout(cast<MixedType>(type)); });
+  setLayouts(linear, mixedLayoutOf);
   QuantizeRowsOp &input = inputs[{linear.getX(), block}];
   if (!input) {
     input = quantizeRows(linear.getX(), block, linear.getNodeName());

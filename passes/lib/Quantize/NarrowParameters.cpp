@@ -2,8 +2,8 @@
 
 #include "mlir/IR/SymbolTable.h"
 #include "tacq/Graph/GraphMatch.h"
-#include "tacq/Import/ParameterStore.h"
 #include "tacq/Half.h"
+#include "tacq/Import/ParameterStore.h"
 #include "tacq/Quantize/Passes.h"
 #include <cmath>
 #include <cstring>

@@ -15,7 +15,7 @@ namespace {
 struct UseMixedWeightsPass : tacq::impl::UseMixedWeightsBase<UseMixedWeightsPass> {
   using UseMixedWeightsBase::UseMixedWeightsBase;
 
-  llvm::StringMap<MixedType> known;
+  llvm::StringMap<MixedWeightForm> known;
 
   LogicalResult readOption() {
     if (types.empty())
@@ -29,7 +29,7 @@ struct UseMixedWeightsPass : tacq::impl::UseMixedWeightsBase<UseMixedWeightsPass
       if (!type)
         return getOperation().emitError("'types' gives parameter '")
                << entry.getName().getValue() << "' no !tacq.mixed type";
-      known[entry.getName()] = type;
+      known[entry.getName()] = {type, LayoutAttr()};
     }
     return success();
   }
@@ -48,7 +48,7 @@ struct UseMixedWeightsPass : tacq::impl::UseMixedWeightsBase<UseMixedWeightsPass
         auto it = get ? known.find(get.getParam()) : known.end();
         if (it == known.end() || isa<MixedType>(weight.get().getType()))
           continue;
-        MixedType type = it->second;
+        MixedType type = it->second.type;
         ArrayRef<int64_t> shape = cast<RankedTensorType>(get.getType()).getShape();
         bool rowsFirst = WeightOrder(orders[i]) == WeightOrder::NK;
         if (shape[rowsFirst ? 0 : 1] != type.getRows() ||
@@ -59,7 +59,8 @@ struct UseMixedWeightsPass : tacq::impl::UseMixedWeightsBase<UseMixedWeightsPass
           continue;
         }
         OpBuilder builder(linear);
-        weight.set(builder.create<GetParamOp>(get.getLoc(), type, get.getParam()));
+        weight.set(
+            builder.create<GetParamOp>(get.getLoc(), type, get.getParamAttr(), it->second.layout));
         orders[i] = int32_t(WeightOrder::NK);
         changed = true;
         ++numWeights;
@@ -75,8 +76,8 @@ struct UseMixedWeightsPass : tacq::impl::UseMixedWeightsBase<UseMixedWeightsPass
 };
 } // namespace
 
-std::unique_ptr<Pass> tacq::createUseMixedWeights(llvm::StringMap<MixedType> types) {
+std::unique_ptr<Pass> tacq::createUseMixedWeights(llvm::StringMap<MixedWeightForm> forms) {
   auto pass = std::make_unique<UseMixedWeightsPass>();
-  pass->known = std::move(types);
+  pass->known = std::move(forms);
   return pass;
 }

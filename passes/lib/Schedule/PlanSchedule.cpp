@@ -16,9 +16,7 @@ using namespace tacq;
 static Type elementTypeOf(Type type) { return cast<ShapedType>(type).getElementType(); }
 
 /// The type of a parameter's elements; a mixed-precision weight stands for itself.
-static Type constantElement(Type type) {
-  return isa<MixedType>(type) ? type : elementTypeOf(type);
-}
+static Type constantElement(Type type) { return isa<MixedType>(type) ? type : elementTypeOf(type); }
 
 static Sym byteSize(Type type) {
   int64_t bits = std::max(8u, elementTypeOf(type).getIntOrFloatBitWidth());

@@ -5,9 +5,10 @@
 //   {"version": 1, "model": "<content hash>", "circuit_layout": "slots", "circuit": 0.0035,
 //    "tensors": [{"name": "…", "bits": 2, "group": 0, "codebook": false}, …]}
 //
-// `circuit` is the part of all weights of the plan that the circuit holds, at the paper's count of 4
-// bytes an entry. A tensor may have a `circuit` of its own, which is then chosen inside of it. Bits
-// of 16 leave a tensor as it is. Other members ("bytes", "bpw", "predicted_loss") are for people.
+// `circuit` is the part of all weights of the plan that the circuit holds, at the paper's count of
+// 4 bytes an entry. A tensor may have a `circuit` of its own, which is then chosen inside of it.
+// Bits of 16 leave a tensor as it is. Other members ("bytes", "bpw", "predicted_loss") are for
+// people.
 //
 //===----------------------------------------------------------------------===//
 

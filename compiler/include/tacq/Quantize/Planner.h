@@ -27,8 +27,8 @@ struct Budget {
   double value = 0;
 };
 
-/// "2.25bpw", "40MiB", "512KiB", "1GiB", "3000B", or "2%" for a loss increase; nullopt if it is none
-/// of them or not positive.
+/// "2.25bpw", "40MiB", "512KiB", "1GiB", "3000B", or "2%" for a loss increase; nullopt if it is
+/// none of them or not positive.
 std::optional<Budget> parseBudget(llvm::StringRef text);
 
 struct Candidate {
@@ -51,8 +51,8 @@ struct PlannerOptions {
 };
 
 /// Prices and ranks all candidates for `model`, a calibration graph; `chosen` is the one with the
-/// least predicted loss within the budget (for LossIncrease, the smallest one). TACQ_INVALID_ARGUMENT
-/// if none is; the message names the smallest.
+/// least predicted loss within the budget (for LossIncrease, the smallest one).
+/// TACQ_INVALID_ARGUMENT if none is; the message names the smallest.
 Error planModel(const ImportedModel &model, const Statistics &statistics,
                 const PlannerOptions &options, std::vector<Candidate> &candidates, size_t &chosen);
 

@@ -59,8 +59,8 @@ struct QuantizeModelOptions {
 Error quantizeModel(const ImportedModel &model, const QuantizeModelOptions &options,
                     llvm::StringMap<MixedWeight> &weights);
 
-/// The circuits of weights with this saliency, in a layout: `fraction` of the weights where they are
-/// scattered, else what takes the same bytes.
+/// The circuits of weights with this saliency, in a layout: `fraction` of the weights where they
+/// are scattered, else what takes the same bytes.
 std::vector<CircuitMask> selectCircuit(WeightFormat::Circuit layout,
                                        llvm::ArrayRef<WeightView> saliency, double fraction);
 

@@ -33,9 +33,10 @@ struct SlotCircuit {
 };
 
 /// Slots over all tensors in no more bytes than the scattered circuits take in the module. A slot
-/// is worth the saliency that it keeps. Rows are sorted by how many entries of the scattered
-/// circuit they hold, so that salient rows share tiles, or stay as they are, or the tensor has no
-/// circuit: whichever is worth most at the price of a byte at which the budget is spent.
+/// is worth the saliency that it keeps, and slots are taken at the price of a byte at which the
+/// budget is spent. Rows of all tensors are sorted by how many entries of the scattered circuit
+/// they hold, so that salient rows share tiles, or all stay as they are, which saves the
+/// permutations: whichever keeps more. One order for all lets layers share kernels.
 std::vector<SlotCircuit> selectSlots(llvm::ArrayRef<WeightView> saliency,
                                      llvm::ArrayRef<CircuitMask> scattered,
                                      const SlotOptions &options);

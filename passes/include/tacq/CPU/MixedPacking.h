@@ -19,8 +19,9 @@ constexpr int64_t cpuTileRows = 16, cpuTileColumns = 128;
 /// The type of a quantizer's weight, whose slots are counted in tiles of the CPU targets.
 MixedType cpuMixedType(mlir::MLIRContext *context, const MixedWeight &weight);
 
-/// How the CPU targets store a weight of this type. Rows are sorted if the circuit is in slots.
-LayoutAttr cpuMixedLayout(MixedType type);
+/// How the CPU targets store a weight of this type. Rows are sorted only if the circuit is in
+/// slots.
+LayoutAttr cpuMixedLayout(MixedType type, bool sorted = true);
 
 /// What the bytes of a stored weight are for; together they are storedBytes(…).total().
 struct MixedParts {

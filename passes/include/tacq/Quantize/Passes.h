@@ -18,8 +18,14 @@ class ParameterStore;
 #define GEN_PASS_REGISTRATION
 #include "tacq/Quantize/Passes.h.inc"
 
-/// tacq-use-mixed-weights for weights of these types, by their parameters' names.
-std::unique_ptr<mlir::Pass> createUseMixedWeights(llvm::StringMap<MixedType> types);
+/// What a weight becomes; without a layout, tacq-pack-weights chooses it.
+struct MixedWeightForm {
+  MixedType type;
+  LayoutAttr layout;
+};
+
+/// tacq-use-mixed-weights for weights of these forms, by their parameters' names.
+std::unique_ptr<mlir::Pass> createUseMixedWeights(llvm::StringMap<MixedWeightForm> forms);
 
 /// tacq-narrow-parameters on the bytes of a store, which outlives the pass and takes the new ones.
 std::unique_ptr<mlir::Pass> createNarrowParameters(ParameterStore &store);
