@@ -27,8 +27,11 @@ void releaseTensor(DLManagedTensor *tensor) { tensor->deleter(tensor); }
 class TemporaryName {
 public:
   ~TemporaryName() {
-    if (!path.empty())
-      (void)llvm::sys::fs::remove(path);
+    if (path.empty())
+      return;
+    // What cannot be removed is left to who cleans up the folder.
+    std::error_code failed = llvm::sys::fs::remove(path);
+    (void)failed;
   }
   Error create() {
     if (std::error_code code = llvm::sys::fs::createTemporaryFile("tacq-calibration", "tacq", path))

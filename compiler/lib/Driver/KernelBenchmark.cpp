@@ -242,7 +242,8 @@ Error Benchmark::compile(MLIRContext &context, const CpuTarget &target) {
     stream.write(elf.data(), elf.size());
   }
   library = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  (void)llvm::sys::fs::remove(path);
+  if (llvm::sys::fs::remove(path))
+    return failed("stays in a temporary file that cannot be removed");
   kernel = library ? reinterpret_cast<tacq_kernel_fn>(dlsym(library, "k")) : nullptr;
   return kernel ? Error() : failed("cannot be loaded");
 }
