@@ -93,7 +93,8 @@ Error InProcessModule::compile(ModuleOp module, const ParameterStore &parameters
   if (Error error = name.create())
     return error;
   if (Error error = runGuarded(*copy, options.file, [&] {
-        return emitModule(*copy, {*target}, parameters, options.file, name.str());
+        return emitModule(*copy, {*target}, parameters, options.file, name.str(),
+                          /*mixed=*/nullptr, options.kernels);
       }))
     return error;
   std::unique_ptr<InProcessModule> made(new InProcessModule());

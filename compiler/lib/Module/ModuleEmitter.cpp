@@ -43,10 +43,10 @@ namespace {
 class ModuleEmitter {
 public:
   ModuleEmitter(ModuleOp module, const ParameterStore &parameters,
-                const llvm::StringMap<MixedWeight> *mixed, const std::string &file,
-                ModuleWriter &writer)
-      : module(module), parameters(parameters), mixed(mixed), file(file), writer(writer),
-        contents(writer.module()), symbols(contents) {}
+                const llvm::StringMap<MixedWeight> *mixed, KernelCache *cache,
+                const std::string &file, ModuleWriter &writer)
+      : module(module), parameters(parameters), mixed(mixed), cache(cache), file(file),
+        writer(writer), contents(writer.module()), symbols(contents) {}
 
   Error run(const std::vector<CpuTarget> &targets);
 
@@ -72,6 +72,7 @@ private:
   ModuleOp module;
   const ParameterStore &parameters;
   const llvm::StringMap<MixedWeight> *mixed;
+  KernelCache *cache;
   std::string file;
   ModuleWriter &writer;
   format::ModuleT &contents;
@@ -107,8 +108,10 @@ Error ModuleEmitter::compileKernels(const std::vector<CpuTarget> &targets) {
       return mlir::success();
     });
     FailureOr<OwningOpRef<ModuleOp>> kernels = buildCpuKernels(module, target, codes);
+    CpuCompileOptions options;
+    options.cache = cache;
     SmallVector<char> elf;
-    if (failed(kernels) || failed(compileCpuKernels(**kernels, target, elf)))
+    if (failed(kernels) || failed(compileCpuKernels(**kernels, target, elf, options)))
       return Error(TACQ_INTERNAL, "code generation for " + target.name + " failed: " + diagnostics);
     format::ExecutableT executable;
     executable.driver = "cpu";
@@ -512,9 +515,10 @@ Error ModuleEmitter::run(const std::vector<CpuTarget> &targets) {
 
 Error tacq::emitModule(ModuleOp module, const std::vector<CpuTarget> &targets,
                        const ParameterStore &parameters, const std::string &file,
-                       const std::string &path, const llvm::StringMap<MixedWeight> *mixed) {
+                       const std::string &path, const llvm::StringMap<MixedWeight> *mixed,
+                       KernelCache *cache) {
   std::unique_ptr<ModuleWriter> writer;
   if (Error error = ModuleWriter::create(path, writer))
     return error;
-  return ModuleEmitter(module, parameters, mixed, file, *writer).run(targets);
+  return ModuleEmitter(module, parameters, mixed, cache, file, *writer).run(targets);
 }

@@ -27,10 +27,10 @@ buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<
 
 /// Writes the module with one `tacq_rt.schedule` to `path`, with an executable for each target.
 /// `file` is the model's file name for messages. `mixed` has the quantized weights by the names of
-/// their parameters.
+/// their parameters, `cache` kernels that need not be compiled again; both may be null.
 Error emitModule(mlir::ModuleOp module, const std::vector<CpuTarget> &targets,
                  const ParameterStore &parameters, const std::string &file, const std::string &path,
-                 const llvm::StringMap<MixedWeight> *mixed = nullptr);
+                 const llvm::StringMap<MixedWeight> *mixed = nullptr, KernelCache *cache = nullptr);
 
 } // namespace tacq
 

@@ -51,6 +51,8 @@ private:
   func::FuncOp function;
   GraphSegments segments;
   llvm::StringMap<std::vector<float>> decoded;
+  /// Layers of a model have the same kernels.
+  KernelCache kernels;
   /// Of each sample.
   std::vector<llvm::DenseMap<Value, HeldTensor>> held;
   std::vector<float> product; // XᵀX of a sample
@@ -97,6 +99,7 @@ Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
   InProcessModule::Options runOptions;
   runOptions.threads = options.threads;
   runOptions.file = options.file;
+  runOptions.kernels = &kernels;
   // A cut that an earlier segment has made already leaves nothing to run.
   bool empty = segment.outputs.empty();
   if (!empty)

@@ -35,11 +35,8 @@ FailureOr<KernelSignature> signatureOf(func::FuncOp function) {
   return signature;
 }
 
-} // namespace
-
-LogicalResult tacq::compileCpuKernels(ModuleOp kernels, const CpuTarget &target,
-                                      SmallVectorImpl<char> &elf,
-                                      const CpuCompileOptions &options) {
+LogicalResult compileAll(ModuleOp kernels, const CpuTarget &target, SmallVectorImpl<char> &elf,
+                         const CpuCompileOptions &options) {
   Location loc = kernels.getLoc();
   SmallVector<KernelSignature> signatures;
   for (auto function : kernels.getOps<func::FuncOp>()) {
@@ -63,4 +60,26 @@ LogicalResult tacq::compileCpuKernels(ModuleOp kernels, const CpuTarget &target,
   if (failed(emitObject(*module, *machine, options, object, loc)))
     return failure();
   return linkSharedObject(object, elf, loc);
+}
+
+} // namespace
+
+LogicalResult tacq::compileCpuKernels(ModuleOp kernels, const CpuTarget &target,
+                                      SmallVectorImpl<char> &elf,
+                                      const CpuCompileOptions &options) {
+  if (!options.cache)
+    return compileAll(kernels, target, elf, options);
+  std::string key = target.name + "\n";
+  llvm::raw_string_ostream stream(key);
+  kernels->print(stream, OpPrintingFlags().useLocalScope());
+  auto known = options.cache->find(key);
+  if (known != options.cache->end()) {
+    elf.append(known->second.begin(), known->second.end());
+    return success();
+  }
+  size_t begin = elf.size();
+  if (failed(compileAll(kernels, target, elf, options)))
+    return failure();
+  (*options.cache)[key].assign(elf.begin() + begin, elf.end());
+  return success();
 }

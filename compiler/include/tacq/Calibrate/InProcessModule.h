@@ -17,6 +17,7 @@
 #ifndef TACQ_CALIBRATE_INPROCESSMODULE_H
 #define TACQ_CALIBRATE_INPROCESSMODULE_H
 
+#include "tacq/CPU/CpuTarget.h"
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/runtime.h"
 #include <map>
@@ -59,6 +60,8 @@ public:
     unsigned threads = 0;
     /// The model's file name for messages.
     std::string file = "model";
+    /// Kernels of modules compiled before, or null.
+    KernelCache *kernels = nullptr;
     /// Times each dispatch (see profile()).
     bool profile = false;
   };

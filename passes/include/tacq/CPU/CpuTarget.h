@@ -9,6 +9,7 @@
 #define TACQ_CPU_CPUTARGET_H
 
 #include "mlir/IR/BuiltinOps.h"
+#include "llvm/ADT/StringMap.h"
 #include <optional>
 #include <string>
 #include <vector>
@@ -37,8 +38,14 @@ std::optional<CpuTarget> parseCpuTarget(llvm::StringRef name);
 /// The names that parseCpuTarget knows, besides "host".
 std::vector<std::string> cpuTargetNames();
 
+/// Shared objects by target and the text of their functions: parts of a model that differ in their
+/// weights only have the same code.
+using KernelCache = llvm::StringMap<std::vector<char>>;
+
 struct CpuCompileOptions {
   unsigned optLevel = 3;
+  /// If not null, what it holds is not compiled again. Texts are not received then.
+  KernelCache *cache = nullptr;
   /// If not null, receives the assembly text.
   std::string *assembly = nullptr;
   /// If not null, receives the optimized LLVM IR.
