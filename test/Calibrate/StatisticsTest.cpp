@@ -57,7 +57,7 @@ protected:
     ASSERT_FALSE(llvm::sys::fs::createUniqueDirectory("tacq-statistics", folder));
     path = folder.str().str() + "/s.stats";
   }
-  void TearDown() override { llvm::sys::fs::remove_directories(folder); }
+  void TearDown() override { ASSERT_FALSE(llvm::sys::fs::remove_directories(folder)); }
 
   std::string content() {
     return llvm::cantFail(llvm::errorOrToExpected(llvm::MemoryBuffer::getFile(path)))
