@@ -229,7 +229,8 @@ class Graph:
         return parts
 
     def linear(self, inputs, properties, sizes, types):
-        (x,), weights, biases, residual = self.segments(inputs, properties)
+        (x,), scales, weights, biases, residual = self.segments(inputs, properties)
+        assert not scales, "nothing is quantized in these graphs"
         activation = {0: lambda y: y, 1: silu, 4: lambda y: np.maximum(y, 0)}[
             properties.get("activation", 0)]
         results = []
