@@ -356,6 +356,22 @@ def test_nothing_to_calibrate(refuses, sample, tmp_path):
             model=tmp_path / "m.onnx")
 
 
+def test_no_derivative(refuses, calibrate, tmp_path):
+    """Nodes without a derivative are named; Hessians need none."""
+    perceptron(tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    model.graph.node[1].CopyFrom(helper.make_node("Mod", ["p", "p"], ["h"], name="rest", fmod=1))
+    onnx.save(model, tmp_path / "m.onnx")
+    np.savez(tmp_path / "d.npz", x=np.ones((2, 3, 6), np.float32),
+             target=np.ones((2, 3, 8), np.float32))
+    more = ["--loss", "mse", "--loss-output", "y"]
+    refuses(tmp_path / "d.npz", "node 'rest' (Mod)", *more, status=2, model=tmp_path / "m.onnx")
+    np.savez(tmp_path / "d.npz", x=np.ones((2, 3, 6), np.float32))
+    result = calibrate(tmp_path / "d.npz", "--hessians-only", "--loss-output", "y",
+                       model=tmp_path / "m.onnx")
+    assert [t["name"] for t in result["tensors"]] == ["a"]
+
+
 def test_missing_target(refuses, tmp_path):
     perceptron(tmp_path / "m.onnx")
     np.savez(tmp_path / "d.npz", x=np.ones((2, 3, 6), np.float32))
