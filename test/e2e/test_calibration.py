@@ -234,14 +234,13 @@ def test_shards_add_up(tools, calibrate, sample, tmp_path, shards):
         np.testing.assert_array_equal(a.astype(np.float32), b.astype(np.float32))
 
 
-def interrupt(tools, model, data, output, seconds=0.0):
+def interrupt(tools, model, data, output):
     """Starts a run and interrupts it when it has begun with the samples."""
     process = subprocess.Popen([tools.path("tacq-calibrate"), model, "--data", data, "-o", output,
                                 "--threads", "1"], stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
-        if "calibrating" in line:
+        if "calibrating on" in line:
             break
-    time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
     rest = process.stderr.read()
     return process.wait(timeout=60), rest
