@@ -3,7 +3,7 @@
 !x = tensor<2x4xf32>
 
 // All nodes that cannot be differentiated, but not those that gradients do not reach.
-// CHECK: error: the model cannot be differentiated:
+// CHECK: error: unsupported nodes cannot be differentiated:
 // CHECK-NEXT: node 'first' (Mod): this operator has no derivative here
 // CHECK-NEXT: node 'second' (Pow): its exponent depends on a parameter
 // CHECK-NOT: node 'apart'

@@ -234,14 +234,13 @@ def test_shards_add_up(tools, calibrate, sample, tmp_path, shards):
         np.testing.assert_array_equal(a.astype(np.float32), b.astype(np.float32))
 
 
-def interrupt(tools, model, data, output, seconds=0.0):
+def interrupt(tools, model, data, output):
     """Starts a run and interrupts it when it has begun with the samples."""
     process = subprocess.Popen([tools.path("tacq-calibrate"), model, "--data", data, "-o", output,
                                 "--threads", "1"], stderr=subprocess.PIPE, text=True)
     for line in process.stderr:
-        if "calibrating" in line:
+        if "calibrating on" in line:
             break
-    time.sleep(seconds)
     process.send_signal(signal.SIGTERM)
     rest = process.stderr.read()
     return process.wait(timeout=60), rest
@@ -354,6 +353,22 @@ def test_nothing_to_calibrate(refuses, sample, tmp_path):
     np.savez(tmp_path / "d.npz", x=np.ones((2, 3, 16), np.float32), labels=np.ones((2, 3), int))
     refuses(tmp_path / "d.npz", "there is nothing to calibrate", "--loss-output", "y", status=2,
             model=tmp_path / "m.onnx")
+
+
+def test_no_derivative(refuses, calibrate, tmp_path):
+    """Nodes without a derivative are named; Hessians need none."""
+    perceptron(tmp_path / "m.onnx")
+    model = onnx.load(tmp_path / "m.onnx")
+    model.graph.node[1].CopyFrom(helper.make_node("Mod", ["p", "p"], ["h"], name="rest", fmod=1))
+    onnx.save(model, tmp_path / "m.onnx")
+    np.savez(tmp_path / "d.npz", x=np.ones((2, 3, 6), np.float32),
+             target=np.ones((2, 3, 8), np.float32))
+    more = ["--loss", "mse", "--loss-output", "y"]
+    refuses(tmp_path / "d.npz", "node 'rest' (Mod)", *more, status=2, model=tmp_path / "m.onnx")
+    np.savez(tmp_path / "d.npz", x=np.ones((2, 3, 6), np.float32))
+    result = calibrate(tmp_path / "d.npz", "--hessians-only", "--loss-output", "y",
+                       model=tmp_path / "m.onnx")
+    assert [t["name"] for t in result["tensors"]] == ["a"]
 
 
 def test_missing_target(refuses, tmp_path):

@@ -128,6 +128,7 @@ public:
       return success();
     }
     InterruptionGuard guard;
+    std::fprintf(stderr, "calibrating on %zu samples\n", todo.size());
     Progress progress("calibrating", static_cast<int64_t>(todo.size()), "samples");
     CheckpointClock clock;
     for (size_t i = 0; i < todo.size(); ++i) {

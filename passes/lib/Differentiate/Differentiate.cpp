@@ -173,7 +173,7 @@ LogicalResult Differentiator::checkRules() {
   }
   if (reasons.empty())
     return success();
-  return main.function.emitError("the model cannot be differentiated:") << reasons;
+  return main.function.emitError("unsupported nodes cannot be differentiated:") << reasons;
 }
 
 LogicalResult Differentiator::run(unsigned lossIndex) {
