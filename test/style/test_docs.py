@@ -4,9 +4,9 @@ import re
 import subprocess
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-FAMILIES = {"attention", "buffer", "constant", "copy", "dispatch", "get_param", "if", "kernel",
-            "launch", "layout", "linear", "mixed", "node", "norm", "require", "rope", "schedule",
-            "shape", "symbolic"}
+FAMILIES = {"attention", "attention_grad", "buffer", "constant", "copy", "dispatch", "get_param",
+            "if", "kernel", "launch", "layout", "linear", "mixed", "node", "norm", "quantize_rows",
+            "require", "rope", "schedule", "shape", "symbolic"}
 
 
 def tracked(*patterns):
