@@ -164,7 +164,7 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
                      "model, or remove \"model\" from the plan to use it all the same",
                      planFile.c_str(), model.c_str());
   if (uniform)
-    for (const std::string &name : quantizableWeights(graph)) {
+    for (const std::string &name : quantizableWeights(*graph.module)) {
       TensorPlan tensor;
       tensor.name = name;
       tensor.bits = unsigned(bits);
@@ -181,7 +181,7 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
   if (!dataFile.empty()) {
     if (Error error = CalibrationData::open(dataFile, data))
       return error;
-    if (Error error = data->bind(sampleInputs(graph), vocabularyOf(graph), /*allTokens=*/true))
+    if (Error error = data->bind(sampleInputs(*graph.module), vocabularyOf(*graph.module), /*allTokens=*/true))
       return error;
     samples.count = data->size();
     samples.load = [&](size_t sample, std::map<std::string, TensorView> &inputs) {

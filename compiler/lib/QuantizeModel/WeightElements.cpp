@@ -8,12 +8,13 @@
 using namespace mlir;
 using namespace tacq;
 
-Error tacq::readWeight(const ImportedModel &model, LinearOp linear, std::vector<float> &elements) {
+Error tacq::readWeight(const ParameterStore &parameters, LinearOp linear,
+                       std::vector<float> &elements) {
   StringRef name = weightName(linear);
   auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(
       linear, StringAttr::get(linear.getContext(), name));
   auto type = cast<RankedTensorType>(param.getType());
-  ArrayRef<char> bytes = model.parameters.bytes(name);
+  ArrayRef<char> bytes = parameters.bytes(name);
   size_t count = type.getNumElements();
   std::vector<float> stored(count);
   Type element = type.getElementType();
