@@ -91,7 +91,9 @@ void Benchmark::addSlots(MixedWeight &weight) {
   weight.order.resize(weight.rows);
   std::iota(weight.order.begin(), weight.order.end(), 0);
   if (weight.format.circuit == Circuit::Slots)
-    std::shuffle(weight.order.begin(), weight.order.end(), random);
+    for (int64_t begin = 0; begin < weight.rows; begin += permutationBlock)
+      std::shuffle(weight.order.begin() + begin,
+                   weight.order.begin() + std::min(weight.rows, begin + permutationBlock), random);
   std::vector<int64_t> place(weight.rows);
   for (int64_t i = 0; i < weight.rows; ++i)
     place[weight.order[i]] = i;

@@ -449,13 +449,14 @@ void MixedLinearKernel::emitResult(const Weight &weight, Value rowOfTiles, Value
     active = mask(k.sub(k.index(format.rows), first));
   Value features; // of sorted rows
   if (format.sorted) {
-    Value at = plus(times(first, format.permutationBytes), format.permutationAt);
-    Value raw = b.create<vector::BitCastOp>(
-        vector(vectorLanes, 8 * unsigned(format.permutationBytes)),
-        loadBytes(weight.weight, at, vectorLanes * format.permutationBytes));
-    features = format.permutationBytes == 4
-                   ? raw
-                   : b.create<arith::ExtUIOp>(vector(vectorLanes, 32), raw).getResult();
+    // A tile lies in one block of the permutation.
+    static_assert(permutationBlock % vectorLanes == 0);
+    Value raw = loadBytes(weight.weight, plus(first, format.permutationAt), vectorLanes);
+    Value inBlock = b.create<arith::ExtUIOp>(vector(vectorLanes, 32), raw);
+    Value block = b.create<arith::IndexCastOp>(
+        b.getI32Type(), k.sub(first, b.create<arith::RemUIOp>(first, k.index(permutationBlock))));
+    features =
+        b.create<arith::AddIOp>(inBlock, b.create<vector::SplatOp>(vector(vectorLanes, 32), block));
     if (!active)
       active = mask(k.index(vectorLanes));
   }

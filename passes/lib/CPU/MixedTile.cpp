@@ -50,7 +50,6 @@ std::optional<MixedFormat> MixedFormat::get(MixedType type, LayoutAttr layout, i
       f.uniformSlots = circuit.getCount();
   }
   f.positionBytes = tacq::positionBytes(type, layout);
-  f.permutationBytes = permutationEntryBytes(type, layout);
   f.wholeTiles = f.columns / cpuTileColumns;
   f.lastColumns = f.storedColumns - f.wholeTiles * cpuTileColumns;
   f.columnsOfTiles = f.wholeTiles + (f.lastColumns != 0);

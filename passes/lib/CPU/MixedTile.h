@@ -30,7 +30,7 @@ struct MixedFormat {
   Circuit circuit;
   /// Slots of each tile of a uniform circuit.
   int64_t uniformSlots = 0;
-  int64_t positionBytes, permutationBytes;
+  int64_t positionBytes;
   /// Tiles of a row of tiles whose columns are all the weight's; stored columns of the other one, 0
   /// if there is none.
   int64_t wholeTiles, lastColumns, columnsOfTiles, rowsOfTiles;
