@@ -124,6 +124,8 @@ void HotKernel::run(const std::vector<Tensor *> &bindings,
 
 std::string test::targetName(const testing::TestParamInfo<CpuTarget> &info) {
   std::string name = info.param.name;
-  std::replace(name.begin(), name.end(), '-', '_');
+  for (char &c : name)
+    if (c == '-' || c == '+')
+      c = '_';
   return name;
 }

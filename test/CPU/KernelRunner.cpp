@@ -65,11 +65,12 @@ int32_t test::run(tacq_kernel_fn kernel, const std::vector<void *> &bindings,
   return status[0];
 }
 
-std::vector<CpuTarget> test::runnableTargets() {
+std::vector<CpuTarget> test::runnableTargets(bool withAmx) {
   std::vector<CpuTarget> targets;
   std::optional<CpuTarget> host = parseCpuTarget("host");
   for (const std::string &name : cpuTargetNames())
-    if (CpuTarget target = *parseCpuTarget(name); host && target.rank <= host->rank)
+    if (CpuTarget target = *parseCpuTarget(name);
+        host && target.rank <= host->rank && (withAmx || !target.amx) && admitTarget(target))
       targets.push_back(target);
   return targets;
 }

@@ -46,8 +46,9 @@ private:
 int32_t run(tacq_kernel_fn kernel, const std::vector<void *> &bindings,
             const std::vector<int64_t> &symbols, int64_t tasks, int pieces = 1);
 
-/// The targets that this machine can run.
-std::vector<CpuTarget> runnableTargets();
+/// The targets that this machine can run. Those with AMX differ in products of mixed-precision
+/// weights only.
+std::vector<CpuTarget> runnableTargets(bool withAmx = false);
 
 } // namespace tacq::test
 

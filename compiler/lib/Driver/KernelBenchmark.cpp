@@ -273,6 +273,10 @@ Error Benchmark::prepare(KernelBenchmarkResult &result) {
   if (!target)
     return makeError(TACQ_INVALID_ARGUMENT, "this machine runs no CPU target '%s'",
                      options.target.c_str());
+  if (!admitTarget(*target))
+    return makeError(TACQ_UNSUPPORTED,
+                     "the system does not let this process use the registers of %s",
+                     target->name.c_str());
   result.target = target->name;
   DialectRegistry registry;
   registerAllDialects(registry);

@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "AmxCode.h"
 #include "MixedTile.h"
 #include "tacq/CPU/HotKernels.h"
 #include "llvm/Support/MathExtras.h"
@@ -24,6 +25,8 @@ namespace {
 /// Rows of a task: enough to use decoded tiles many times, few enough to share the work.
 constexpr int64_t rowsPerTask = 96;
 constexpr int64_t panels = 2;
+/// Rows that AMX multiplies with the panels at a time, in four registers of sums.
+constexpr int64_t amxRows = 2 * AmxCode::rows;
 /// Bytes of a decoded tile.
 constexpr int64_t panelBytes = quantizedColumns * vectorLanes;
 /// How far ahead of a single row's product its codes are asked for.
@@ -39,7 +42,7 @@ struct Weight {
 class MixedLinearKernel : DotCode {
 public:
   MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target)
-      : DotCode(k, target), op(op), target(target), gated(op.getGated()) {
+      : DotCode(k, target), op(op), target(target), gated(op.getGated()), amx(k) {
     // Twelve by two sums of 32 registers; three by one (of two halves each) of 16.
     rows = isWide() ? 12 : 3;
     tailRows = isWide() ? 4 : 3;
@@ -64,6 +67,9 @@ private:
                              ValueRange carried);
   void emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Value> &slots, Value number,
                 int64_t width, Value firstRow, Value lastRow);
+  void emitAmxRows(MutableArrayRef<Panel> task, Value number, int64_t columns, Value firstRow,
+                   Value row);
+  void addBlock(Panel &panel, Value block, Value dots, Value scaleAt, Value sumsAt);
   void emitBlock(MutableArrayRef<Panel> task, Value number, int64_t width, Value firstRow,
                  Value row, Value lastRow, int64_t tileRows, int64_t firstPanel);
   Value addTileSlots(Panel &panel, int64_t number, Value slots, Value tile, int64_t width,
@@ -87,8 +93,13 @@ private:
   int64_t blocks = 0, block = 0;
   Sym rowCount;
   Value x, xScales, residual;
-  Value decoded; // a tile of each panel, as bytes
-  Value sums;    // of a task, [rowsPerTask][panels][16]
+  /// AMX multiplies whole registers of columns, if there are any in a block.
+  bool usesAmx() const { return target.amx && block % AmxCode::bytes == 0; }
+
+  AmxCode amx;
+  Value products; // of amxRows by the panels, i32
+  Value decoded;  // a tile of each panel, as bytes
+  Value sums;     // of a task, [rowsPerTask][panels][16]
   SmallVector<Weight> weights;
 };
 
@@ -139,6 +150,8 @@ LogicalResult MixedLinearKernel::emit() {
   if (!count || *count > 1) {
     decoded = stackBuffer(panels * panelBytes, b.getI8Type());
     sums = stackBuffer(rowsPerTask * panels * vectorLanes, b.getF32Type());
+    if (usesAmx())
+      products = stackBuffer(amxRows * panels * vectorLanes, b.getI32Type());
   }
   int64_t groups = 0;
   for (const Weight &weight : ArrayRef(weights).take_front(gated ? 1 : weights.size()))
@@ -290,6 +303,8 @@ void MixedLinearKernel::emitPanels(const Weight &weight, Value group, Value firs
       rowOfTiles = k.min(plus(times(group, panels), i), k.index(weight.format.rowsOfTiles - 1));
     task.push_back(beginPanel(gated ? weights[i] : weight, rowOfTiles));
   }
+  if (usesAmx())
+    amx.configure();
   // Tiles of the result repeat the last row; those sums have places of their own.
   Value count = k.sub(lastRow, firstRow);
   Value zeros = splat(0.0f);
@@ -309,6 +324,8 @@ void MixedLinearKernel::emitPanels(const Weight &weight, Value group, Value firs
       });
   if (int64_t columns = format.columns - format.wholeTiles * quantizedColumns; columns > 0)
     emitTile(task, slots, k.index(format.wholeTiles), columns, firstRow, lastRow);
+  if (usesAmx())
+    amx.release();
   loop(k.index(0), count, 1, [&](Value i) {
     Value row = k.add(firstRow, i);
     SmallVector<Value, panels> results;
@@ -334,18 +351,75 @@ void MixedLinearKernel::emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Va
     panel.tile->decode(panel.tile->tileAt(number), width, decoded, k.index(i * panelBytes));
   }
   Value count = k.sub(lastRow, firstRow);
+  Value tilesEnd = firstRow;
+  if (usesAmx()) {
+    tilesEnd = k.sub(lastRow, b.create<arith::RemUIOp>(count, k.index(amxRows)));
+    loop(firstRow, tilesEnd, amxRows,
+         [&](Value row) { emitAmxRows(task, number, columns, firstRow, row); });
+    count = k.sub(lastRow, tilesEnd);
+  }
   Value blockEnd = k.sub(lastRow, b.create<arith::RemUIOp>(count, k.index(rows)));
   auto emitRows = [&](Value row, int64_t tileRows) {
     for (int64_t panel = 0; panel < panels; panel += jointPanels)
       emitBlock(task, number, columns, firstRow, row, lastRow, tileRows, panel);
   };
-  loop(firstRow, blockEnd, rows, [&](Value row) { emitRows(row, rows); });
+  loop(tilesEnd, blockEnd, rows, [&](Value row) { emitRows(row, rows); });
   loop(blockEnd, lastRow, tailRows, [&](Value row) { emitRows(row, tailRows); });
   for (auto [i, panel] : llvm::enumerate(task)) {
     MixedFormat::Circuit circuit = panel.tile->format.circuit;
     if (circuit == MixedFormat::Circuit::Slots || circuit == MixedFormat::Circuit::Uniform)
       slots[i] = addTileSlots(panel, i, slots[i], number, columns, firstRow, lastRow);
   }
+}
+
+/// Adds the products of a row of the input with a panel over a block of columns to a sum.
+void MixedLinearKernel::addBlock(Panel &panel, Value block, Value dots, Value scaleAt,
+                                 Value sumsAt) {
+  Value scales = panel.tile->scales(block);
+  Value zeros = b.create<arith::NegFOp>(k.mul(scales, panel.tile->zeros(block)));
+  Value sum = fma(k.mul(scales, dots), splat(loadScalar(xScales, scaleAt)), load(sums, sumsAt));
+  sum = fma(zeros, splat(loadScalar(xScales, plus(scaleAt, 1))), sum);
+  store(sum, sums, sumsAt);
+}
+
+/// amxRows rows by the panels over a column of tiles. Columns that a decoded tile does not have may
+/// hold anything: the input is 0 there.
+void MixedLinearKernel::emitAmxRows(MutableArrayRef<Panel> task, Value number, int64_t columns,
+                                    Value firstRow, Value row) {
+  constexpr unsigned input = 4, weight = 6; // behind the sums
+  constexpr int64_t rowBytes = panels * vectorLanes * 4;
+  int64_t blocksOfTile = quantizedColumns / block;
+  auto emitColumns = [&](Value blockOfTile) {
+    for (unsigned i = 0; i < input; ++i)
+      amx.zero(i);
+    for (int64_t step = 0; step < block; step += AmxCode::bytes) {
+      Value column = plus(times(blockOfTile, block), step);
+      Value inputs = k.add(inputAt(row, number), column);
+      for (int64_t i : {0, 1}) {
+        amx.load(input + i, x, plus(inputs, i * AmxCode::rows * quantizedColumns),
+                 quantizedColumns);
+        amx.load(weight + i, decoded, plus(times(column, vectorLanes), i * panelBytes),
+                 AmxCode::bytes);
+      }
+      for (unsigned i = 0; i < input; ++i)
+        amx.multiply(i, input + i / 2, weight + i % 2);
+    }
+    for (unsigned i = 0; i < input; ++i)
+      amx.store(i, products,
+                k.index(i / 2 * AmxCode::rows * panels * vectorLanes + i % 2 * vectorLanes),
+                rowBytes);
+    Value blockNumber = k.add(times(number, blocksOfTile), blockOfTile);
+    loop(k.index(0), k.index(amxRows), 1, [&](Value i) {
+      Value scaleAt = k.add(inputScalesAt(k.add(row, i)), times(blockNumber, 2));
+      for (int64_t p = 0; p < panels; ++p) {
+        Value dots =
+            b.create<vector::LoadOp>(vector(vectorLanes, 32), products, ValueRange{sumAt(i, p)});
+        addBlock(task[p], blockNumber, b.create<arith::SIToFPOp>(f32Vector(), dots), scaleAt,
+                 sumAt(k.add(k.sub(row, firstRow), i), p));
+      }
+    });
+  };
+  loop(k.index(0), k.index(llvm::divideCeil(columns, block)), 1, emitColumns);
 }
 
 /// Some rows by some panels over a column of tiles. Columns of a decoded tile that it does not have
@@ -390,20 +464,12 @@ void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int
                   return next;
                 });
     Value blockNumber = k.add(times(number, quantizedColumns / block), blockOfTile);
-    for (int64_t p = 0; p < jointPanels; ++p) {
-      MixedTile &tile = *task[firstPanel + p].tile;
-      Value scales = tile.scales(blockNumber);
-      Value zeros = b.create<arith::NegFOp>(k.mul(scales, tile.zeros(blockNumber)));
-      for (int64_t r = 0; r < tileRows; ++r) {
-        Value scaleAt = k.add(scalesAt[r], times(blockOfTile, 2));
-        Value at = sumAt(plus(sumsRow, r), firstPanel + p);
-        Value low = k.mul(
-            scales, sumsToFloat(ArrayRef(dots).slice((r * jointPanels + p) * halves(), halves())));
-        Value sum = fma(low, splat(loadScalar(xScales, scaleAt)), load(sums, at));
-        sum = fma(zeros, splat(loadScalar(xScales, plus(scaleAt, 1))), sum);
-        store(sum, sums, at);
-      }
-    }
+    for (int64_t p = 0; p < jointPanels; ++p)
+      for (int64_t r = 0; r < tileRows; ++r)
+        addBlock(task[firstPanel + p], blockNumber,
+                 sumsToFloat(ArrayRef(dots).slice((r * jointPanels + p) * halves(), halves())),
+                 k.add(scalesAt[r], times(blockOfTile, 2)),
+                 sumAt(plus(sumsRow, r), firstPanel + p));
   };
   int64_t whole = columns / block;
   if (whole == 1)

@@ -18,7 +18,8 @@ namespace tacq {
 
 struct CpuTarget {
   /// The name on the command line and in a module: "x86-64-v3" (AVX2) or "x86-64-v4", which here is
-  /// AVX-512 F, BW, CD, DQ and VL with VNNI and VBMI.
+  /// AVX-512 F, BW, CD, DQ and VL with VNNI and VBMI, or that with AMX's tiles of bytes:
+  /// "x86-64-v4+amx".
   std::string name;
   /// LLVM's target triple, processor and features.
   std::string triple, cpu, features;
@@ -28,6 +29,8 @@ struct CpuTarget {
   int rank;
   /// Width of a vector register.
   unsigned vectorBits;
+  /// Products of tiles of bytes (amx-int8).
+  bool amx = false;
 
   unsigned lanes(unsigned elementBits = 32) const { return vectorBits / elementBits; }
 };
@@ -37,6 +40,10 @@ struct CpuTarget {
 std::optional<CpuTarget> parseCpuTarget(llvm::StringRef name);
 /// The names that parseCpuTarget knows, besides "host".
 std::vector<std::string> cpuTargetNames();
+
+/// Lets this process run code of the target without the runtime, which asks for itself: the system
+/// gives AMX's registers on request. False if it does not.
+bool admitTarget(const CpuTarget &target);
 
 /// Shared objects by target and the text of their functions: parts of a model that differ in their
 /// weights only have the same code.
