@@ -6,6 +6,7 @@
 #include "tacq/CPU/HotKernels.h"
 #include "tacq/CPU/MixedPacking.h"
 #include "tacq/CPU/WeightPacking.h"
+#include "tacq/Quantize/RandomCircuit.h"
 #include "tacq/Register.h"
 #include "tacq/kernel_abi.h"
 #include "llvm/Support/FileSystem.h"
@@ -24,15 +25,6 @@ using Circuit = WeightFormat::Circuit;
 
 namespace {
 
-constexpr double slotsPerEntry = 4.0 / 3.0;
-
-/// How many slots a tile of 16 x 128 needs for a circuit of 0.35 % in SmolLM2-135M, by share of the
-/// tiles.
-constexpr double slotShares[] = {.72525, .17379, .04726, .02135, .01051, .0068,
-                                 .00408, .00299, .00183, .00134, .00114, .00046,
-                                 .00077, .0003,  .00036, .00034, .0003,  .0008};
-constexpr double slotSharesCircuit = 0.0035;
-
 class Benchmark {
 public:
   explicit Benchmark(const KernelBenchmarkOptions &options) : options(options), random(7) {}
@@ -48,7 +40,6 @@ public:
 private:
   bool isDense() const { return options.format.bits == 16; }
   MixedWeight randomWeight();
-  void addSlots(MixedWeight &weight);
   Error makeWeight(MLIRContext &context, KernelBenchmarkResult &result);
   std::string kernelText() const;
   Error compile(MLIRContext &context, const CpuTarget &target);
@@ -69,49 +60,6 @@ private:
 };
 
 } // namespace
-
-/// Rows are sorted by what they hold: the fullest tiles come first in each column of tiles.
-void Benchmark::addSlots(MixedWeight &weight) {
-  int64_t rowsOfTiles = llvm::divideCeil(weight.rows, cpuTileRows);
-  int64_t columnsOfTiles = llvm::divideCeil(weight.columns, cpuTileColumns);
-  std::discrete_distribution<int> draw(std::begin(slotShares), std::end(slotShares));
-  std::uniform_real_distribution<double> fraction;
-  std::vector<int64_t> counts(rowsOfTiles * columnsOfTiles);
-  double factor = options.circuitShare / slotSharesCircuit;
-  for (int64_t &count : counts)
-    count = int64_t(draw(random) * factor + fraction(random));
-  if (weight.format.circuit == Circuit::Uniform)
-    counts.assign(counts.size(),
-                  std::llround(options.circuitShare * slotsPerEntry * double(cpuTileColumns)));
-  llvm::sort(counts, std::greater<>());
-  // A few rows of tiles have the same amount of circuit, in any of their tiles.
-  for (size_t first = 0, step = 4 * columnsOfTiles; first < counts.size(); first += step)
-    std::shuffle(counts.begin() + first, counts.begin() + std::min(counts.size(), first + step),
-                 random);
-  weight.order.resize(weight.rows);
-  std::iota(weight.order.begin(), weight.order.end(), 0);
-  if (weight.format.circuit == Circuit::Slots)
-    std::shuffle(weight.order.begin(), weight.order.end(), random);
-  std::vector<int64_t> place(weight.rows);
-  for (int64_t i = 0; i < weight.rows; ++i)
-    place[weight.order[i]] = i;
-  std::vector<uint32_t> columns(cpuTileColumns);
-  for (int64_t n = 0; n < weight.rows; ++n) {
-    for (int64_t j = 0; j < columnsOfTiles; ++j) {
-      int64_t first = j * cpuTileColumns, width = std::min(cpuTileColumns, weight.columns - first);
-      int64_t count = std::min(width, counts[place[n] / cpuTileRows * columnsOfTiles + j]);
-      columns.resize(width);
-      std::iota(columns.begin(), columns.end(), first);
-      for (int64_t i = 0; i < count; ++i)
-        std::swap(columns[i], columns[i + random() % (width - i)]);
-      std::sort(columns.begin(), columns.begin() + count);
-      weight.positions.insert(weight.positions.end(), columns.begin(), columns.begin() + count);
-    }
-    weight.starts.push_back(weight.positions.size());
-  }
-  if (weight.format.circuit == Circuit::Uniform)
-    weight.order.clear();
-}
 
 MixedWeight Benchmark::randomWeight() {
   MixedWeight weight;
@@ -135,20 +83,13 @@ MixedWeight Benchmark::randomWeight() {
     for (uint8_t &zero : weight.zeros)
       zero = (random() >> 8) & mask;
   }
-  if (weight.format.circuit == Circuit::None)
-    return weight;
-  weight.starts.push_back(0);
-  if (weight.format.circuit != Circuit::Scattered) {
-    addSlots(weight);
-  } else {
-    std::bernoulli_distribution draw(options.circuitShare);
-    for (int64_t n = 0; n < weight.rows; ++n) {
-      for (int64_t k = 0; k < weight.columns; ++k)
-        if (draw(random))
-          weight.positions.push_back(k);
-      weight.starts.push_back(weight.positions.size());
-    }
-  }
+  CircuitMask circuit = randomCircuit(weight.rows, weight.columns, weight.format.circuit,
+                                   options.circuitShare, random());
+  if (circuit.empty())
+    weight.format.circuit = Circuit::None;
+  weight.starts = std::move(circuit.starts);
+  weight.positions = std::move(circuit.positions);
+  weight.order = std::move(circuit.order);
   weight.values.resize(weight.positions.size());
   for (uint16_t &value : weight.values)
     value = 0x3000 + random() % 1024;

@@ -5,13 +5,15 @@
 #include "WeightElements.h"
 #include "tacq/Quantize/Codebook.h"
 #include "tacq/Quantize/Nearest.h"
+#include "tacq/Quantize/RandomCircuit.h"
 #include "tacq/Quantize/Saliency.h"
 #include "tacq/Quantize/Slots.h"
 
 using namespace mlir;
 using namespace tacq;
 
-std::vector<std::string> tacq::quantizableWeights(const ImportedModel &model) {
+/// Weights that only linear operations read: those of the head, or all others.
+static std::vector<std::string> weightsOf(const ImportedModel &model, bool head) {
   auto function = mainFunction(model);
   llvm::StringMap<unsigned> readers;
   function.walk([&](GetParamOp get) {
@@ -27,9 +29,17 @@ std::vector<std::string> tacq::quantizableWeights(const ImportedModel &model) {
   for (const LinearGroup &group :
        collectLinearGroups(function, [&](StringRef name) { return !readers.contains(name); }))
     for (LinearOp linear : group.linears)
-      if (!isHead(linear) && !llvm::is_contained(names, weightName(linear)))
+      if (isHead(linear) == head && !llvm::is_contained(names, weightName(linear)))
         names.push_back(weightName(linear).str());
   return names;
+}
+
+std::vector<std::string> tacq::quantizableWeights(const ImportedModel &model) {
+  return weightsOf(model, /*head=*/false);
+}
+
+std::vector<std::string> tacq::quantizableHeads(const ImportedModel &model) {
+  return weightsOf(model, /*head=*/true);
 }
 
 static tacq_element_type_t elementTypeOf(Type type) {
@@ -115,6 +125,7 @@ private:
   Error quantizeOne(Entry &entry, const HessianFactor &factor, ArrayRef<double> hessian,
                     bool withCircuit, MixedWeight &result);
   Error chooseCircuits();
+  void drawCircuits();
   static Error inNode(Entry &entry, const Error &error) {
     return Error(error.code(), "tensor '" + entry.plan->name + "' (node '" +
                                    entry.linear.getNodeName().str() + "'): " + error.message());
@@ -133,11 +144,12 @@ private:
 
 Error ModelQuantizer::collect() {
   std::vector<std::string> known = quantizableWeights(model);
+  llvm::append_range(known, quantizableHeads(model));
   for (const TensorPlan &tensor : options.plan.tensors)
     if (tensor.bits != 16 && !llvm::is_contained(known, tensor.name))
       return Error(TACQ_INVALID_INPUT, "the plan names the tensor '" + tensor.name +
-                                           "', which is no weight of an "
-                                           "attention or MLP projection in '" +
+                                           "', which is no weight of an attention or MLP "
+                                           "projection or of an untied head in '" +
                                            options.file + "'; tacq-plan lists those that are");
   groups = collectLinearGroups(function, [&](StringRef name) {
     const TensorPlan *plan = options.plan.find(name.str());
@@ -166,6 +178,7 @@ Error ModelQuantizer::collect() {
 
 Error ModelQuantizer::checkStatistics() {
   bool circuits =
+      !options.randomCircuitSeed &&
       llvm::any_of(order, [&](const std::string &name) { return hasCircuit(entries[name]); });
   bool hessians = options.method == QuantizeMethod::Gptq && !options.samples;
   if (!circuits && !hessians)
@@ -173,7 +186,8 @@ Error ModelQuantizer::checkStatistics() {
   if (!options.statistics)
     return Error(TACQ_INVALID_ARGUMENT,
                  circuits ? "a circuit is chosen by the gradients of a sample: give the statistics "
-                            "of tacq-calibrate with --stats, or --circuit 0"
+                            "of tacq-calibrate with --stats, or --circuit 0; to measure speed, "
+                            "--circuit-from random"
                           : "GPTQ needs a sample of the data: give --stats or --data, or choose "
                             "--method nearest");
   for (const std::string &name : order) {
@@ -220,6 +234,14 @@ Error ModelQuantizer::quantizeOne(Entry &entry, const HessianFactor &factor,
     CodebookOptions codebook;
     codebook.threads = options.threads;
     MixedWeight fitted;
+    std::vector<double> identity;
+    if (hessian.empty()) {
+      // Each weight by itself: the levels of least squares.
+      identity.resize(entry.columns * entry.columns);
+      for (int64_t k = 0; k < entry.columns; ++k)
+        identity[k * (entry.columns + 1)] = 1;
+      hessian = identity;
+    }
     error = fitCodebook(weight, hessian, result, codebook, fitted);
     result = std::move(fitted);
   }
@@ -313,12 +335,25 @@ Error ModelQuantizer::chooseCircuits() {
   return Error();
 }
 
+void ModelQuantizer::drawCircuits() {
+  uint64_t seed = *options.randomCircuitSeed;
+  for (const std::string &name : order) {
+    Entry &entry = entries[name];
+    if (hasCircuit(entry))
+      entry.mask =
+          randomCircuit(entry.rows, entry.columns, options.plan.circuitLayout,
+                        entry.plan->circuit.value_or(options.plan.circuit), seed++);
+  }
+}
+
 Error ModelQuantizer::run() {
   if (Error error = collect())
     return error;
   bool circuits =
       llvm::any_of(order, [&](const std::string &name) { return hasCircuit(entries[name]); });
-  if (circuits) {
+  if (circuits && options.randomCircuitSeed) {
+    drawCircuits();
+  } else if (circuits) {
     auto takeSaliency = [&](Entry &entry, MixedWeight &&weight) {
       if (!hasCircuit(entry))
         return Error();

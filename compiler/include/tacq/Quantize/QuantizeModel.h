@@ -16,6 +16,7 @@
 #include "tacq/Quantize/Plan.h"
 #include "llvm/ADT/StringMap.h"
 #include <functional>
+#include <optional>
 
 namespace tacq {
 
@@ -45,6 +46,8 @@ struct QuantizeModelOptions {
   /// Gradients and, without samples, Hessians. Null only if the plan has no circuits and there are
   /// samples or the method needs no Hessian.
   const Statistics *statistics = nullptr;
+  /// Circuits are drawn with this seed, whatever the weights are: to measure speed.
+  std::optional<uint64_t> randomCircuitSeed;
   /// Null: Hessians are those of the statistics.
   const SampleSource *samples = nullptr;
   unsigned threads = 0;
@@ -64,10 +67,12 @@ Error quantizeModel(const ImportedModel &model, const QuantizeModelOptions &opti
 std::vector<CircuitMask> selectCircuit(WeightFormat::Circuit layout,
                                        llvm::ArrayRef<WeightView> saliency, double fraction);
 
-/// The weights of linear layers that a plan may name, in the order of the graph: those of attention
-/// and MLP projections. Left out are weights that something else reads as well, and the one whose
-/// product is a result of the model (the head).
+/// The weights of attention and MLP projections, in the order of the graph. Left out are weights
+/// that something else reads as well, and the head.
 std::vector<std::string> quantizableWeights(const ImportedModel &model);
+/// The weight whose product is a result of the model, the head, unless something else reads it as
+/// well, as in tied embeddings. A plan may name it, too.
+std::vector<std::string> quantizableHeads(const ImportedModel &model);
 
 } // namespace tacq
 
