@@ -17,8 +17,9 @@ static constexpr double slotShares[] = {.72525, .17379, .04726, .02135, .01051, 
 static constexpr double slotSharesFraction = 0.0035;
 /// A slot takes 3 bytes for each weight, an entry of a list 4.
 static constexpr double slotsPerEntry = 4.0 / 3.0;
-/// So many rows of tiles have the same amount of circuit, in any of their tiles.
-static constexpr int64_t similarRows = 4;
+/// Rows are sorted in blocks of so many; in a block, so many rows of tiles have the same amount of
+/// circuit, in any of their tiles.
+static constexpr int64_t sortedRows = 256, similarTileRows = 4;
 
 namespace {
 class Draw {
@@ -32,10 +33,14 @@ public:
     std::vector<int64_t> counts(grid.tiles());
     for (int64_t &count : counts)
       count = static_cast<int64_t>(draw(random) * fraction / slotSharesFraction + rest(random));
-    std::sort(counts.begin(), counts.end(), std::greater<>());
-    int64_t step = similarRows * grid.across(), size = grid.tiles();
-    for (int64_t first = 0; first < size; first += step)
-      std::shuffle(counts.begin() + first, counts.begin() + std::min(size, first + step), random);
+    auto inBlocks = [&](int64_t tileRows, auto change) {
+      int64_t step = tileRows * grid.across(), size = grid.tiles();
+      for (int64_t first = 0; first < size; first += step)
+        change(counts.begin() + first, counts.begin() + std::min(size, first + step));
+    };
+    inBlocks(sortedRows / grid.tileRows,
+             [](auto begin, auto end) { std::sort(begin, end, std::greater<>()); });
+    inBlocks(similarTileRows, [&](auto begin, auto end) { std::shuffle(begin, end, random); });
     return counts;
   }
 
@@ -74,7 +79,9 @@ public:
   std::vector<uint32_t> permutation() {
     std::vector<uint32_t> order(grid.rows);
     std::iota(order.begin(), order.end(), 0);
-    std::shuffle(order.begin(), order.end(), random);
+    for (int64_t first = 0; first < grid.rows; first += sortedRows)
+      std::shuffle(order.begin() + first,
+                   order.begin() + std::min(grid.rows, first + sortedRows), random);
     return order;
   }
 
