@@ -54,7 +54,7 @@ protected:
              const llvm::StringMap<MixedWeight> &weights) {
     auto module = parseSourceString<ModuleOp>(text, &context);
     PassManager passes(&context);
-    passes.addPass(createPackWeightsPass());
+    passes.addPass(createPackWeights());
     passes.addPass(createFormDispatches());
     passes.addPass(createPlanSchedule());
     if (!module || failed(passes.run(*module)))

@@ -177,7 +177,7 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
                      "model, or remove \"model\" from the plan to use it all the same",
                      planFile.c_str(), model.c_str());
   if (uniform)
-    for (const std::string &name : quantizableWeights(graph)) {
+    for (const std::string &name : quantizableWeights(*graph.module)) {
       TensorPlan tensor;
       tensor.name = name;
       tensor.bits = unsigned(bits);
@@ -186,7 +186,7 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
       plan.tensors.push_back(tensor);
     }
   if (uniform && headBits != 0) {
-    std::vector<std::string> heads = quantizableHeads(graph);
+    std::vector<std::string> heads = quantizableHeads(*graph.module);
     if (heads.empty())
       return makeError(TACQ_UNSUPPORTED,
                        "'%s' has no head with a weight of its own; leave --head-bits out: a matrix "
@@ -210,7 +210,7 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
   if (!dataFile.empty()) {
     if (Error error = CalibrationData::open(dataFile, data))
       return error;
-    if (Error error = data->bind(sampleInputs(graph), vocabularyOf(graph), /*allTokens=*/true))
+    if (Error error = data->bind(sampleInputs(*graph.module), vocabularyOf(*graph.module), /*allTokens=*/true))
       return error;
     samples.count = data->size();
     samples.load = [&](size_t sample, std::map<std::string, TensorView> &inputs) {

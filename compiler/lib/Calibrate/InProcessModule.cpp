@@ -84,7 +84,7 @@ Error InProcessModule::compile(ModuleOp module, const ParameterStore &parameters
   manager.addNestedPass<func::FuncOp>(createFuseLinear());
   manager.addNestedPass<func::FuncOp>(createCleanupViews());
   manager.addNestedPass<func::FuncOp>(createDecompose());
-  manager.addPass(createPackWeightsPass());
+  manager.addPass(createPackWeights());
   manager.addPass(createFormDispatches());
   manager.addPass(createPlanSchedule());
   if (Error error = runPasses(manager, *copy, options.file))

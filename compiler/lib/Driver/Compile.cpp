@@ -43,7 +43,7 @@ void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterSt
     manager.addPass(createNarrowParameters(parameters));
   if (last == EmitStage::Quantized)
     return;
-  manager.addPass(createPackWeightsPass());
+  manager.addPass(createPackWeights());
   manager.addPass(createFormDispatches());
   if (last == EmitStage::Dispatches)
     return;

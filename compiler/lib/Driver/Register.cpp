@@ -26,7 +26,7 @@ void tacq::registerAllDialects(DialectRegistry &registry) {
 }
 
 void tacq::registerAllPasses() {
-  registerCpuPasses();
+  registerTACQCPUPasses();
   registerTACQCalibrationPasses();
   registerTACQDifferentiatePasses();
   registerGraphPasses();

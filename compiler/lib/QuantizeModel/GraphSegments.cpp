@@ -7,8 +7,8 @@
 using namespace mlir;
 using namespace tacq;
 
-func::FuncOp tacq::mainFunction(const ImportedModel &model) {
-  return *model.module.get().getOps<func::FuncOp>().begin();
+func::FuncOp tacq::mainFunction(ModuleOp module) {
+  return *module.getOps<func::FuncOp>().begin();
 }
 
 StringRef tacq::argumentName(func::FuncOp function, BlockArgument argument) {

@@ -15,7 +15,6 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/IR/OwningOpRef.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
-#include "tacq/Import/OnnxImport.h"
 #include "llvm/ADT/SetVector.h"
 
 namespace tacq {
@@ -33,7 +32,7 @@ collectLinearGroups(mlir::func::FuncOp function,
                     llvm::function_ref<bool(llvm::StringRef param)> wanted);
 
 /// The function of a model's graph.
-mlir::func::FuncOp mainFunction(const ImportedModel &model);
+mlir::func::FuncOp mainFunction(mlir::ModuleOp module);
 
 /// The name of an argument: that of the model's input.
 llvm::StringRef argumentName(mlir::func::FuncOp function, mlir::BlockArgument argument);

@@ -9,6 +9,7 @@
 #include "tacq/Quantize/PredictedLoss.h"
 #include "tacq/Quantize/QuantizeModel.h"
 #include "tacq/Quantize/Saliency.h"
+#include "tacq/Quantize/Slots.h"
 #include "llvm/Support/Format.h"
 #include <cmath>
 
@@ -81,8 +82,8 @@ private:
 } // namespace
 
 Error ModelPlanner::collect() {
-  std::vector<std::string> names = quantizableWeights(model);
-  auto function = mainFunction(model);
+  std::vector<std::string> names = quantizableWeights(*model.module);
+  auto function = mainFunction(*model.module);
   for (const LinearGroup &group : collectLinearGroups(
            function, [&](StringRef name) { return llvm::is_contained(names, name); }))
     for (LinearOp linear : group.linears) {
@@ -96,7 +97,7 @@ Error ModelPlanner::collect() {
       tensor.input = &statistics.inputs[tensor.statistics->input];
       tensor.rows = tensor.statistics->rows;
       tensor.columns = tensor.statistics->columns;
-      if (Error error = readWeight(model, linear, tensor.weight))
+      if (Error error = readWeight(model.parameters, linear, tensor.weight))
         return error;
       std::vector<double> &hessian = hessians[tensor.statistics->input];
       if (hessian.empty())

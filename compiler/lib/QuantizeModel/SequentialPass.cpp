@@ -26,10 +26,10 @@ struct HeldTensor {
 
 class SequentialPass {
 public:
-  SequentialPass(const ImportedModel &model, ArrayRef<LinearGroup> groups,
+  SequentialPass(ModuleOp module, const ParameterStore &parameters, ArrayRef<LinearGroup> groups,
                  const SampleSource &samples, const SequentialPassOptions &options)
-      : model(model), groups(groups), samples(samples), options(options),
-        function(mainFunction(model)), segments(function, cutsOf(groups)) {}
+      : stored(parameters), groups(groups), samples(samples), options(options),
+        function(mainFunction(module)), segments(function, cutsOf(groups)) {}
 
   Error run(QuantizeGroupFn quantizeGroup);
 
@@ -44,7 +44,7 @@ private:
   Error runSegment(unsigned i, std::vector<double> &hessian);
   void addToHessian(const TensorView &x, std::vector<double> &hessian);
 
-  const ImportedModel &model;
+  const ParameterStore &stored;
   ArrayRef<LinearGroup> groups;
   const SampleSource &samples;
   const SequentialPassOptions &options;
@@ -89,7 +89,7 @@ Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
       segments.build(i, [&](StringRef name) { return decoded.contains(name); });
   ParameterStore parameters;
   for (auto param : segment.module->getOps<ParamOp>())
-    parameters.add(param.getSymName(), model.parameters.bytes(param.getSymName()));
+    parameters.add(param.getSymName(), stored.bytes(param.getSymName()));
   for (const auto &[own, name] : segment.decoded) {
     const std::vector<float> &weight = decoded[name];
     parameters.add(own, ArrayRef(reinterpret_cast<const char *>(weight.data()),
@@ -161,8 +161,8 @@ Error SequentialPass::run(QuantizeGroupFn quantizeGroup) {
   return Error();
 }
 
-Error tacq::runSequentialPass(const ImportedModel &model, ArrayRef<LinearGroup> groups,
-                              const SampleSource &samples, const SequentialPassOptions &options,
-                              QuantizeGroupFn quantizeGroup) {
-  return SequentialPass(model, groups, samples, options).run(quantizeGroup);
+Error tacq::runSequentialPass(ModuleOp module, const ParameterStore &parameters,
+                              ArrayRef<LinearGroup> groups, const SampleSource &samples,
+                              const SequentialPassOptions &options, QuantizeGroupFn quantizeGroup) {
+  return SequentialPass(module, parameters, groups, samples, options).run(quantizeGroup);
 }

@@ -27,9 +27,9 @@ using QuantizeGroupFn =
 /// Goes through the groups in the order of the graph: each operation of the model runs once for
 /// each sample, and each segment is compiled once. Memory is that of what one cut of the graph
 /// leaves for all samples.
-Error runSequentialPass(const ImportedModel &model, llvm::ArrayRef<LinearGroup> groups,
-                        const SampleSource &samples, const SequentialPassOptions &options,
-                        QuantizeGroupFn quantizeGroup);
+Error runSequentialPass(mlir::ModuleOp module, const ParameterStore &parameters,
+                        llvm::ArrayRef<LinearGroup> groups, const SampleSource &samples,
+                        const SequentialPassOptions &options, QuantizeGroupFn quantizeGroup);
 
 } // namespace tacq
 

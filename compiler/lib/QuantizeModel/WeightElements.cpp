@@ -34,12 +34,13 @@ static std::vector<float> inOrder(int64_t n, int64_t k, WeightOrder order, Read 
   return elements;
 }
 
-Error tacq::readWeight(const ImportedModel &model, LinearOp linear, std::vector<float> &elements) {
+Error tacq::readWeight(const ParameterStore &parameters, LinearOp linear,
+                       std::vector<float> &elements) {
   StringRef name = weightName(linear);
   auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(
       linear, StringAttr::get(linear.getContext(), name));
   auto type = cast<RankedTensorType>(param.getType());
-  ArrayRef<char> bytes = model.parameters.bytes(name);
+  ArrayRef<char> bytes = parameters.bytes(name);
   auto order = WeightOrder(cast<IntegerAttr>(linear.getWeightOrder()[0]).getInt());
   int64_t n = type.getDimSize(0), k = type.getDimSize(1);
   if (order != WeightOrder::NK)

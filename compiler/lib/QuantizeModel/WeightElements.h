@@ -5,12 +5,12 @@
 
 #include "tacq/Calibrate/Statistics.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
-#include "tacq/Import/OnnxImport.h"
+#include "tacq/Import/ParameterStore.h"
 
 namespace tacq {
 
 /// The weight of a linear operation with one weight, [N, K] whatever its parameter's order.
-Error readWeight(const ImportedModel &model, LinearOp linear, std::vector<float> &elements);
+Error readWeight(const ParameterStore &parameters, LinearOp linear, std::vector<float> &elements);
 
 /// Both triangles of H, [K, K].
 void expandHessian(const InputStatistics &input, std::vector<double> &matrix);

@@ -6,26 +6,22 @@
 //===----------------------------------------------------------------------===//
 
 #include "tacq/CPU/MixedPacking.h"
+#include "tacq/CPU/Passes.h"
 #include "tacq/CPU/WeightPacking.h"
+
+namespace tacq {
+#define GEN_PASS_DEF_PACKWEIGHTS
+#include "tacq/CPU/Passes.h.inc"
+} // namespace tacq
 
 using namespace mlir;
 using namespace tacq;
 
 namespace {
 
-struct PackWeights : PassWrapper<PackWeights, OperationPass<>> {
-  MLIR_DEFINE_EXPLICIT_INTERNAL_INLINE_TYPE_ID(PackWeights)
-  PackWeights() = default;
-  PackWeights(const PackWeights &other) : PassWrapper(other) {}
+struct PackWeightsPass : tacq::impl::PackWeightsBase<PackWeightsPass> {
+  using PackWeightsBase::PackWeightsBase;
 
-  Statistic dense{this, "panels", "Weights stored in panels"};
-  Statistic mixed{this, "tiles", "Mixed-precision weights stored in tiles"};
-  Statistic quantized{this, "quantized-inputs", "Inputs that are quantized"};
-
-  StringRef getArgument() const override { return "tacq-pack-weights"; }
-  StringRef getDescription() const override {
-    return "Store the weights of linear operations in panels or tiles";
-  }
   void runOnOperation() override;
 
 private:
@@ -151,7 +147,7 @@ QuantizeRowsOp quantizeRows(Value x, int64_t block, StringRef name) {
 
 } // namespace
 
-void PackWeights::setLayouts(LinearOp linear, function_ref<Attribute(Value)> layoutOf) {
+void PackWeightsPass::setLayouts(LinearOp linear, function_ref<Attribute(Value)> layoutOf) {
   OpBuilder builder(linear);
   SmallVector<Attribute> layouts;
   for (auto [weight, order] : llvm::zip(linear.getWeightsMutable(), linear.getWeightOrder())) {
@@ -172,7 +168,7 @@ void PackWeights::setLayouts(LinearOp linear, function_ref<Attribute(Value)> lay
   linear.setWeightLayoutsAttr(builder.getArrayAttr(layouts));
 }
 
-void PackWeights::packDense(LinearOp linear) {
+void PackWeightsPass::packDense(LinearOp linear) {
   auto canPack = [](Value weight) {
     auto type = dyn_cast<RankedTensorType>(weight.getType());
     auto param = weight.getDefiningOp<GetParamOp>();
@@ -183,29 +179,29 @@ void PackWeights::packDense(LinearOp linear) {
   };
   if (!llvm::all_of(linear.getWeights(), canPack))
     return;
-  dense += linear.getWeights().size();
+  numDense += linear.getWeights().size();
   setLayouts(linear, [&](Value weight) {
     auto type = cast<RankedTensorType>(weight.getType());
     return PanelAttr::get(type.getContext(), cpuPanelWidth, type.getElementType());
   });
 }
 
-void PackWeights::packMixed(LinearOp linear, QuantizedInputs &inputs) {
+void PackWeightsPass::packMixed(LinearOp linear, QuantizedInputs &inputs) {
   int64_t block = quantizedColumns;
   for (Value weight : linear.getWeights())
     block = std::min(block, blockOf(cast<MixedType>(weight.getType())));
-  mixed += linear.getWeights().size();
+  numMixed += linear.getWeights().size();
   setLayouts(linear, mixedLayoutOf);
   QuantizeRowsOp &input = inputs[{linear.getX(), block}];
   if (!input) {
     input = quantizeRows(linear.getX(), block, linear.getNodeName());
-    ++quantized;
+    ++numQuantized;
   }
   linear.getXMutable().assign(input.getQ());
   linear.getXScalesMutable().assign(input.getScales());
 }
 
-void PackWeights::runOnOperation() {
+void PackWeightsPass::runOnOperation() {
   QuantizedInputs inputs;
   SmallVector<LinearOp> linears;
   getOperation()->walk([&](LinearOp linear) { linears.push_back(linear); });
@@ -228,5 +224,3 @@ void PackWeights::runOnOperation() {
     packMixed(linear, inputs);
   }
 }
-
-std::unique_ptr<Pass> tacq::createPackWeightsPass() { return std::make_unique<PackWeights>(); }

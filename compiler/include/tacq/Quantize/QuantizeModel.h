@@ -28,9 +28,9 @@ struct SampleSource {
 };
 
 /// The inputs of `model`, a calibration graph, that a sample must have.
-std::vector<TensorDeclaration> sampleInputs(const ImportedModel &model);
+std::vector<TensorDeclaration> sampleInputs(mlir::ModuleOp model);
 /// The last extent of the only result with three axes (the vocabulary), or 0.
-int64_t vocabularyOf(const ImportedModel &model);
+int64_t vocabularyOf(mlir::ModuleOp model);
 
 enum class QuantizeMethod {
   Nearest, ///< each weight by itself
@@ -56,23 +56,20 @@ struct QuantizeModelOptions {
   std::function<void(const std::string &stage, unsigned done, unsigned total)> progress;
 };
 
-/// Quantizes the weights of `model`, a calibration graph, by their parameters' names.
+/// Quantizes the weights of `model`, a calibration graph, by their parameters' names, with the
+/// passes tacq-plan-weights, tacq-estimate-saliency and tacq-select-circuit (or tacq-draw-circuit),
+/// and tacq-quantize-weights.
 /// TACQ_INVALID_INPUT for a plan that names a tensor that is no weight of a linear layer, for
 /// statistics that lack one, and for weights or data that are not finite.
-Error quantizeModel(const ImportedModel &model, const QuantizeModelOptions &options,
+Error quantizeModel(ImportedModel &model, const QuantizeModelOptions &options,
                     llvm::StringMap<MixedWeight> &weights);
-
-/// The circuits of weights with this saliency, in a layout: `fraction` of the weights where they
-/// are scattered, else what takes the same bytes.
-std::vector<CircuitMask> selectCircuit(WeightFormat::Circuit layout,
-                                       llvm::ArrayRef<WeightView> saliency, double fraction);
 
 /// The weights of attention and MLP projections, in the order of the graph. Left out are weights
 /// that something else reads as well, and the head.
-std::vector<std::string> quantizableWeights(const ImportedModel &model);
+std::vector<std::string> quantizableWeights(mlir::ModuleOp model);
 /// The weight whose product is a result of the model, the head, unless something else reads it as
 /// well, as in tied embeddings. A plan may name it, too.
-std::vector<std::string> quantizableHeads(const ImportedModel &model);
+std::vector<std::string> quantizableHeads(mlir::ModuleOp model);
 
 } // namespace tacq
 

@@ -48,6 +48,11 @@ std::vector<SlotCircuit> selectUniform(llvm::ArrayRef<WeightView> saliency,
                                        llvm::ArrayRef<CircuitMask> scattered,
                                        const SlotOptions &options);
 
+/// The circuits of weights with this saliency, in a layout: `fraction` of the weights where they
+/// are scattered, else what takes the same bytes.
+std::vector<CircuitMask> selectCircuit(WeightFormat::Circuit layout,
+                                       llvm::ArrayRef<WeightView> saliency, double fraction);
+
 } // namespace tacq
 
 #endif // TACQ_QUANTIZE_SLOTS_H

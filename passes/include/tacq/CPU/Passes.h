@@ -3,18 +3,23 @@
 #ifndef TACQ_CPU_PASSES_H
 #define TACQ_CPU_PASSES_H
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/Pass.h"
+#include "tacq/Dialect/TACQ/TACQDialect.h"
 
 namespace tacq {
 
-/// tacq-pack-weights: gives the linear operations' weights that are parameters their layout, on a
-/// `tacq.get_param` of its own and in `weight_layouts`.
-std::unique_ptr<mlir::Pass> createPackWeightsPass();
+#define GEN_PASS_DECL
+#include "tacq/CPU/Passes.h.inc"
 
-/// tacq-emit-cpu-kernels: replaces every function, whose body is a kernel's region, by the kernel.
-std::unique_ptr<mlir::Pass> createEmitCpuKernelsPass();
-
-void registerCpuPasses();
+#define GEN_PASS_REGISTRATION
+#include "tacq/CPU/Passes.h.inc"
 
 } // namespace tacq
 

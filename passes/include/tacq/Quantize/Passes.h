@@ -6,11 +6,14 @@
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
+#include "tacq/Error.h"
 #include "llvm/ADT/StringMap.h"
 
 namespace tacq {
 
 class ParameterStore;
+struct MixedWeight;
+struct QuantizeModelOptions;
 
 #define GEN_PASS_DECL
 #include "tacq/Quantize/Passes.h.inc"
@@ -23,6 +26,23 @@ struct MixedWeightForm {
   MixedType type;
   LayoutAttr layout;
 };
+
+/// What the quantization passes of a program share. Those of tacq-opt read files instead.
+struct QuantizationContext {
+  const ParameterStore *parameters;
+  const QuantizeModelOptions *options;
+  /// Gets the weights.
+  llvm::StringMap<MixedWeight> *weights;
+  /// Gets the first error, which is not emitted as a diagnostic.
+  Error error;
+};
+
+/// The passes with the context's plan, parameters and samples; it outlives them.
+std::unique_ptr<mlir::Pass> createPlanWeights(QuantizationContext &context);
+std::unique_ptr<mlir::Pass> createEstimateSaliency(QuantizationContext &context);
+std::unique_ptr<mlir::Pass> createSelectCircuit(QuantizationContext &context);
+std::unique_ptr<mlir::Pass> createDrawCircuit(QuantizationContext &context);
+std::unique_ptr<mlir::Pass> createQuantizeWeights(QuantizationContext &context);
 
 /// tacq-use-mixed-weights for weights of these forms, by their parameters' names.
 std::unique_ptr<mlir::Pass> createUseMixedWeights(llvm::StringMap<MixedWeightForm> forms);

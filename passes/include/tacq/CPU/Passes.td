@@ -1,0 +1,42 @@
+//===- Passes.td - Passes of the CPU target --------------------------------===//
+
+#ifndef TACQ_CPU_PASSES_TD
+#define TACQ_CPU_PASSES_TD
+
+include "mlir/Pass/PassBase.td"
+
+def PackWeights : Pass<"tacq-pack-weights"> {
+  let summary = "Store the weights of linear operations in panels or tiles";
+  let description = [{
+    Gives the weights that are parameters their layout, on a `tacq.get_param` of its own and in
+    `weight_layouts`. Dense weights are stored in panels. Mixed-precision ones are stored in tiles,
+    and what is multiplied with them becomes int8 before (`tacq.quantize_rows`), once for all linear
+    operations that read it. A gated operation is split where its kernel could not combine the two
+    products: if its weights are not all mixed-precision, or if the rows of one are sorted.
+  }];
+  let statistics = [
+    Statistic<"numDense", "panels", "Weights stored in panels">,
+    Statistic<"numMixed", "tiles", "Mixed-precision weights stored in tiles">,
+    Statistic<"numQuantized", "quantized-inputs", "Inputs that are quantized">
+  ];
+  let dependentDialects = ["::tacq::TACQDialect"];
+}
+
+def EmitCpuKernels : Pass<"tacq-emit-cpu-kernels", "::mlir::ModuleOp"> {
+  let summary = "Replace functions, whose bodies are kernels' regions, by the kernels";
+  let description = [{
+    For looking at the code of one kernel; `tacq-compile --emit kernels` shows those of a model. The
+    number of tasks of a kernel becomes its `tacq.tasks`.
+  }];
+  let options = [Option<"target", "target", "std::string", "\"x86-64-v4\"", "The CPU target">,
+                 Option<"capacity", "capacity", "std::string", "\"\"",
+                        "The symbol of the cache's capacity; without it, caches are dense">,
+                 Option<"append", "append", "bool", "false",
+                        "Of an attention with a cache, the kernel that appends">];
+  let dependentDialects = ["::mlir::arith::ArithDialect",   "::mlir::func::FuncDialect",
+                           "::mlir::LLVM::LLVMDialect",     "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::vector::VectorDialect"];
+}
+
+#endif // TACQ_CPU_PASSES_TD

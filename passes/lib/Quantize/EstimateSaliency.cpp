@@ -1,0 +1,50 @@
+//===- EstimateSaliency.cpp - What keeping a weight gains -----------------===//
+
+#include "QuantizationInputs.h"
+#include "tacq/Quantize/ModelQuantizer.h"
+#include "tacq/Quantize/PlanAttributes.h"
+
+namespace tacq {
+#define GEN_PASS_DEF_ESTIMATESALIENCY
+#include "tacq/Quantize/Passes.h.inc"
+} // namespace tacq
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+struct EstimateSaliencyPass : tacq::impl::EstimateSaliencyBase<EstimateSaliencyPass> {
+  using EstimateSaliencyBase::EstimateSaliencyBase;
+  QuantizationContext *context = nullptr;
+
+  void runOnOperation() override {
+    if (Error error = run(); error && failed(report(getOperation(), context, error)))
+      return signalPassFailure();
+    markAllAnalysesPreserved();
+  }
+
+  Error run() {
+    Plan plan;
+    if (Error error = planOf(getOperation(), plan))
+      return error;
+    // Without circuits there is nothing that the saliency would serve.
+    if (!hasCircuit(plan))
+      return Error();
+    QuantizationInputs inputs;
+    if (Error error =
+            inputs.open(getOperation(), context,
+                        {stats, folder, method, damping, actOrder, clip, threads}))
+      return error;
+    auto &state = getAnalysis<QuantizationState>();
+    Error error = estimateSaliency(getOperation(), *inputs.parameters, inputs.options, state);
+    numWeights += state.saliency.size();
+    return error;
+  }
+};
+} // namespace
+
+std::unique_ptr<Pass> tacq::createEstimateSaliency(QuantizationContext &context) {
+  auto pass = std::make_unique<EstimateSaliencyPass>();
+  pass->context = &context;
+  return pass;
+}

@@ -1,0 +1,60 @@
+//===- PlanWeights.cpp - A plan becomes attributes ------------------------===//
+
+#include "QuantizationInputs.h"
+#include "tacq/Quantize/PlanAttributes.h"
+
+namespace tacq {
+#define GEN_PASS_DEF_PLANWEIGHTS
+#include "tacq/Quantize/Passes.h.inc"
+} // namespace tacq
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+struct PlanWeightsPass : tacq::impl::PlanWeightsBase<PlanWeightsPass> {
+  using PlanWeightsBase::PlanWeightsBase;
+  QuantizationContext *context = nullptr;
+
+  void runOnOperation() override {
+    Plan made;
+    Error error = makePlan(made);
+    if (!error)
+      error = setPlan(getOperation(), made, context ? context->options->file : "the model");
+    if (error && failed(report(getOperation(), context, error)))
+      return signalPassFailure();
+    numWeights += llvm::count_if(made.tensors,
+                                 [](const TensorPlan &tensor) { return tensor.bits != 16; });
+  }
+
+  Error makePlan(Plan &made) {
+    if (context) {
+      made = context->options->plan;
+      return Error();
+    }
+    if (!plan.empty())
+      return readPlan(plan, made);
+    std::optional<WeightFormat::Circuit> known = parseCircuitLayout(layout);
+    if (!known)
+      return Error(TACQ_INVALID_ARGUMENT,
+                   "'" + layout + "' is no layout of a circuit: it is slots, scattered or uniform");
+    made.circuitLayout = *known;
+    made.circuit = circuit;
+    for (const std::string &name : quantizableWeights(getOperation()))
+      {
+      TensorPlan &tensor = made.tensors.emplace_back();
+      tensor.name = name;
+      tensor.bits = bits;
+      tensor.group = group;
+      tensor.codebook = codebook;
+    }
+    return Error();
+  }
+};
+} // namespace
+
+std::unique_ptr<Pass> tacq::createPlanWeights(QuantizationContext &context) {
+  auto pass = std::make_unique<PlanWeightsPass>();
+  pass->context = &context;
+  return pass;
+}

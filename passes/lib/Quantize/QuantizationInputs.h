@@ -1,0 +1,43 @@
+//===- QuantizationInputs.h - What quantization passes read -----*- C++ -*-===//
+
+#ifndef TACQ_LIB_QUANTIZE_QUANTIZATIONINPUTS_H
+#define TACQ_LIB_QUANTIZE_QUANTIZATIONINPUTS_H
+
+#include "tacq/Import/ParameterStore.h"
+#include "tacq/Quantize/ModelQuantizer.h"
+#include "tacq/Quantize/Passes.h"
+#include "tacq/Quantize/QuantizeModel.h"
+
+namespace tacq {
+
+/// The options that tacq-estimate-saliency and tacq-quantize-weights share.
+struct QuantizationFiles {
+  std::string stats, folder, method;
+  double damping;
+  bool actOrder, clip;
+  unsigned threads;
+};
+
+/// The parameters, statistics and settings of a pass: those of a program's context if there is one,
+/// else those that the pass's options name.
+class QuantizationInputs {
+public:
+  Error open(mlir::ModuleOp module, QuantizationContext *context, const QuantizationFiles &files);
+
+  const ParameterStore *parameters = nullptr;
+  QuantizeModelOptions options;
+
+private:
+  ParameterStore store;
+  Statistics statistics;
+};
+
+/// Gives the parameters their `tacq.circuit_entries`. Returns how many have any, and their sum.
+std::pair<int64_t, int64_t> noteCircuits(mlir::ModuleOp module, const QuantizationState &state);
+
+/// Hands the error to the program, or emits it.
+mlir::LogicalResult report(mlir::ModuleOp module, QuantizationContext *context, const Error &error);
+
+} // namespace tacq
+
+#endif // TACQ_LIB_QUANTIZE_QUANTIZATIONINPUTS_H
