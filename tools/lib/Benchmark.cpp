@@ -2,6 +2,7 @@
 
 #include "Benchmark.h"
 
+#include <algorithm>
 #include <chrono>
 #include <cmath>
 #include <numeric>
@@ -32,6 +33,10 @@ static std::vector<double> speeds(const BenchmarkResult &result) {
 
 double BenchmarkResult::meanSpeed() const { return mean(speeds(*this)); }
 double BenchmarkResult::deviationSpeed() const { return deviation(speeds(*this)); }
+double BenchmarkResult::bestSpeed() const {
+  std::vector<double> values = speeds(*this);
+  return *std::max_element(values.begin(), values.end());
+}
 double BenchmarkResult::meanTime() const { return mean({samples.begin(), samples.end()}); }
 double BenchmarkResult::deviationTime() const {
   return deviation({samples.begin(), samples.end()});

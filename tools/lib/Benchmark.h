@@ -26,6 +26,7 @@ struct BenchmarkResult {
   }
   double meanSpeed() const;
   double deviationSpeed() const;
+  double bestSpeed() const;
   double meanTime() const;
   double deviationTime() const;
 };
