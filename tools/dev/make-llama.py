@@ -11,6 +11,7 @@ Needs numpy and onnx.
 """
 import argparse
 import itertools
+import json
 import pathlib
 import statistics
 import sys
@@ -260,7 +261,9 @@ class Llama:
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("output", type=pathlib.Path, metavar="MODEL.onnx")
+    parser.add_argument("output", type=pathlib.Path, metavar="MODEL.onnx", nargs="?")
+    parser.add_argument("--print-presets", action="store_true",
+                        help="print their shapes as JSON, and make no model")
     parser.add_argument("--preset", choices=PRESETS, default="small", help="(default: small)")
     for name in FIELDS[:-1]:
         parser.add_argument("--" + name.replace("_", "-"), type=int, help="instead of the preset's")
@@ -270,6 +273,11 @@ def main():
                         help="of weights and activations (default: f16)")
     parser.add_argument("--seed", type=int, default=0, help="(default: 0)")
     options = parser.parse_args()
+    if options.print_presets:
+        print(json.dumps({name: dict(zip(FIELDS, shape)) for name, shape in PRESETS.items()}))
+        return
+    if options.output is None:
+        parser.error("MODEL.onnx is missing")
     shape = dict(zip(FIELDS, PRESETS[options.preset]))
     shape.update({name: getattr(options, name) for name in FIELDS
                   if getattr(options, name) is not None})
