@@ -80,8 +80,8 @@ public:
     std::vector<uint32_t> order(grid.rows);
     std::iota(order.begin(), order.end(), 0);
     for (int64_t first = 0; first < grid.rows; first += sortedRows)
-      std::shuffle(order.begin() + first,
-                   order.begin() + std::min(grid.rows, first + sortedRows), random);
+      std::shuffle(order.begin() + first, order.begin() + std::min(grid.rows, first + sortedRows),
+                   random);
     return order;
   }
 
