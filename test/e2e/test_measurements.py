@@ -118,8 +118,17 @@ def test_bench(tools, module):
         assert row["memory_ratio"] == pytest.approx(
             (row["peak_resident_bytes"] - row["resident_before_bytes"]) / held)
     table = tools.run("tacq-bench", module("dynamo_past_opset18"), "--prompt", 16, "--decode", 4,
-                      "--threads", 1, "--repetitions", 1).stdout
-    assert "pp16" in table and "tg4" in table
+                      "--threads", 1, "--repetitions", 1, "--overhead").stdout
+    assert "pp16" in table and "tg4" in table and "us a token besides its" in table
+
+
+def test_bench_of_overhead(tools, module):
+    """What a token takes outside of dispatches is part of its time; there are some dispatches."""
+    rows = json.loads(tools.run("tacq-bench", module("dynamo_past_opset18"), "--prompt", 4,
+                                "--decode", 16, "--threads", 1, "--overhead", "--json").stdout)
+    assert "overhead_us_per_token" not in rows[0]
+    assert 0 < rows[1]["overhead_us_per_token"] < max(rows[1]["samples_ns"]) / 16e3
+    assert rows[1]["dispatches_per_token"] >= 6 * 4
 
 
 KERNELS = {

@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,7 +28,7 @@ namespace {
 struct Options {
   std::string module, device = "cpu", threads;
   int64_t prompt = 512, decode = 64, both = 0, repetitions = 5;
-  bool json = false;
+  bool json = false, overhead = false;
 };
 
 /// What a model took, the largest so far.
@@ -43,6 +44,7 @@ struct Memory {
 struct Measurement {
   BenchmarkResult speed;
   Memory memory;
+  std::optional<TokenOverhead> overhead;
 };
 
 /// Results of one number of threads.
@@ -108,6 +110,10 @@ static ordered_json toJson(const Options &options, const Round &round,
   line["memory_ratio"] =
       static_cast<double>(memory.taken()) /
       static_cast<double>(fileSize(options.module) + memory.state + memory.activations);
+  if (measurement.overhead) {
+    line["overhead_us_per_token"] = measurement.overhead->microseconds;
+    line["dispatches_per_token"] = measurement.overhead->dispatches;
+  }
   return line;
 }
 
@@ -131,7 +137,7 @@ static void printTable(const Options &options, const std::vector<Round> &rounds)
               std::string(19, '-').c_str(), std::string(8, '-').c_str());
   double size = inMiB(fileSize(options.module));
   for (const Round &round : rounds)
-    for (const auto &[result, memory] : round.results)
+    for (const auto &[result, memory, overhead] : round.results)
       std::printf("| %-24s | %10s | %-10s | %7lld | %12s | %21s | %9.2f |\n", // "±" has two bytes
                   baseName(options.module).c_str(), formatText("%.2f MiB", size).c_str(),
                   round.deviceName.substr(0, round.deviceName.find(':')).c_str(),
@@ -142,6 +148,12 @@ static void printTable(const Options &options, const std::vector<Round> &rounds)
   const Memory &memory = last.results.back().memory;
   std::printf("\nmemory: %.1f MiB at most; module %.1f, cache %.1f, activations %.1f MiB\n",
               inMiB(memory.taken()), size, inMiB(memory.state), inMiB(memory.activations));
+  for (const Round &round : rounds)
+    for (const Measurement &result : round.results)
+      if (result.overhead)
+        std::printf("overhead, %lld threads: %.1f us a token besides its %.0f dispatches\n",
+                    static_cast<long long>(round.threads), result.overhead->microseconds,
+                    result.overhead->dispatches);
   std::printf("build: %s (%s), %s\n", TACQ_BUILD_COMMIT, tacq_version_string(),
               last.deviceDescription.c_str());
 }
@@ -182,6 +194,18 @@ static Error runRound(const Options &options, const std::vector<BenchmarkCase> &
     memory.activations = std::max(memory.activations, held);
     result.memory = memory;
   }
+  if (!options.overhead)
+    return success();
+  // By itself, since the clock is read twice a dispatch then; and one model at a time is resident.
+  model.reset();
+  modelOptions.profile = true;
+  if (Error error = LanguageModel::open(options.module, modelOptions, model))
+    return error;
+  for (Measurement &result : round.results)
+    if (result.speed.what.prompt == 0)
+      if (Error error =
+              measureOverhead(*model, result.speed.what.generated, result.overhead.emplace()))
+        return error;
   return success();
 }
 
@@ -248,6 +272,8 @@ int main(int argc, char **argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--device", options.device, "The device without its threads (default: cpu)")
       ->type_name("DEVICE");
+  app.add_flag("--overhead", options.overhead,
+               "Also measure what a generated token takes besides its kernels");
   app.add_flag("--json", options.json, "Print a list with llama-bench's names");
 #ifdef TACQ_HAS_COMPILER
   KernelMode kernelMode(app);
