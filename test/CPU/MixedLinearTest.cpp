@@ -59,10 +59,13 @@ double activate(const std::string &activation, double x) {
 struct Quantized {
   Tensor q, scales;
   int64_t columns, blocks, block;
+  int64_t rows;
+  int8_t number(int64_t row, int64_t k) const {
+    int64_t tile = k / quantizedColumns;
+    return int8_t(q.bytes[(tile * rows + row) * quantizedColumns + k % quantizedColumns]);
+  }
   double at(int64_t row, int64_t k) const {
-    int64_t stored = llvm::alignTo(columns, quantizedColumns);
-    return double(int8_t(q.bytes[row * stored + k])) *
-           double(scales.at(2 * (row * blocks + k / block)));
+    return double(number(row, k)) * double(scales.at(2 * (row * blocks + k / block)));
   }
 };
 
@@ -85,7 +88,8 @@ Quantized quantize(const CpuTarget &target, Tensor &x, int64_t rows, int64_t col
                    Tensor::filled(rows * blocks * 2, "f32", 77),
                    columns,
                    blocks,
-                   block};
+                   block,
+                   rows};
   kernel.run({&x, &result.q, &result.scales}, {{"rows", rows}});
   return result;
 }
@@ -361,14 +365,14 @@ TEST_P(MixedLinear, QuantizedRows) {
             EXPECT_NEAR(scale, largest / 127, 1e-6 * largest);
             for (int64_t k = i * block; k < end; ++k) {
               EXPECT_NEAR(quantized.at(row, k), x.at(row * columns + k), 0.5001 * scale);
-              sum += int8_t(quantized.q.bytes[row * stored + k]);
+              sum += quantized.number(row, k);
             }
             EXPECT_NEAR(quantized.scales.at(2 * (row * quantized.blocks + i) + 1), scale * sum,
                         1e-6 * std::fabs(scale * sum));
           }
         for (int64_t row = 0; row < 3; ++row)
           for (int64_t k = columns; k < stored; ++k)
-            EXPECT_EQ(quantized.q.bytes[row * stored + k], 0);
+            EXPECT_EQ(quantized.number(row, k), 0);
       }
 }
 

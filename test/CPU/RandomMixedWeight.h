@@ -3,6 +3,7 @@
 #ifndef TACQ_TEST_CPU_RANDOMMIXEDWEIGHT_H
 #define TACQ_TEST_CPU_RANDOMMIXEDWEIGHT_H
 
+#include "tacq/Dialect/TACQ/MixedStorage.h"
 #include "tacq/Quantize/MixedWeight.h"
 #include "llvm/ADT/APFloat.h"
 #include <numeric>
@@ -59,7 +60,9 @@ inline MixedWeight randomMixedWeight(int64_t rows, int64_t columns, WeightFormat
   if (format.circuit == WeightFormat::Circuit::Slots) {
     weight.order.resize(rows);
     std::iota(weight.order.begin(), weight.order.end(), 0);
-    std::shuffle(weight.order.begin(), weight.order.end(), random);
+    for (int64_t begin = 0; begin < rows; begin += permutationBlock)
+      std::shuffle(weight.order.begin() + begin,
+                   weight.order.begin() + std::min(rows, begin + permutationBlock), random);
   }
   return weight;
 }

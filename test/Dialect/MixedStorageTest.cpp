@@ -99,8 +99,7 @@ TEST_F(MixedStorageTest, wideTilesCountTheirSlotsInTwoBytes) {
                   layout("tile = 16x256, planes = [2], interleave = 4, align = 1, "
                          "rows = sorted, circuit = tiles, little"));
   EXPECT_EQ(bytes.codebooks, 100000 * 4);
-  // More rows than two bytes number.
-  EXPECT_EQ(bytes.permutation, 100000 * 4);
+  EXPECT_EQ(bytes.permutation, 100000);
   EXPECT_EQ(bytes.circuit, 6250 * 4 + 6250 * 2 + 3 * 48);
 }
 

@@ -210,7 +210,8 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
   if (!dataFile.empty()) {
     if (Error error = CalibrationData::open(dataFile, data))
       return error;
-    if (Error error = data->bind(sampleInputs(*graph.module), vocabularyOf(*graph.module), /*allTokens=*/true))
+    if (Error error = data->bind(sampleInputs(*graph.module), vocabularyOf(*graph.module),
+                                 /*allTokens=*/true))
       return error;
     samples.count = data->size();
     samples.load = [&](size_t sample, std::map<std::string, TensorView> &inputs) {

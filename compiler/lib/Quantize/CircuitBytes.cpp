@@ -21,10 +21,7 @@ int64_t tacq::slotBytes(const TileGrid &grid) {
 }
 
 int64_t tacq::slotsBytes(const TileGrid &grid, int64_t slots, bool sorted) {
-  if (slots == 0)
-    return 0;
-  int64_t stored = grid.down() * grid.tileRows;
-  int64_t permutation = sorted ? padded(indexBytes(grid.rows) * stored) : 0;
+  int64_t permutation = sorted ? padded(grid.down() * grid.tileRows) : 0;
   return padded(slots * slotBytes(grid) + grid.tiles() + startBytes * (grid.down() + 1)) +
          permutation;
 }

@@ -17,8 +17,8 @@ static constexpr double slotShares[] = {.72525, .17379, .04726, .02135, .01051, 
 static constexpr double slotSharesFraction = 0.0035;
 /// A slot takes 3 bytes for each weight, an entry of a list 4.
 static constexpr double slotsPerEntry = 4.0 / 3.0;
-/// Rows are sorted in blocks of so many; in a block, so many rows of tiles have the same amount of
-/// circuit, in any of their tiles.
+/// Rows are sorted in blocks of 256, in which they may be permuted; in a block, so many rows of tiles
+/// have the same amount of circuit, in any of their tiles.
 static constexpr int64_t sortedRows = 256, similarTileRows = 4;
 
 namespace {
@@ -110,5 +110,7 @@ CircuitMask tacq::randomCircuit(int64_t rows, int64_t columns, WeightFormat::Cir
     mask.order = draw.permutation();
     draw.slots(draw.slotCounts(fraction), mask);
   }
-  return mask.empty() ? CircuitMask() : mask;
+  // Slots may be none at all: weights of the same shape have circuits all or none.
+  bool none = layout == WeightFormat::Circuit::Scattered && mask.positions.empty();
+  return none ? CircuitMask() : mask;
 }

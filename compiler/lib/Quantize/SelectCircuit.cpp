@@ -17,4 +17,3 @@ std::vector<CircuitMask> tacq::selectCircuit(WeightFormat::Circuit layout,
     mask = std::move(circuit.mask);
   return masks;
 }
-

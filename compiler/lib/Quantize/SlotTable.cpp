@@ -65,8 +65,6 @@ int64_t SlotTable::countAbove(double worth) const {
 }
 
 SlotCircuit SlotTable::circuit(int64_t n) const {
-  if (n == 0)
-    return makeSlotCircuit(saliency, grid, {}, {});
   std::vector<uint8_t> slots(grid.tiles());
   for (int64_t i = 0; i < n; ++i)
     ++slots[entries[i].tile];

@@ -21,6 +21,7 @@ public:
   double worthOf(int64_t n) const { return sums[n]; }
   /// How many slots are worth more than this.
   int64_t countAbove(double worth) const;
+  std::pair<int64_t, int64_t> shape() const { return {grid.rows, grid.columns}; }
   bool isSorted() const { return !order.empty(); }
   int64_t bytes(int64_t n) const { return slotsBytes(grid, n, isSorted()); }
 

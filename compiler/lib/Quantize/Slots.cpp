@@ -2,9 +2,11 @@
 
 #include "tacq/Quantize/Slots.h"
 #include "SlotTable.h"
+#include "llvm/ADT/STLExtras.h"
 #include <algorithm>
 #include <cassert>
 #include <cstdlib>
+#include <map>
 #include <numeric>
 #include <queue>
 
@@ -24,92 +26,146 @@ static int64_t budgetOf(llvm::ArrayRef<WeightView> saliency,
   return bytes;
 }
 
-/// Rows with more entries of the circuit first; of equal ones, the upper.
+/// In each block of rows that a byte can number, those with more entries of the circuit first; of
+/// equal ones, the upper.
 static std::vector<uint32_t> sortedRows(int64_t rows, const CircuitMask &mask) {
   std::vector<uint32_t> order(rows);
   std::iota(order.begin(), order.end(), 0);
-  std::stable_sort(order.begin(), order.end(),
-                   [&](uint32_t a, uint32_t b) { return mask.row(a).size() > mask.row(b).size(); });
+  constexpr int64_t block = 256;
+  for (int64_t begin = 0; begin < rows; begin += block)
+    std::stable_sort(
+        order.begin() + begin, order.begin() + std::min(rows, begin + block),
+        [&](uint32_t a, uint32_t b) { return mask.row(a).size() > mask.row(b).size(); });
   return order;
 }
 
 namespace {
-struct Choice {
-  const SlotTable *table = nullptr;
-  int64_t slots = 0;
 
-  int64_t bytes() const { return table->bytes(slots); }
+/// How many slots each tensor gets. Tensors of the same shape have circuits all or none, so that
+/// they share kernels: code costs more bytes than the tables of a circuit that keeps nothing.
+class SlotChoice {
+public:
+  SlotChoice(llvm::ArrayRef<SlotTable> tables, int64_t bytesOfSlot);
+
+  /// Takes what is worth most if a byte costs `price`.
+  void choose(double price);
+  /// Adds the most valuable slots that still fit into the budget: the price leaves a remainder.
+  void spendRemainder(int64_t budget);
+  int64_t bytes() const;
+  double worth() const;
+  SlotCircuit circuit(size_t tensor) const;
+
+private:
+  bool isPresent(size_t tensor) const { return present[shapeOf[tensor]]; }
+  /// What one more slot of the tensor costs.
+  int64_t costOfNext(size_t tensor) const;
+
+  llvm::ArrayRef<SlotTable> tables;
+  int64_t bytesOfSlot;
+  std::vector<size_t> shapeOf;              // of each tensor
+  std::vector<std::vector<size_t>> ofShape; // tensors
+  std::vector<bool> present;                // of each shape
+  std::vector<int64_t> slots;               // of each tensor
 };
+
 } // namespace
 
-/// What is worth most if a byte costs `price`; without slots a tensor is worth 0.
-static Choice choose(const SlotTable &table, double price, int64_t bytesOfSlot) {
-  int64_t slots = table.countAbove(price * static_cast<double>(bytesOfSlot));
-  double worth = table.worthOf(slots) - price * static_cast<double>(table.bytes(slots));
-  return {&table, worth > 0 ? slots : 0};
-}
-
-static int64_t chooseAll(llvm::ArrayRef<SlotTable> tables, double price, int64_t bytesOfSlot,
-                         std::vector<Choice> &choices) {
-  choices.clear();
-  int64_t bytes = 0;
-  for (const SlotTable &table : tables) {
-    choices.push_back(choose(table, price, bytesOfSlot));
-    bytes += choices.back().bytes();
+SlotChoice::SlotChoice(llvm::ArrayRef<SlotTable> tables, int64_t bytesOfSlot)
+    : tables(tables), bytesOfSlot(bytesOfSlot), slots(tables.size()) {
+  std::map<std::pair<int64_t, int64_t>, size_t> numbers;
+  for (size_t t = 0; t < tables.size(); ++t) {
+    auto [shape, isNew] = numbers.try_emplace(tables[t].shape(), ofShape.size());
+    if (isNew)
+      ofShape.emplace_back();
+    shapeOf.push_back(shape->second);
+    ofShape[shape->second].push_back(t);
   }
-  return bytes;
+  present.resize(ofShape.size());
 }
 
-/// Adds the most valuable slots that still fit: the price leaves a remainder, since a tensor's
-/// first slot brings the bytes with it that any circuit takes.
-static void spendRemainder(int64_t remainder, std::vector<Choice> &choices) {
+void SlotChoice::choose(double price) {
+  for (size_t shape = 0; shape < ofShape.size(); ++shape) {
+    double gain = -price * static_cast<double>(slotCodeBytes);
+    for (size_t t : ofShape[shape]) {
+      slots[t] = tables[t].countAbove(price * static_cast<double>(bytesOfSlot));
+      gain += tables[t].worthOf(slots[t]) - price * static_cast<double>(tables[t].bytes(slots[t]));
+    }
+    present[shape] = gain > 0;
+    if (!present[shape])
+      for (size_t t : ofShape[shape])
+        slots[t] = 0;
+  }
+}
+
+int64_t SlotChoice::costOfNext(size_t tensor) const {
+  int64_t with = tables[tensor].bytes(slots[tensor] + 1);
+  if (isPresent(tensor))
+    return with - tables[tensor].bytes(slots[tensor]);
+  with += slotCodeBytes;
+  for (size_t other : ofShape[shapeOf[tensor]])
+    if (other != tensor)
+      with += tables[other].bytes(0);
+  return with;
+}
+
+void SlotChoice::spendRemainder(int64_t budget) {
+  int64_t remainder = budget - bytes();
   using Candidate = std::pair<float, size_t>; // of tensor ~second
   std::priority_queue<Candidate> queue;
   auto push = [&](size_t t) {
-    const Choice &choice = choices[t];
-    if (choice.slots < choice.table->size())
-      queue.push({choice.table->worth(choice.slots), ~t});
+    if (slots[t] < tables[t].size())
+      queue.push({tables[t].worth(slots[t]), ~t});
   };
-  for (size_t t = 0; t < choices.size(); ++t)
+  for (size_t t = 0; t < tables.size(); ++t)
     push(t);
   while (!queue.empty()) {
     size_t t = ~queue.top().second;
     queue.pop();
-    Choice more = choices[t];
-    ++more.slots;
-    int64_t cost = more.bytes() - choices[t].bytes();
+    int64_t cost = costOfNext(t);
     if (cost > remainder)
       continue;
     remainder -= cost;
-    choices[t] = more;
+    present[shapeOf[t]] = true;
+    ++slots[t];
     push(t);
   }
 }
 
+int64_t SlotChoice::bytes() const {
+  int64_t sum = llvm::count(present, true) * slotCodeBytes;
+  for (size_t t = 0; t < tables.size(); ++t)
+    if (isPresent(t))
+      sum += tables[t].bytes(slots[t]);
+  return sum;
+}
+
+double SlotChoice::worth() const {
+  double sum = 0;
+  for (size_t t = 0; t < tables.size(); ++t)
+    sum += tables[t].worthOf(slots[t]);
+  return sum;
+}
+
+SlotCircuit SlotChoice::circuit(size_t tensor) const {
+  return isPresent(tensor) ? tables[tensor].circuit(slots[tensor]) : SlotCircuit();
+}
+
 /// The most valuable slots within the budget, at the lowest price of a byte at which they fit.
-static std::vector<Choice> spend(llvm::ArrayRef<SlotTable> tables, int64_t budget,
-                                 int64_t bytesOfSlot) {
+static SlotChoice spend(llvm::ArrayRef<SlotTable> tables, int64_t budget, int64_t bytesOfSlot) {
   double highest = 0;
   for (const SlotTable &table : tables)
     if (table.size() > 0)
       highest = std::max<double>(highest, table.worth(0));
   double low = 0, high = highest / static_cast<double>(bytesOfSlot);
-  std::vector<Choice> choices, cheaper;
-  chooseAll(tables, high, bytesOfSlot, choices);
+  SlotChoice choice(tables, bytesOfSlot);
   for (int step = 0; step < 64; ++step) {
     double price = low + (high - low) / 2;
-    if (chooseAll(tables, price, bytesOfSlot, cheaper) <= budget) {
-      high = price;
-      choices = cheaper;
-    } else {
-      low = price;
-    }
+    choice.choose(price);
+    (choice.bytes() <= budget ? high : low) = price;
   }
-  int64_t spent = 0;
-  for (const Choice &choice : choices)
-    spent += choice.bytes();
-  spendRemainder(budget - spent, choices);
-  return choices;
+  choice.choose(high);
+  choice.spendRemainder(budget);
+  return choice;
 }
 
 std::vector<SlotCircuit> tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
@@ -129,16 +185,13 @@ std::vector<SlotCircuit> tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
         order = sortedRows(grid.rows, scattered[t]);
       tables.emplace_back(saliency[t], grid, std::move(order), limit);
     }
-    std::vector<Choice> choices = spend(tables, budget, bytesOfSlot);
-    double worth = 0;
-    for (const Choice &choice : choices)
-      worth += choice.table->worthOf(choice.slots);
-    if (worth <= most)
+    SlotChoice choice = spend(tables, budget, bytesOfSlot);
+    if (choice.worth() <= most)
       continue;
-    most = worth;
+    most = choice.worth();
     result.clear();
-    for (const Choice &choice : choices)
-      result.push_back(choice.table->circuit(choice.slots));
+    for (size_t t = 0; t < tables.size(); ++t)
+      result.push_back(choice.circuit(t));
   }
   return result;
 }

@@ -7,9 +7,7 @@
 using namespace mlir;
 using namespace tacq;
 
-func::FuncOp tacq::mainFunction(ModuleOp module) {
-  return *module.getOps<func::FuncOp>().begin();
-}
+func::FuncOp tacq::mainFunction(ModuleOp module) { return *module.getOps<func::FuncOp>().begin(); }
 
 StringRef tacq::argumentName(func::FuncOp function, BlockArgument argument) {
   auto name = function.getArgAttrOfType<StringAttr>(argument.getArgNumber(), "tacq.name");

@@ -75,9 +75,8 @@ private:
 Error ModelQuantizer::collect(const llvm::StringMap<CircuitMask> *circuits) {
   if (Error error = planOf(module, plan))
     return error;
-  groups = collectLinearGroups(function, [&](StringRef name) {
-    return plan.find(name.str()) != nullptr;
-  });
+  groups = collectLinearGroups(function,
+                               [&](StringRef name) { return plan.find(name.str()) != nullptr; });
   for (const LinearGroup &group : groups)
     for (LinearOp linear : group.linears) {
       std::string name = weightName(linear).str();

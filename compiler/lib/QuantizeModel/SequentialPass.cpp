@@ -17,11 +17,6 @@ struct HeldTensor {
   std::vector<char> bytes;
 
   TensorView view() const { return {type, dims, bytes.data()}; }
-  static HeldTensor copy(const TensorView &view) {
-    const char *data = static_cast<const char *>(view.data);
-    size_t size = view.elementCount() * (tacq_element_size(view.type));
-    return {view.type, view.dims, std::vector<char>(data, data + size)};
-  }
 };
 
 class SequentialPass {
@@ -41,6 +36,7 @@ private:
     return cuts;
   }
   Error holdInputs();
+  void hold(const TensorView &view, HeldTensor &tensor);
   Error runSegment(unsigned i, std::vector<double> &hessian);
   void addToHessian(const TensorView &x, std::vector<double> &hessian);
 
@@ -55,6 +51,8 @@ private:
   KernelCache kernels;
   /// Of each sample.
   std::vector<llvm::DenseMap<Value, HeldTensor>> held;
+  /// Buffers of tensors that are gone, by size: fresh memory would cost as much time as the copies.
+  std::map<size_t, std::vector<std::vector<char>>> spare;
   std::vector<float> product; // XᵀX of a sample
 };
 
@@ -69,9 +67,21 @@ Error SequentialPass::holdInputs() {
       return error;
     for (BlockArgument argument : function.getArguments())
       if (!argument.use_empty())
-        tensors[argument] = HeldTensor::copy(inputs[argumentName(function, argument).str()]);
+        hold(inputs[argumentName(function, argument).str()], tensors[argument]);
   }
   return Error();
+}
+
+void SequentialPass::hold(const TensorView &view, HeldTensor &tensor) {
+  tensor.type = view.type;
+  tensor.dims = view.dims;
+  size_t size = view.elementCount() * tacq_element_size(view.type);
+  if (auto it = spare.find(size); it != spare.end() && !it->second.empty()) {
+    tensor.bytes = std::move(it->second.back());
+    it->second.pop_back();
+  }
+  tensor.bytes.resize(size);
+  std::memcpy(tensor.bytes.data(), view.data, size);
 }
 
 void SequentialPass::addToHessian(const TensorView &x, std::vector<double> &hessian) {
@@ -117,14 +127,17 @@ Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
       TensorView view;
       if (Error error = runner->output("r" + std::to_string(j), view))
         return error;
-      tensors[value] = HeldTensor::copy(view);
+      hold(view, tensors[value]);
     }
     SmallVector<Value> dead;
     for (auto &entry : tensors)
       if (!live.contains(entry.first))
         dead.push_back(entry.first);
-    for (Value value : dead)
+    for (Value value : dead) {
+      std::vector<char> &bytes = tensors[value].bytes;
+      spare[bytes.size()].push_back(std::move(bytes));
       tensors.erase(value);
+    }
     addToHessian(tensors[groups[i].input].view(), hessian);
   }
   return Error();

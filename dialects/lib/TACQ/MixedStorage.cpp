@@ -142,10 +142,6 @@ int64_t tacq::positionBytes(MixedType type, LayoutAttr layout) {
   return layout.getTileColumns() <= 256 ? 1 : 2;
 }
 
-int64_t tacq::permutationEntryBytes(MixedType type, LayoutAttr layout) {
-  return alignTo(type.getRows(), layout.getTileRows()) <= 65536 ? 2 : 4;
-}
-
 MixedStorage tacq::storedBytes(MixedType type, LayoutAttr layout) {
   constexpr int64_t halfBytes = 2, startBytes = 4;
   int64_t tileRows = layout.getTileRows(), tileColumns = layout.getTileColumns();
@@ -171,7 +167,7 @@ MixedStorage tacq::storedBytes(MixedType type, LayoutAttr layout) {
     bytes.codebooks = packedBytes(books << type.getBits(), codebook.getLevels());
   }
   if (layout.getRows() == RowOrder::Sorted)
-    bytes.permutation = rows * permutationEntryBytes(type, layout);
+    bytes.permutation = rows;
 
   if (CircuitAttr circuit = type.getCircuit()) {
     int64_t entryBytes = positionBytes(type, layout) + halfBytes;

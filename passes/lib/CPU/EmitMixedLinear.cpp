@@ -71,7 +71,10 @@ private:
   void emitResult(const Weight &weight, Value rowOfTiles, Value row, Value sum, Value other,
                   const Weight *otherWeight);
 
-  Value inputAt(Value row) { return times(row, inputColumns); }
+  /// Where the columns of a tile of a row of the input are.
+  Value inputAt(Value row, Value tile) {
+    return times(k.add(k.mul(tile, k.sym(rowCount)), row), quantizedColumns);
+  }
   Value inputScalesAt(Value row) { return times(row, 2 * blocks); }
   Value sumAt(Value row, int64_t panel) {
     return plus(times(row, panels * vectorLanes), panel * vectorLanes);
@@ -81,7 +84,7 @@ private:
   const CpuTarget &target;
   bool gated;
   int64_t rows, tailRows, jointPanels;
-  int64_t inputColumns = 0, blocks = 0, block = 0;
+  int64_t blocks = 0, block = 0;
   Sym rowCount;
   Value x, xScales, residual;
   Value decoded; // a tile of each panel, as bytes
@@ -98,7 +101,6 @@ LogicalResult MixedLinearKernel::collect() {
     return op.emitError("the kernel of a linear operation with mixed-precision weights needs "
                         "quantized rows and packed weights");
   Dims xDims = k.dims(op.getX()), scaleDims = k.dims(op.getXScales());
-  inputColumns = *xDims.back().constant();
   blocks = *scaleDims[scaleDims.size() - 2].constant();
   rowCount = elementCount(ArrayRef(xDims).drop_back());
   x = inputBuffer(op.getX());
@@ -208,7 +210,7 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   bool hasSlots = format.circuit == MixedFormat::Circuit::Slots ||
                   format.circuit == MixedFormat::Circuit::Uniform;
   Value sum = carried[0], circuit = carried[1], total = carried[2], slots = carried[3];
-  Value at = tile.tileAt(number), input = k.add(inputAt(row), times(number, quantizedColumns));
+  Value at = tile.tileAt(number), input = inputAt(row, number);
   for (int64_t line = 0; line < format.tileBytes(width); line += lineBytes)
     prefetch(tile.buffer, plus(at, line + prefetchBytes));
   int64_t blocksOfTile = quantizedColumns / block;
@@ -269,7 +271,8 @@ Value MixedLinearKernel::singleRow(const Weight &weight, Value rowOfTiles, Value
   }
   sum = k.add(sum, carried[1]);
   if (format.circuit == MixedFormat::Circuit::List)
-    sum = tile.addList(sum, x, inputAt(row), xScales, inputScalesAt(row));
+    sum = tile.addList(sum, x, inputAt(row, k.index(0)), k.sym(rowCount), xScales,
+                       inputScalesAt(row));
   return sum;
 }
 
@@ -312,7 +315,8 @@ void MixedLinearKernel::emitPanels(const Weight &weight, Value group, Value firs
     for (auto [p, panel] : llvm::enumerate(task)) {
       Value sum = load(sums, sumAt(i, p));
       if (panel.tile->format.circuit == MixedFormat::Circuit::List)
-        sum = panel.tile->addList(sum, x, inputAt(row), xScales, inputScalesAt(row));
+        sum = panel.tile->addList(sum, x, inputAt(row, k.index(0)), k.sym(rowCount), xScales,
+                                  inputScalesAt(row));
       results.push_back(sum);
     }
     if (gated)
@@ -354,9 +358,9 @@ void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int
   SmallVector<Value> inputs, scalesAt;
   for (int64_t i = 0; i < tileRows; ++i) {
     Value from = tileRows == rows ? row : k.min(plus(row, i), plus(lastRow, -1));
-    Value at = k.add(inputAt(from), times(number, quantizedColumns));
+    Value at = inputAt(from, number);
     Value scaleAt = k.add(inputScalesAt(from), times(number, 2 * quantizedColumns / block));
-    inputs.push_back(tileRows == rows ? plus(at, i * inputColumns) : at);
+    inputs.push_back(tileRows == rows ? plus(at, i * quantizedColumns) : at);
     scalesAt.push_back(tileRows == rows ? plus(scaleAt, i * 2 * blocks) : scaleAt);
   }
   Value sumsRow = k.sub(row, firstRow);
@@ -411,26 +415,32 @@ void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int
 }
 
 /// Adds what a tile has in slots to the sums of the task's rows; gives the next tile's first slot.
+/// Two slots at a time stay in registers for all rows.
 Value MixedLinearKernel::addTileSlots(Panel &panel, int64_t number, Value slots, Value tile,
                                       int64_t width, Value firstRow, Value lastRow) {
-  Value count = panel.tile->slotCount(tile);
-  when(k.less(k.index(0), count), [&] {
+  MixedTile &weight = *panel.tile;
+  int64_t slotBytes = weight.format.slotBytes();
+  Value end = k.add(slots, times(weight.slotCount(tile), slotBytes));
+  loop(slots, end, 2 * slotBytes, [&](Value at) {
+    Value next = plus(at, slotBytes), hasNext = k.less(next, end);
+    MixedTile::Slot first = weight.loadSlot(at);
+    MixedTile::Slot second = weight.loadSlot(k.select(hasNext, next, at));
+    second.values = b.create<arith::SelectOp>(hasNext, second.values, splat(0.0f));
     loop(firstRow, lastRow, 1, [&](Value row) {
-      Value input = k.add(inputAt(row), times(tile, quantizedColumns));
+      Value input = inputAt(row, tile);
       Value scaleAt = k.add(inputScalesAt(row), times(tile, 2 * quantizedColumns / block));
-      Value at = sumAt(k.sub(row, firstRow), number);
-      Value sum = load(sums, at);
-      if (panel.tile->slotsHaveInputScales()) {
-        sum = panel.tile->addSlots(sum, slots, count, x, input, xScales, scaleAt, width);
-      } else {
-        Value products =
-            panel.tile->addSlots(splat(0.0f), slots, count, x, input, xScales, scaleAt, width);
-        sum = fma(products, splat(loadScalar(xScales, scaleAt)), sum);
-      }
-      store(sum, sums, at);
+      Value sumsAt = sumAt(k.sub(row, firstRow), number);
+      Value sum = load(sums, sumsAt);
+      Value blockScales = weight.loadBlockScales(xScales, scaleAt, width);
+      Value products = blockScales ? sum : splat(0.0f);
+      for (const MixedTile::Slot &slot : {first, second})
+        products = weight.addSlot(slot, products, x, input, blockScales, width);
+      if (!blockScales)
+        products = fma(products, splat(loadScalar(xScales, scaleAt)), sum);
+      store(products, sums, sumsAt);
     });
   });
-  return k.add(slots, times(count, panel.tile->format.slotBytes()));
+  return end;
 }
 
 //===----------------------------------------------------------------------===//
@@ -449,13 +459,14 @@ void MixedLinearKernel::emitResult(const Weight &weight, Value rowOfTiles, Value
     active = mask(k.sub(k.index(format.rows), first));
   Value features; // of sorted rows
   if (format.sorted) {
-    Value at = plus(times(first, format.permutationBytes), format.permutationAt);
-    Value raw = b.create<vector::BitCastOp>(
-        vector(vectorLanes, 8 * unsigned(format.permutationBytes)),
-        loadBytes(weight.weight, at, vectorLanes * format.permutationBytes));
-    features = format.permutationBytes == 4
-                   ? raw
-                   : b.create<arith::ExtUIOp>(vector(vectorLanes, 32), raw).getResult();
+    // A tile lies in one block of the permutation.
+    static_assert(permutationBlock % vectorLanes == 0);
+    Value raw = loadBytes(weight.weight, plus(first, format.permutationAt), vectorLanes);
+    Value inBlock = b.create<arith::ExtUIOp>(vector(vectorLanes, 32), raw);
+    Value block = b.create<arith::IndexCastOp>(
+        b.getI32Type(), k.sub(first, b.create<arith::RemUIOp>(first, k.index(permutationBlock))));
+    features =
+        b.create<arith::AddIOp>(inBlock, b.create<vector::SplatOp>(vector(vectorLanes, 32), block));
     if (!active)
       active = mask(k.index(vectorLanes));
   }

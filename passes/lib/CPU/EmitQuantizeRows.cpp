@@ -85,18 +85,28 @@ LogicalResult QuantizeRowsKernel::emit() {
   int64_t columns = *dims.back().constant(), block = op.getBlock();
   int64_t stored = llvm::alignTo(columns, quantizedColumns);
   int64_t whole = columns / block, blocks = llvm::divideCeil(columns, block);
-  k.parallel(elementCount(ArrayRef(dims).drop_back()), [&](Value row) {
-    Value from = times(row, columns), to = times(row, stored), scaleAt = times(row, 2 * blocks);
+  Sym rows = elementCount(ArrayRef(dims).drop_back());
+  k.parallel(rows, [&](Value row) {
+    Value from = times(row, columns), scaleAt = times(row, 2 * blocks);
+    auto tileAt = [&](Value tile) {
+      return times(k.add(k.mul(tile, k.sym(rows)), row), quantizedColumns);
+    };
+    int64_t blocksOfTile = quantizedColumns / block;
     loop(k.index(0), k.index(whole), 1, [&](Value i) {
-      Value first = times(i, block);
-      emitBlock(k.add(from, first), k.add(to, first), k.add(scaleAt, times(i, 2)), block);
+      Value blocksOfWidth = k.index(blocksOfTile);
+      Value tile = b.create<arith::DivUIOp>(i, blocksOfWidth);
+      Value inTile = times(b.create<arith::RemUIOp>(i, blocksOfWidth), block);
+      emitBlock(k.add(from, times(i, block)), k.add(tileAt(tile), inTile),
+                k.add(scaleAt, times(i, 2)), block);
     });
+    Value lastTile = tileAt(k.index(stored / quantizedColumns - 1));
+    int64_t lastColumn = stored - quantizedColumns;
     if (whole < blocks)
-      emitBlock(plus(from, whole * block), plus(to, whole * block), plus(scaleAt, 2 * whole),
-                columns - whole * block);
+      emitBlock(plus(from, whole * block), plus(lastTile, whole * block - lastColumn),
+                plus(scaleAt, 2 * whole), columns - whole * block);
     Value zeros = b.create<arith::ConstantOp>(b.getZeroAttr(integers(8)));
     for (int64_t at = llvm::alignTo(columns, vectorLanes); at < stored; at += vectorLanes)
-      b.create<vector::StoreOp>(zeros, q, ValueRange{plus(to, at)});
+      b.create<vector::StoreOp>(zeros, q, ValueRange{plus(lastTile, at - lastColumn)});
   });
   return success();
 }

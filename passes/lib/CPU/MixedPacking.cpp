@@ -114,7 +114,7 @@ MixedParts tacq::mixedParts(MixedType type, LayoutAttr layout) {
   else
     parts.levels = rows << type.getBits();
   if (layout.getRows() == RowOrder::Sorted)
-    parts.permutation = rows * permutationEntryBytes(type, layout);
+    parts.permutation = rows;
   if (CircuitAttr circuit = type.getCircuit()) {
     uint64_t rowsOfTiles = rows / layout.getTileRows();
     uint64_t tiles = rowsOfTiles * divideCeil(type.getColumns(), layout.getTileColumns());
@@ -243,6 +243,9 @@ Error MixedPacker::check() {
     return mismatch("scales, zero points or levels");
   if (!weight.order.empty() && weight.order.size() != uint64_t(weight.rows))
     return mismatch("order of rows");
+  for (size_t i = 0; i < weight.order.size(); ++i)
+    if (weight.order[i] / permutationBlock != i / permutationBlock)
+      return mismatch("order of rows, which leaves its block");
   CircuitAttr circuit = type.getCircuit();
   if (!circuit)
     return weight.positions.empty() ? Error() : mismatch("circuit");
@@ -334,8 +337,7 @@ bool MixedPacker::packPermutation() {
   if (layout.getRows() != RowOrder::Sorted)
     return true;
   for (int64_t stored = 0; stored < rowsOfTiles * tileRows; ++stored)
-    appendNumber(stored < weight.rows ? rows.row(stored) : stored,
-                 permutationEntryBytes(type, layout));
+    section.push_back((stored < weight.rows ? rows.row(stored) : stored) % permutationBlock);
   return endSection();
 }
 
@@ -463,8 +465,7 @@ public:
   uint64_t storedRow(uint64_t row) const {
     if (layout.getRows() != RowOrder::Sorted)
       return row;
-    int64_t width = permutationEntryBytes(type, layout);
-    return number(permutationAt() + row * width, width);
+    return row / permutationBlock * permutationBlock + number(permutationAt() + row, 1);
   }
 
   /// The entries of a stored row. False if they are not in the section.

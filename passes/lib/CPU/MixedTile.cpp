@@ -50,7 +50,6 @@ std::optional<MixedFormat> MixedFormat::get(MixedType type, LayoutAttr layout, i
       f.uniformSlots = circuit.getCount();
   }
   f.positionBytes = tacq::positionBytes(type, layout);
-  f.permutationBytes = permutationEntryBytes(type, layout);
   f.wholeTiles = f.columns / cpuTileColumns;
   f.lastColumns = f.storedColumns - f.wholeTiles * cpuTileColumns;
   f.columnsOfTiles = f.wholeTiles + (f.lastColumns != 0);
@@ -307,40 +306,49 @@ Value MixedTile::slotCount(Value tile) {
   return loadNumber(buffer, k.add(countsStart, tile), 1);
 }
 
+MixedTile::Slot MixedTile::loadSlot(Value at) {
+  return {loadBytes(buffer, at, vectorLanes),
+          loadHalves(buffer, plus(at, vectorLanes * format.positionBytes))};
+}
+
+Value MixedTile::loadBlockScales(Value inputScales, Value inputScalesAt, int64_t width) {
+  if (!slotsHaveInputScales())
+    return Value();
+  // Scale and sum of each.
+  int64_t blocks = llvm::divideCeil(width, format.block);
+  return VectorCode::load(inputScales, inputScalesAt, mask(k.index(2 * blocks)));
+}
+
+Value MixedTile::addSlot(const Slot &slot, Value sums, Value input, Value x, Value blockScales,
+                         int64_t width) {
+  Value found = lookupColumns(input, x, slot.positions);
+  if (blockScales) {
+    Value block = b.create<arith::ExtUIOp>(vector(vectorLanes, 32), slot.positions);
+    Value scale = splat(0.0f);
+    int64_t blocks = llvm::divideCeil(width, format.block);
+    for (int64_t i = 0; i < blocks; ++i) {
+      auto first = b.create<arith::ConstantOp>(
+          DenseElementsAttr::get(vector(vectorLanes, 32), int32_t(i * format.block)));
+      Value from = b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, block, first);
+      Value own = b.create<vector::ExtractOp>(blockScales, 2 * i);
+      scale = b.create<arith::SelectOp>(from, splat(own), scale);
+    }
+    found = k.mul(found, scale);
+  }
+  return fma(slot.values, found, sums);
+}
+
 Value MixedTile::addSlots(Value sums, Value slotsAt, Value count, Value input, Value x,
                           Value inputScales, Value inputScalesAt, int64_t width) {
-  // With several blocks in a tile: scale and sum of each, of which a lookup takes the scale.
-  Value blockScales;
-  if (slotsHaveInputScales()) {
-    int64_t blocks = llvm::divideCeil(width, format.block);
-    Value active = mask(k.index(2 * blocks));
-    blockScales = VectorCode::load(inputScales, inputScalesAt, active);
-  }
-  auto addSlot = [&](Value at, Value sums) {
-    Value positions = loadBytes(buffer, at, vectorLanes);
-    Value found = lookupColumns(input, x, positions);
-    if (blockScales) {
-      Value block = b.create<arith::ExtUIOp>(vector(vectorLanes, 32), positions);
-      Value scale = splat(0.0f);
-      int64_t blocks = llvm::divideCeil(width, format.block);
-      for (int64_t i = 0; i < blocks; ++i) {
-        auto first = b.create<arith::ConstantOp>(
-            DenseElementsAttr::get(vector(vectorLanes, 32), int32_t(i * format.block)));
-        Value from = b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, block, first);
-        Value own = b.create<vector::ExtractOp>(blockScales, 2 * i);
-        scale = b.create<arith::SelectOp>(from, splat(own), scale);
-      }
-      found = k.mul(found, scale);
-    }
-    return fma(loadHalves(buffer, plus(at, vectorLanes * format.positionBytes)), found, sums);
-  };
+  Value blockScales = loadBlockScales(inputScales, inputScalesAt, width);
   Value end = k.add(slotsAt, times(count, format.slotBytes()));
   return loop(slotsAt, end, format.slotBytes(), sums, [&](Value at, ValueRange carried) {
-    return SmallVector<Value>{addSlot(at, carried[0])};
+    return SmallVector<Value>{addSlot(loadSlot(at), carried[0], input, x, blockScales, width)};
   })[0];
 }
 
-Value MixedTile::addList(Value sums, Value input, Value x, Value inputScales, Value inputScalesAt) {
+Value MixedTile::addList(Value sums, Value input, Value x, Value inputRows, Value inputScales,
+                         Value inputScalesAt) {
   if (!listSums)
     listSums = stackBuffer(vectorLanes, b.getF32Type());
   int64_t entryBytes = format.positionBytes + halfBytes;
@@ -357,7 +365,11 @@ Value MixedTile::addList(Value sums, Value input, Value x, Value inputScales, Va
     sum = loop(begin, end, entryBytes, sum, [&](Value at, ValueRange carried) {
       Value position = loadNumber(buffer, at, format.positionBytes);
       Value value = loadHalf(buffer, plus(at, format.positionBytes));
-      Value number = b.create<memref::LoadOp>(input, ValueRange{k.add(x, position)});
+      Value width = k.index(quantizedColumns);
+      Value tile = b.create<arith::DivUIOp>(position, width);
+      Value column = b.create<arith::RemUIOp>(position, width);
+      Value tileAt = k.add(x, times(k.mul(tile, inputRows), quantizedColumns));
+      Value number = b.create<memref::LoadOp>(input, ValueRange{k.add(tileAt, column)});
       Value block = b.create<arith::DivUIOp>(position, k.index(format.block));
       Value scale = loadScalar(inputScales, k.add(inputScalesAt, times(block, 2)));
       Value product = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), number), scale);

@@ -30,7 +30,7 @@ struct MixedFormat {
   Circuit circuit;
   /// Slots of each tile of a uniform circuit.
   int64_t uniformSlots = 0;
-  int64_t positionBytes, permutationBytes;
+  int64_t positionBytes;
   /// Tiles of a row of tiles whose columns are all the weight's; stored columns of the other one, 0
   /// if there is none.
   int64_t wholeTiles, lastColumns, columnsOfTiles, rowsOfTiles;
@@ -81,10 +81,20 @@ public:
                        mlir::Value x, mlir::Value inputScales, mlir::Value inputScalesAt,
                        int64_t width);
   mlir::Value firstSlot() { return slotsStart; }
+  /// A slot in registers, for several rows of the input.
+  struct Slot {
+    mlir::Value positions, values;
+  };
+  Slot loadSlot(mlir::Value at);
+  /// The scales of a tile's blocks of the input, if products of slots have them; else null.
+  mlir::Value loadBlockScales(mlir::Value inputScales, mlir::Value inputScalesAt, int64_t width);
+  mlir::Value addSlot(const Slot &slot, mlir::Value sums, mlir::Value input, mlir::Value x,
+                      mlir::Value blockScales, int64_t width);
   bool slotsHaveInputScales() const { return format.block < quantizedColumns; }
-  /// Adds the products of the list's entries of 16 rows.
-  mlir::Value addList(mlir::Value sums, mlir::Value input, mlir::Value x, mlir::Value inputScales,
-                      mlir::Value inputScalesAt);
+  /// Adds the products of the list's entries of 16 rows. `x` is where the row of the input begins,
+  /// which has `inputRows` rows.
+  mlir::Value addList(mlir::Value sums, mlir::Value input, mlir::Value x, mlir::Value inputRows,
+                      mlir::Value inputScales, mlir::Value inputScalesAt);
 
 private:
   void loadTables();

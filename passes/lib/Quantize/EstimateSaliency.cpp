@@ -31,9 +31,8 @@ struct EstimateSaliencyPass : tacq::impl::EstimateSaliencyBase<EstimateSaliencyP
     if (!hasCircuit(plan))
       return Error();
     QuantizationInputs inputs;
-    if (Error error =
-            inputs.open(getOperation(), context,
-                        {stats, folder, method, damping, actOrder, clip, threads}))
+    if (Error error = inputs.open(getOperation(), context,
+                                  {stats, folder, method, damping, actOrder, clip, threads}))
       return error;
     auto &state = getAnalysis<QuantizationState>();
     Error error = estimateSaliency(getOperation(), *inputs.parameters, inputs.options, state);

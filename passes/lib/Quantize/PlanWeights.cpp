@@ -23,8 +23,8 @@ struct PlanWeightsPass : tacq::impl::PlanWeightsBase<PlanWeightsPass> {
       error = setPlan(getOperation(), made, context ? context->options->file : "the model");
     if (error && failed(report(getOperation(), context, error)))
       return signalPassFailure();
-    numWeights += llvm::count_if(made.tensors,
-                                 [](const TensorPlan &tensor) { return tensor.bits != 16; });
+    numWeights +=
+        llvm::count_if(made.tensors, [](const TensorPlan &tensor) { return tensor.bits != 16; });
   }
 
   Error makePlan(Plan &made) {
@@ -40,8 +40,7 @@ struct PlanWeightsPass : tacq::impl::PlanWeightsBase<PlanWeightsPass> {
                    "'" + layout + "' is no layout of a circuit: it is slots, scattered or uniform");
     made.circuitLayout = *known;
     made.circuit = circuit;
-    for (const std::string &name : quantizableWeights(getOperation()))
-      {
+    for (const std::string &name : quantizableWeights(getOperation())) {
       TensorPlan &tensor = made.tensors.emplace_back();
       tensor.name = name;
       tensor.bits = bits;

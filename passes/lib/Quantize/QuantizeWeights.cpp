@@ -36,14 +36,13 @@ struct QuantizeWeightsPass : tacq::impl::QuantizeWeightsBase<QuantizeWeightsPass
 
   Error quantize(llvm::StringMap<MixedWeight> &weights) {
     QuantizationInputs inputs;
-    if (Error error =
-            inputs.open(getOperation(), context,
-                        {stats, folder, method, damping, actOrder, clip, threads}))
+    if (Error error = inputs.open(getOperation(), context,
+                                  {stats, folder, method, damping, actOrder, clip, threads}))
       return error;
     if (!context) {
       if (circuitValues != "compensated" && circuitValues != "original")
-        return Error(TACQ_INVALID_ARGUMENT, "circuit-values is compensated or original, not '" +
-                                                circuitValues + "'");
+        return Error(TACQ_INVALID_ARGUMENT,
+                     "circuit-values is compensated or original, not '" + circuitValues + "'");
       inputs.options.gptq.circuitValues =
           circuitValues == "original" ? CircuitSource::Original : CircuitSource::Compensated;
     }

@@ -10,15 +10,18 @@
 namespace tacq {
 
 /// The circuit of a weight without its values: for each row of the weight, in the weight's own
-/// order, the columns that it keeps, in ascending order and none twice.
+/// order, the columns that it keeps, in ascending order and none twice. A circuit in slots may keep
+/// nothing and still be there.
 struct CircuitMask {
   /// Row n has positions [starts[n], starts[n + 1]); rows + 1 numbers, or none without a circuit.
   std::vector<uint32_t> starts;
   std::vector<uint32_t> positions;
-  /// The row of the weight that is stored as row i; empty for the natural order.
+  /// The row of the weight that is stored as row i, in the same block of 256 rows; empty for the
+  /// natural order.
   std::vector<uint32_t> order;
 
-  bool empty() const { return positions.empty(); }
+  /// There is no circuit.
+  bool empty() const { return starts.empty(); }
   llvm::ArrayRef<uint32_t> row(int64_t n) const {
     if (starts.empty())
       return {};

@@ -53,7 +53,8 @@ struct MixedWeight {
   std::vector<uint32_t> positions; ///< columns
   std::vector<uint16_t> values;    ///< fp16 bits
 
-  /// The row of the weight that is stored as row i; empty for the natural order.
+  /// The row of the weight that is stored as row i, in the same block of 256 rows; empty for the
+  /// natural order.
   std::vector<uint32_t> order;
 
   int64_t groupColumns() const { return format.group == 0 ? columns : format.group; }

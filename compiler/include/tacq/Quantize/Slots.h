@@ -32,11 +32,13 @@ struct SlotCircuit {
   bool isSorted() const { return !mask.order.empty(); }
 };
 
-/// Slots over all tensors in no more bytes than the scattered circuits take in the module. A slot
+/// Slots over all tensors in no more bytes, code included, than the scattered circuits take in the
+/// module. A slot
 /// is worth the saliency that it keeps, and slots are taken at the price of a byte at which the
 /// budget is spent. Rows of all tensors are sorted by how many entries of the scattered circuit
 /// they hold, so that salient rows share tiles, or all stay as they are, which saves the
-/// permutations: whichever keeps more. One order for all lets layers share kernels.
+/// permutations: whichever keeps more. Tensors of the same shape have circuits all or none. Both
+/// let layers share kernels, whose code would cost more than it saves.
 std::vector<SlotCircuit> selectSlots(llvm::ArrayRef<WeightView> saliency,
                                      llvm::ArrayRef<CircuitMask> scattered,
                                      const SlotOptions &options);

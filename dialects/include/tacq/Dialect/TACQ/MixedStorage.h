@@ -28,8 +28,9 @@ int64_t storedColumns(MixedType type, LayoutAttr layout);
 int64_t slotCountBytes(LayoutAttr layout);
 /// Bytes of a position: in a list a column of the matrix, in a slot one of the tile.
 int64_t positionBytes(MixedType type, LayoutAttr layout);
-/// Bytes of an entry of the permutation.
-int64_t permutationEntryBytes(MixedType type, LayoutAttr layout);
+/// Sorted rows stay within blocks of so many rows, so that an entry of the permutation is a byte:
+/// the row of the weight, counted from the start of the block.
+constexpr int64_t permutationBlock = 256;
 
 /// The type without the number of the circuit's entries or slots of the whole matrix, which no
 /// kernel depends on: weights that differ in nothing else share their kernels.
