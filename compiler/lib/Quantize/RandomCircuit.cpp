@@ -17,8 +17,8 @@ static constexpr double slotShares[] = {.72525, .17379, .04726, .02135, .01051, 
 static constexpr double slotSharesFraction = 0.0035;
 /// A slot takes 3 bytes for each weight, an entry of a list 4.
 static constexpr double slotsPerEntry = 4.0 / 3.0;
-/// Rows are sorted in blocks of 256, in which they may be permuted; in a block, so many rows of tiles
-/// have the same amount of circuit, in any of their tiles.
+/// Rows are sorted in blocks of 256, in which they may be permuted; in a block, so many rows of
+/// tiles have the same amount of circuit, in any of their tiles.
 static constexpr int64_t sortedRows = 256, similarTileRows = 4;
 
 namespace {
