@@ -48,16 +48,22 @@ TEST(Api, DevicesAreListedAndOpened) {
   tacq_device_t *device = nullptr;
   EXPECT_STATUS(tacq_device_open(runtime.get(), "tpu", &device), TACQ_INVALID_ARGUMENT,
                 "there is no device 'tpu'; this runtime has the drivers cpu, null, staged");
-  for (const char *name : {"cpu:threads=0", "cpu:threads=x", "cpu:threads=", "cpu:threads=99999",
-                           "cpu:turbo", "null:x"})
+  for (const char *name :
+       {"cpu:threads=0", "cpu:threads=x", "cpu:threads=", "cpu:threads=99999", "cpu:turbo",
+        "cpu:pin=2", "cpu:cores=1-", "cpu:cores=0,cores=0", "cpu:cores=60000", "cpu:node=4000",
+        "cpu:pin=0,node=0", "cpu:threads=1000,pin=1", "null:x"})
     EXPECT_STATUS(tacq_device_open(runtime.get(), name, &device), TACQ_INVALID_ARGUMENT,
-                  strchr(name, ':') + 1);
+                  name[0] == 'n' ? "x" : "device 'cpu'");
   ASSERT_STATUS_OK(tacq_device_open(runtime.get(), "cpu:threads=3", &device));
   tacq_device_info_t info = {};
   EXPECT_STATUS(tacq_device_get_info(device, &info), TACQ_INVALID_ARGUMENT, "struct_size");
   info.struct_size = sizeof(info);
   ASSERT_STATUS_OK(tacq_device_get_info(device, &info));
   EXPECT_STREQ(info.name, "cpu:threads=3");
+  tacq_device_release(device);
+  ASSERT_STATUS_OK(tacq_device_open(runtime.get(), "cpu:threads=1,pin=1", &device));
+  ASSERT_STATUS_OK(tacq_device_get_info(device, &info));
+  EXPECT_STREQ(info.name, "cpu:threads=1");
   tacq_device_release(device);
 }
 

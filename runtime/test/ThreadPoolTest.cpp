@@ -1,11 +1,13 @@
 //===- ThreadPoolTest.cpp - Workers and the splitting of tasks ------------===//
 
 #include "ThreadPool.h"
+#include "CpuOptions.h"
 
 #include <gtest/gtest.h>
 
 #include <chrono>
 #include <numeric>
+#include <sched.h>
 #include <thread>
 
 using namespace tacq;
@@ -90,5 +92,52 @@ TEST(ThreadPool, JobsOfSeveralCallersDoNotMix) {
 }
 
 TEST(ThreadPool, CountsAvailableCores) { EXPECT_GE(ThreadPool::availableCores(), 1); }
+
+TEST(CpuOptions, ListsOfCores) {
+  std::vector<int32_t> cores;
+  ASSERT_TRUE(parseCoreList("0-3,8", cores));
+  EXPECT_EQ(cores, (std::vector<int32_t>{0, 1, 2, 3, 8}));
+  ASSERT_TRUE(parseCoreList("5+2-2", cores));
+  EXPECT_EQ(cores, (std::vector<int32_t>{5, 2}));
+  for (const char *text : {"", ",", "1,", "1-", "-1", "3-2", "x", "1 ", "1--2", "65536", "1-2-3"})
+    EXPECT_FALSE(parseCoreList(text, cores)) << text;
+}
+
+TEST(CpuOptions, ThreadsFollowTheChosenCores) {
+  std::vector<int32_t> allowed = allowedCores();
+  ASSERT_FALSE(allowed.empty());
+  CpuOptions options;
+  ASSERT_FALSE(CpuOptions::parse("", options));
+  EXPECT_EQ(options.threads, int32_t(allowed.size()));
+  EXPECT_TRUE(options.cores.empty());
+  ASSERT_FALSE(CpuOptions::parse("pin=1", options));
+  EXPECT_EQ(options.cores, allowed);
+  CpuOptions last;
+  ASSERT_FALSE(CpuOptions::parse("cores=" + std::to_string(allowed.back()), last));
+  EXPECT_EQ(last.threads, 1);
+  EXPECT_EQ(last.cores, std::vector<int32_t>{allowed.back()});
+}
+
+void noteCore(void *context, int32_t worker) {
+  (*static_cast<std::vector<int> *>(context))[static_cast<size_t>(worker)] = sched_getcpu();
+}
+
+TEST(ThreadPool, WorkersStayOnTheirCores) {
+  std::vector<int32_t> allowed = allowedCores();
+  // All on one core, where the system would not put them by itself.
+  std::vector<int32_t> cores(3, allowed.back());
+  ThreadPool pool(3, cores);
+  ASSERT_EQ(pool.size(), 3);
+  std::vector<int> seen(3, -1);
+  for (int i = 0; i < 50; ++i) {
+    pool.run(3, noteCore, &seen);
+    EXPECT_EQ(seen[1], allowed.back());
+    EXPECT_EQ(seen[2], allowed.back());
+  }
+  cpu_set_t own;
+  CPU_ZERO(&own);
+  ASSERT_EQ(sched_getaffinity(0, sizeof(own), &own), 0);
+  EXPECT_EQ(size_t(CPU_COUNT(&own)), allowed.size()); // the caller was not bound
+}
 
 } // namespace

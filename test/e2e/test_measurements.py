@@ -111,10 +111,69 @@ def test_bench(tools, module):
         assert row["stddev_ts"] == pytest.approx(np.std(row["samples_ts"], ddof=1))
         tokens = row["n_prompt"] + row["n_gen"]
         assert row["samples_ts"][0] == pytest.approx(tokens * 1e9 / row["samples_ns"][0])
+        assert row["best_ts"] == max(row["samples_ts"])
         assert row["backends"] == "cpu" and row["build_commit"] and row["host"]
+        held = row["model_size"] + row["cache_bytes"] + row["activation_bytes"]
+        assert row["cache_bytes"] > 0 and row["activation_bytes"] > 0
+        assert row["memory_ratio"] == pytest.approx(
+            (row["peak_resident_bytes"] - row["resident_before_bytes"]) / held)
     table = tools.run("tacq-bench", module("dynamo_past_opset18"), "--prompt", 16, "--decode", 4,
-                      "--threads", 1, "--repetitions", 1).stdout
-    assert "pp16" in table and "tg4" in table
+                      "--threads", 1, "--repetitions", 1, "--overhead").stdout
+    assert "pp16" in table and "tg4" in table and "us a token besides its" in table
+
+
+def test_bench_of_overhead(tools, module):
+    """What a token takes outside of dispatches is part of its time; there are some dispatches."""
+    rows = json.loads(tools.run("tacq-bench", module("dynamo_past_opset18"), "--prompt", 4,
+                                "--decode", 16, "--threads", 1, "--overhead", "--json").stdout)
+    assert "overhead_us_per_token" not in rows[0]
+    assert 0 < rows[1]["overhead_us_per_token"] < max(rows[1]["samples_ns"]) / 16e3
+    assert rows[1]["dispatches_per_token"] >= 6 * 4
+
+
+KERNELS = {
+    "matvec": ["--m", 256, "--k", 512, "--circuit", "0.35%"],
+    "matmul": ["--m", 250, "--k", 500, "--n", 40, "--bits", 3, "--codebook"],
+    "attention": ["--heads", 8, "--kv-heads", 2, "--head-size", 64, "--past", 200, "--n", 3],
+}
+
+
+@pytest.mark.parametrize("kernel", KERNELS)
+def test_bench_of_a_kernel(tools, kernel):
+    """Names of the results, and that they fit together, on both targets of this machine."""
+    for target in ("x86-64-v3", "host"):
+        rows = json.loads(tools.run("tacq-bench", "--kernel", kernel, *KERNELS[kernel], "--threads",
+                                    "1,2", "--streamed-bytes", "2M", "--target", f"cpu={target}",
+                                    "--json").stdout)
+        assert [row["n_threads"] for row in rows] == [1, 2]
+        for row in rows:
+            assert target in ("host", row["target"])
+            assert 0 < row["microseconds"] <= row["median_microseconds"]
+            seconds = row["microseconds"] * 1e-6
+            assert row["gb_per_s"] == pytest.approx(row["streamed_bytes"] / seconds / 1e9)
+            assert row["bandwidth_fraction"] == pytest.approx(row["gb_per_s"] /
+                                                              row["read_gb_per_s"])
+            assert row["compute_fraction"] == pytest.approx(row["gmacs_per_s"] /
+                                                            row["peak_gmacs_per_s"])
+            bound = "memory" if row["bandwidth_fraction"] > row["compute_fraction"] else "compute"
+            assert row["bound"] == bound
+            assert row["roofline"] == max(row["bandwidth_fraction"], row["compute_fraction"])
+            assert row["compute_fraction"] < 1.2  # nothing is faster than registers allow
+            if kernel == "matvec":
+                assert row["gweights_per_s"] == pytest.approx(256 * 512 / seconds / 1e9)
+                assert row["circuit_layout"] == "slots" and 2.2 < row["bpw"] < 2.8
+            elif kernel == "attention":
+                seen = (201 + 202 + 203) * 8 * 64 * 2
+                assert row["gmacs_per_s"] == pytest.approx(seen / seconds / 1e9)
+
+
+def test_bench_of_an_impossible_kernel(tools):
+    for flags, says in ((["--target", "avr"], "avr"), (["--circuit", "many"], "--circuit"),
+                        (["--codebook", "--bits", 8], "--codebook"),
+                        (["--streamed-bytes", "lots"], "--streamed-bytes")):
+        tools.fails("tacq-bench", "--kernel", "matvec", *flags, status=1, says=says)
+    tools.fails("tacq-bench", "--kernel", "attention", "--heads", 7, "--kv-heads", 2, status=1,
+                says="7 heads")
 
 
 def test_dump(tools, module, onnx_file):

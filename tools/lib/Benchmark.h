@@ -26,6 +26,7 @@ struct BenchmarkResult {
   }
   double meanSpeed() const;
   double deviationSpeed() const;
+  double bestSpeed() const;
   double meanTime() const;
   double deviationTime() const;
 };
@@ -33,6 +34,17 @@ struct BenchmarkResult {
 /// Runs the case once to warm up, then `repetitions` times, each from an empty cache.
 Error benchmark(LanguageModel &model, const BenchmarkCase &what, int64_t repetitions,
                 Progress &progress, BenchmarkResult &result);
+
+/// What generating a token takes besides its kernels: sizes and offsets, the walk over the
+/// schedule, inputs and outputs. Waking and awaiting workers is part of the dispatches.
+struct TokenOverhead {
+  double microseconds = 0; // of a token, outside of dispatches
+  double dispatches = 0;   // of a token
+};
+
+/// Of `tokens` generated tokens after as many to warm up. The model must have been opened with a
+/// profile.
+Error measureOverhead(LanguageModel &model, int64_t tokens, TokenOverhead &overhead);
 
 } // namespace tacq::tools
 

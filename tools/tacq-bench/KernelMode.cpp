@@ -5,26 +5,30 @@
 #include "BuildCommit.h"
 #include "tacq/KernelBenchmark.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <unistd.h>
 
 using namespace tacq;
 using namespace tacq::tools;
 using nlohmann::ordered_json;
 using Circuit = WeightFormat::Circuit;
+using Kernel = KernelBenchmarkOptions::Kernel;
 
 struct KernelMode::Options {
   std::string kernel, circuit = "0", layout = "slots", streamed = "160M", target = "host";
   int64_t outputs = 4096, inputs = 4096, rows = 0, bits = 2, group = 128;
+  int64_t heads = 32, keyHeads = 8, headSize = 128, past = 1024;
   bool codebook = false;
 };
 
 KernelMode::KernelMode(CLI::App &app) : options(std::make_unique<Options>()) {
   Options &o = *options;
   const char *group = "One kernel on random weights, instead of a module";
-  app.add_option("--kernel", o.kernel, "What to measure: matvec or matmul")
-      ->check(CLI::IsMember({"matvec", "matmul"}))
+  app.add_option("--kernel", o.kernel, "What to measure: matvec, matmul or attention")
+      ->check(CLI::IsMember({"matvec", "matmul", "attention"}))
       ->group(group);
   app.add_option("--m", o.outputs, "Outputs of the weight (default: 4096)")
       ->check(CLI::PositiveNumber)
@@ -32,7 +36,7 @@ KernelMode::KernelMode(CLI::App &app) : options(std::make_unique<Options>()) {
   app.add_option("--k", o.inputs, "Inputs of the weight (default: 4096)")
       ->check(CLI::PositiveNumber)
       ->group(group);
-  app.add_option("--n", o.rows, "Rows of the input (default: 1, matmul: 256)")
+  app.add_option("--n", o.rows, "Rows of the input, or queries (default: 1, matmul: 256)")
       ->check(CLI::PositiveNumber)
       ->group(group);
   app.add_option("--bits", o.bits, "Bits of a code, 2, 3, 4 or 8; 16: dense f16 (default: 2)")
@@ -49,10 +53,24 @@ KernelMode::KernelMode(CLI::App &app) : options(std::make_unique<Options>()) {
       ->group(group);
   app.add_flag("--codebook", o.codebook, "Levels for each row instead of scales and zero points")
       ->group(group);
-  app.add_option("--streamed-bytes", o.streamed,
-                 "Bytes of all copies of the weight, as in 160M (default)")
+  app.add_option("--heads", o.heads, "Heads of attention (default: 32)")
+      ->check(CLI::PositiveNumber)
       ->group(group);
-  app.add_option("--cpu", o.target, "The CPU target (default: host)")->group(group);
+  app.add_option("--kv-heads", o.keyHeads, "Its heads of keys and values (default: 8)")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--head-size", o.headSize, "Its extent of a head (default: 128)")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--past", o.past, "Its entries of the cache, in f16 (default: 1024)")
+      ->check(CLI::PositiveNumber)
+      ->group(group);
+  app.add_option("--streamed-bytes", o.streamed,
+                 "Bytes of all copies of the weight or cache, as in 160M (default)")
+      ->group(group);
+  app.add_option("--target", o.target,
+                 "Another target that this machine runs, as in x86-64-v3 (default: host)")
+      ->group(group);
 }
 
 KernelMode::~KernelMode() = default;
@@ -81,16 +99,23 @@ static bool parseBytes(const std::string &text, uint64_t &bytes) {
   return true;
 }
 
-Error KernelMode::run(const std::string &threads, bool json) const {
+Error KernelMode::benchmarkOptions(KernelBenchmarkOptions &benchmark) const {
   const Options &o = *options;
-  KernelBenchmarkOptions benchmark;
+  benchmark.kernel = o.kernel == "attention" ? Kernel::Attention : Kernel::Linear;
+  benchmark.rows = o.rows != 0 ? o.rows : o.kernel == "matmul" ? 256 : 1;
   benchmark.outputs = o.outputs;
   benchmark.inputs = o.inputs;
-  benchmark.rows = o.rows != 0 ? o.rows : o.kernel == "matmul" ? 256 : 1;
   benchmark.format.bits = o.bits;
   benchmark.format.group = o.codebook || o.group >= o.inputs ? 0 : o.group;
   benchmark.format.codebook = o.codebook;
-  benchmark.target = o.target;
+  benchmark.heads = o.heads;
+  benchmark.keyHeads = o.keyHeads;
+  benchmark.headSize = o.headSize;
+  benchmark.past = o.past;
+  benchmark.target = o.target.rfind("cpu=", 0) == 0 ? o.target.substr(4) : o.target;
+  if (o.codebook && o.bits > 4)
+    return makeError(TACQ_INVALID_ARGUMENT, "--codebook is for 2, 3 or 4 bits, not %lld",
+                     static_cast<long long>(o.bits));
   if (!parseShare(o.circuit, benchmark.circuitShare))
     return makeError(TACQ_INVALID_ARGUMENT, "--circuit is a share as in 0.35%%, not '%s'",
                      o.circuit.c_str());
@@ -102,6 +127,88 @@ Error KernelMode::run(const std::string &threads, bool json) const {
                                : o.layout == "uniform"   ? Circuit::Uniform
                                : o.layout == "scattered" ? Circuit::Scattered
                                                          : Circuit::None;
+  return success();
+}
+
+ordered_json KernelMode::toJson(const KernelBenchmarkOptions &benchmark,
+                                const KernelBenchmarkResult &result) const {
+  const Options &o = *options;
+  char host[256] = "";
+  gethostname(host, sizeof(host) - 1);
+  double seconds = result.best();
+  double memory = result.memorySeconds(), compute = result.computeSeconds();
+  ordered_json line;
+  line["build_commit"] = TACQ_BUILD_COMMIT;
+  line["build_version"] = tacq_version_string();
+  line["host"] = host;
+  line["kernel"] = o.kernel;
+  line["target"] = result.target;
+  line["n_threads"] = benchmark.threads;
+  line["n"] = benchmark.rows;
+  if (benchmark.kernel == Kernel::Attention) {
+    line["heads"] = o.heads;
+    line["kv_heads"] = o.keyHeads;
+    line["head_size"] = o.headSize;
+    line["past"] = o.past;
+  } else {
+    line["m"] = o.outputs;
+    line["k"] = o.inputs;
+    line["bits"] = o.bits;
+    line["group"] = benchmark.format.group;
+    line["codebook"] = o.codebook;
+    line["circuit_share"] = benchmark.circuitShare;
+    line["circuit_layout"] = benchmark.format.circuit == Circuit::None ? "none" : o.layout;
+    line["bpw"] = result.bitsPerWeight;
+    line["gweights_per_s"] = double(o.outputs) * double(o.inputs) / seconds / 1e9;
+  }
+  line["microseconds"] = seconds * 1e6;
+  line["median_microseconds"] = result.median() * 1e6;
+  line["gmacs_per_s"] = result.macs / seconds / 1e9;
+  line["streamed_bytes"] = result.streamedBytes;
+  line["gb_per_s"] = double(result.streamedBytes) / seconds / 1e9;
+  line["read_gb_per_s"] = result.readBytesPerSecond / 1e9;
+  line["bandwidth_fraction"] = memory / seconds;
+  line["peak_gmacs_per_s"] = result.peakMacsPerSecond / 1e9;
+  line["peak_instruction"] = result.peakInstruction;
+  line["compute_fraction"] = compute / seconds;
+  // The part of what the machine allows: the scarcer of the two decides.
+  line["bound"] = memory > compute ? "memory" : "compute";
+  line["roofline"] = std::max(memory, compute) / seconds;
+  return line;
+}
+
+static void printLine(const ordered_json &line) {
+  std::string what = line["kernel"].get<std::string>();
+  if (line.contains("m")) {
+    what += formatText(" %lldx%lld, %lld bits, group %lld", line["m"].get<long long>(),
+                       line["k"].get<long long>(), line["bits"].get<long long>(),
+                       line["group"].get<long long>());
+    if (line["codebook"])
+      what += ", codebook";
+    what += ", circuit " + line["circuit_layout"].get<std::string>();
+    what += formatText(", %.3f bpw", line["bpw"].get<double>());
+  } else {
+    what += formatText(" %lld/%lld heads of %lld, past %lld", line["heads"].get<long long>(),
+                       line["kv_heads"].get<long long>(), line["head_size"].get<long long>(),
+                       line["past"].get<long long>());
+  }
+  std::printf("%s, n %lld, %lld threads, %s: %.1f us (median %.1f)", what.c_str(),
+              line["n"].get<long long>(), line["n_threads"].get<long long>(),
+              line["target"].get<std::string>().c_str(), line["microseconds"].get<double>(),
+              line["median_microseconds"].get<double>());
+  if (line.contains("gweights_per_s"))
+    std::printf(", %.1f Gweights/s", line["gweights_per_s"].get<double>());
+  std::printf(", %.2f GB/s (%.2f of reading), %.1f GMAC/s (%.2f of %s), %.2f of the %s bound\n",
+              line["gb_per_s"].get<double>(), line["bandwidth_fraction"].get<double>(),
+              line["gmacs_per_s"].get<double>(), line["compute_fraction"].get<double>(),
+              line["peak_instruction"].get<std::string>().c_str(), line["roofline"].get<double>(),
+              line["bound"].get<std::string>().c_str());
+}
+
+Error KernelMode::run(const std::string &threads, bool json) const {
+  KernelBenchmarkOptions benchmark;
+  if (Error error = benchmarkOptions(benchmark))
+    return error;
   std::vector<int64_t> counts = {1};
   if (!threads.empty())
     if (Error error = parseCounts("--threads", threads, counts))
@@ -112,39 +219,9 @@ Error KernelMode::run(const std::string &threads, bool json) const {
     KernelBenchmarkResult result;
     if (Error error = benchmarkKernel(benchmark, result))
       return error;
-    double weights = static_cast<double>(o.outputs) * static_cast<double>(o.inputs);
-    double bytesPerSecond = static_cast<double>(result.weightBytes) / result.seconds;
-    ordered_json line;
-    line["build_commit"] = TACQ_BUILD_COMMIT;
-    line["kernel"] = o.kernel;
-    line["target"] = result.target;
-    line["m"] = o.outputs;
-    line["k"] = o.inputs;
-    line["n"] = benchmark.rows;
-    line["bits"] = o.bits;
-    line["group"] = benchmark.format.group;
-    line["codebook"] = o.codebook;
-    line["circuit_share"] = benchmark.circuitShare;
-    line["circuit_layout"] = benchmark.format.circuit == Circuit::None ? "none" : o.layout;
-    line["n_threads"] = count;
-    line["microseconds"] = result.seconds * 1e6;
-    line["gweights_per_s"] = weights / result.seconds / 1e9;
-    line["gmacs_per_s"] = weights * static_cast<double>(benchmark.rows) / result.seconds / 1e9;
-    line["gb_per_s"] = bytesPerSecond / 1e9;
-    line["bandwidth_fraction"] = bytesPerSecond / result.readBytesPerSecond;
-    line["read_gb_per_s"] = result.readBytesPerSecond / 1e9;
-    line["bpw"] = result.bitsPerWeight;
-    list.push_back(line);
+    list.push_back(toJson(benchmark, result));
     if (!json)
-      std::printf("%s %s %lldx%lld n=%lld bits=%lld group=%lld circuit=%s threads=%lld: %.1f us, "
-                  "%.1f Gweights/s, %.2f GB/s (%.2f of reading), %.1f GMAC/s, %.3f bpw\n",
-                  o.kernel.c_str(), result.target.c_str(), static_cast<long long>(o.outputs),
-                  static_cast<long long>(o.inputs), static_cast<long long>(benchmark.rows),
-                  static_cast<long long>(o.bits), static_cast<long long>(benchmark.format.group),
-                  line["circuit_layout"].get<std::string>().c_str(), static_cast<long long>(count),
-                  result.seconds * 1e6, line["gweights_per_s"].get<double>(), bytesPerSecond / 1e9,
-                  line["bandwidth_fraction"].get<double>(), line["gmacs_per_s"].get<double>(),
-                  result.bitsPerWeight);
+      printLine(list.back());
   }
   if (json)
     std::printf("%s\n", list.dump(2).c_str());

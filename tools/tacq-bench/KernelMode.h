@@ -6,6 +6,12 @@
 #include "CommandLine.h"
 
 #include <memory>
+#include <nlohmann/json_fwd.hpp>
+
+namespace tacq {
+struct KernelBenchmarkOptions;
+struct KernelBenchmarkResult;
+} // namespace tacq
 
 namespace tacq::tools {
 
@@ -19,6 +25,10 @@ public:
   Error run(const std::string &threads, bool json) const;
 
 private:
+  Error benchmarkOptions(KernelBenchmarkOptions &benchmark) const;
+  nlohmann::ordered_json toJson(const KernelBenchmarkOptions &benchmark,
+                                const KernelBenchmarkResult &result) const;
+
   struct Options;
   std::unique_ptr<Options> options;
 };

@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <ctime>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -27,14 +28,30 @@ namespace {
 struct Options {
   std::string module, device = "cpu", threads;
   int64_t prompt = 512, decode = 64, both = 0, repetitions = 5;
-  bool json = false;
+  bool json = false, overhead = false;
+};
+
+/// What a model took, the largest so far.
+struct Memory {
+  int64_t before = 0;       // resident before the module was opened: the tool and the compiler
+  int64_t peakResident = 0; // of this process
+  int64_t state = 0;        // caches
+  int64_t activations = 0;  // and outputs
+
+  int64_t taken() const { return peakResident - before; }
+};
+
+struct Measurement {
+  BenchmarkResult speed;
+  Memory memory;
+  std::optional<TokenOverhead> overhead;
 };
 
 /// Results of one number of threads.
 struct Round {
   int64_t threads = 0;
   std::string deviceName, deviceDescription, modelName;
-  std::vector<BenchmarkResult> results;
+  std::vector<Measurement> results;
 };
 } // namespace
 
@@ -57,7 +74,8 @@ static std::string baseName(const std::string &path) {
 }
 
 static ordered_json toJson(const Options &options, const Round &round,
-                           const BenchmarkResult &result, const std::string &time) {
+                           const Measurement &measurement, const std::string &time) {
+  const BenchmarkResult &result = measurement.speed;
   char host[256] = "";
   gethostname(host, sizeof(host) - 1);
   ordered_json line;
@@ -79,10 +97,23 @@ static ordered_json toJson(const Options &options, const Round &round,
   line["stddev_ns"] = static_cast<int64_t>(result.deviationTime());
   line["avg_ts"] = result.meanSpeed();
   line["stddev_ts"] = result.deviationSpeed();
+  line["best_ts"] = result.bestSpeed();
   line["samples_ns"] = result.samples;
   line["samples_ts"] = ordered_json::array();
   for (size_t i = 0; i < result.samples.size(); ++i)
     line["samples_ts"].push_back(result.speed(i));
+  const Memory &memory = measurement.memory;
+  line["resident_before_bytes"] = memory.before;
+  line["peak_resident_bytes"] = memory.peakResident;
+  line["cache_bytes"] = memory.state;
+  line["activation_bytes"] = memory.activations;
+  line["memory_ratio"] =
+      static_cast<double>(memory.taken()) /
+      static_cast<double>(fileSize(options.module) + memory.state + memory.activations);
+  if (measurement.overhead) {
+    line["overhead_us_per_token"] = measurement.overhead->microseconds;
+    line["dispatches_per_token"] = measurement.overhead->dispatches;
+  }
   return line;
 }
 
@@ -95,27 +126,40 @@ static std::string caseName(const BenchmarkCase &what) {
   return name;
 }
 
+static double inMiB(int64_t bytes) { return static_cast<double>(bytes) / (1 << 20); }
+
 static void printTable(const Options &options, const std::vector<Round> &rounds) {
-  std::printf("| %-24s | %10s | %-10s | %7s | %12s | %20s |\n", "model", "size", "backend",
-              "threads", "test", "t/s");
-  std::printf("| %s | %s: | %s | %s: | %s: | %s: |\n", std::string(24, '-').c_str(),
+  std::printf("| %-24s | %10s | %-10s | %7s | %12s | %20s | %9s |\n", "model", "size", "backend",
+              "threads", "test", "t/s", "best t/s");
+  std::printf("| %s | %s: | %s | %s: | %s: | %s: | %s: |\n", std::string(24, '-').c_str(),
               std::string(9, '-').c_str(), std::string(10, '-').c_str(),
               std::string(6, '-').c_str(), std::string(11, '-').c_str(),
-              std::string(19, '-').c_str());
-  double size = static_cast<double>(fileSize(options.module)) / (1 << 20);
+              std::string(19, '-').c_str(), std::string(8, '-').c_str());
+  double size = inMiB(fileSize(options.module));
   for (const Round &round : rounds)
-    for (const BenchmarkResult &result : round.results)
-      std::printf("| %-24s | %10s | %-10s | %7lld | %12s | %21s |\n", // "±" has two bytes
+    for (const auto &[result, memory, overhead] : round.results)
+      std::printf("| %-24s | %10s | %-10s | %7lld | %12s | %21s | %9.2f |\n", // "±" has two bytes
                   baseName(options.module).c_str(), formatText("%.2f MiB", size).c_str(),
                   round.deviceName.substr(0, round.deviceName.find(':')).c_str(),
                   static_cast<long long>(round.threads), caseName(result.what).c_str(),
-                  formatText("%.2f ± %.2f", result.meanSpeed(), result.deviationSpeed()).c_str());
-  std::printf("\nbuild: %s (%s), %s\n", TACQ_BUILD_COMMIT, tacq_version_string(),
-              rounds.empty() ? "" : rounds.front().deviceDescription.c_str());
+                  formatText("%.2f ± %.2f", result.meanSpeed(), result.deviationSpeed()).c_str(),
+                  result.bestSpeed());
+  const Round &last = rounds.back();
+  const Memory &memory = last.results.back().memory;
+  std::printf("\nmemory: %.1f MiB at most; module %.1f, cache %.1f, activations %.1f MiB\n",
+              inMiB(memory.taken()), size, inMiB(memory.state), inMiB(memory.activations));
+  for (const Round &round : rounds)
+    for (const Measurement &result : round.results)
+      if (result.overhead)
+        std::printf("overhead, %lld threads: %.1f us a token besides its %.0f dispatches\n",
+                    static_cast<long long>(round.threads), result.overhead->microseconds,
+                    result.overhead->dispatches);
+  std::printf("build: %s (%s), %s\n", TACQ_BUILD_COMMIT, tacq_version_string(),
+              last.deviceDescription.c_str());
 }
 
 static Error runRound(const Options &options, const std::vector<BenchmarkCase> &cases,
-                      Progress &progress, Round &round) {
+                      Memory memory, Progress &progress, Round &round) {
   LanguageModelOptions modelOptions;
   modelOptions.device = round.threads > 0
                             ? options.device +
@@ -137,10 +181,31 @@ static Error runRound(const Options &options, const std::vector<BenchmarkCase> &
   if (const char *name = tacq_module_metadata(model->module(), "model_name"))
     round.modelName = name;
   for (const BenchmarkCase &what : cases) {
-    round.results.emplace_back();
-    if (Error error = benchmark(*model, what, options.repetitions, progress, round.results.back()))
+    Measurement &result = round.results.emplace_back();
+    if (Error error = benchmark(*model, what, options.repetitions, progress, result.speed))
       return error;
+    tacq_session_counters_t counters = {};
+    counters.struct_size = sizeof(counters);
+    if (Error error = take(tacq_session_get_counters(model->session(), &counters)))
+      return error;
+    auto held = static_cast<int64_t>(counters.bytes_transient + counters.bytes_output);
+    memory.peakResident = peakResidentBytes();
+    memory.state = std::max<int64_t>(memory.state, counters.bytes_state);
+    memory.activations = std::max(memory.activations, held);
+    result.memory = memory;
   }
+  if (!options.overhead)
+    return success();
+  // By itself, since the clock is read twice a dispatch then; and one model at a time is resident.
+  model.reset();
+  modelOptions.profile = true;
+  if (Error error = LanguageModel::open(options.module, modelOptions, model))
+    return error;
+  for (Measurement &result : round.results)
+    if (result.speed.what.prompt == 0)
+      if (Error error =
+              measureOverhead(*model, result.speed.what.generated, result.overhead.emplace()))
+        return error;
   return success();
 }
 
@@ -160,13 +225,15 @@ static Error run(const Options &options) {
       return error;
   std::string time = utcTime();
   std::vector<Round> rounds;
+  Memory memory;
+  memory.before = peakResidentBytes();
   Progress progress("measuring",
                     static_cast<int64_t>(threads.size() * cases.size()) * (options.repetitions + 1),
                     "runs");
   for (int64_t count : threads) {
     rounds.emplace_back();
     rounds.back().threads = count;
-    if (Error error = runRound(options, cases, progress, rounds.back()))
+    if (Error error = runRound(options, cases, memory, progress, rounds.back()))
       return error;
     if (count == 0)
       rounds.back().threads = sysconf(_SC_NPROCESSORS_ONLN);
@@ -178,7 +245,7 @@ static Error run(const Options &options) {
   }
   ordered_json list = ordered_json::array();
   for (const Round &round : rounds)
-    for (const BenchmarkResult &result : round.results)
+    for (const Measurement &result : round.results)
       list.push_back(toJson(options, round, result, time));
   std::printf("%s\n", list.dump(2).c_str());
   return success();
@@ -205,6 +272,8 @@ int main(int argc, char **argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--device", options.device, "The device without its threads (default: cpu)")
       ->type_name("DEVICE");
+  app.add_flag("--overhead", options.overhead,
+               "Also measure what a generated token takes besides its kernels");
   app.add_flag("--json", options.json, "Print a list with llama-bench's names");
 #ifdef TACQ_HAS_COMPILER
   KernelMode kernelMode(app);

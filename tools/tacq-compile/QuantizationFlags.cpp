@@ -60,13 +60,24 @@ void QuantizationFlags::addTo(CLI::App &app) {
       ->group(group);
   app.add_option("--circuit", circuitText,
                  "Part of the weights that is kept in fp16, 4 bytes an entry (default: 0.35% with "
-                 "--stats, else 0)")
+                 "--stats or --circuit-from random, else 0)")
       ->type_name("PERCENT")
       ->group(group);
   app.add_option("--circuit-layout", layoutText,
                  "How the circuit is laid out in the same bytes: slots, scattered or uniform "
                  "(default: slots)")
       ->check(CLI::IsMember({"slots", "scattered", "uniform"}))
+      ->group(group);
+  app.add_option("--circuit-from", circuitSource,
+                 "What chooses the circuit: statistics, or random positions, spread over tiles as "
+                 "in a language model, to measure speed without a sample (default: statistics)")
+      ->check(CLI::IsMember({"statistics", "random"}))
+      ->group(group);
+  app.add_option("--head-bits", headBits,
+                 "The projection into the vocabulary in so many bits, with the same groups and no "
+                 "circuit: 2, 3, 4 or 8 (default: it stays dense)")
+      ->check(CLI::IsMember({2, 3, 4, 8}))
+      ->excludes(planOption)
       ->group(group);
   app.add_option("--method", method,
                  "gptq (errors compensated) or nearest (each weight by itself) (default: gptq)")
@@ -102,6 +113,7 @@ Error QuantizationFlags::checkFlags() {
                                {!dataFile.empty(), "--data"},
                                {!circuitText.empty(), "--circuit"},
                                {codebook, "--codebook"},
+                               {headBits != 0, "--head-bits"},
                                {group != 0, "--group"}})
       if (given)
         return makeError(TACQ_INVALID_ARGUMENT, "%s needs --bits or --plan beside it", flag);
@@ -128,7 +140,8 @@ Error QuantizationFlags::apply(const std::string &model, bool quiet, CompileOpti
       return error;
   } else {
     uniform = true;
-    std::string text = circuitText.empty() ? (statisticsFile.empty() ? "0" : "0.35%") : circuitText;
+    bool hasSource = !statisticsFile.empty() || circuitSource == "random";
+    std::string text = circuitText.empty() ? (hasSource ? "0.35%" : "0") : circuitText;
     std::optional<double> part = parsePart(text);
     if (!part)
       return makeError(TACQ_INVALID_ARGUMENT,
@@ -172,6 +185,22 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
       tensor.codebook = codebook;
       plan.tensors.push_back(tensor);
     }
+  if (uniform && headBits != 0) {
+    std::vector<std::string> heads = quantizableHeads(*graph.module);
+    if (heads.empty())
+      return makeError(TACQ_UNSUPPORTED,
+                       "'%s' has no head with a weight of its own; leave --head-bits out: a matrix "
+                       "that is the embedding as well stays dense",
+                       model.c_str());
+    for (const std::string &name : heads) {
+      TensorPlan tensor;
+      tensor.name = name;
+      tensor.bits = unsigned(headBits);
+      tensor.group = group;
+      tensor.circuit = 0;
+      plan.tensors.push_back(tensor);
+    }
+  }
   if (plan.tensors.empty())
     return makeError(TACQ_UNSUPPORTED, "'%s' has no linear layers with weights to quantize",
                      model.c_str());
@@ -201,6 +230,8 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
       circuitValues == "original" ? CircuitSource::Original : CircuitSource::Compensated;
   if (noClip)
     options.gptq.clip.steps = 0;
+  if (circuitSource == "random")
+    options.randomCircuitSeed = 0;
   options.statistics = statisticsFile.empty() ? nullptr : &statistics;
   options.samples = dataFile.empty() ? nullptr : &samples;
   options.threads = threads;

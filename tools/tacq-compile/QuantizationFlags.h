@@ -23,9 +23,9 @@ private:
   Error quantize(const std::string &model, bool quiet, llvm::StringMap<MixedWeight> &weights);
 
   std::string statisticsFile, dataFile, planFile, circuitText, layoutText = "slots", dense = "auto";
-  int64_t bits = 0, group = 0;
+  int64_t bits = 0, group = 0, headBits = 0;
   bool codebook = false;
-  std::string method = "gptq", circuitValues = "compensated";
+  std::string method = "gptq", circuitValues = "compensated", circuitSource = "statistics";
   bool noClip = false, activationOrder = false;
   double damping = 0.01;
   unsigned threads = 0;

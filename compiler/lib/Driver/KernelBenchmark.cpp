@@ -1,41 +1,30 @@
 //===- KernelBenchmark.cpp - How fast a generated kernel is ---------------===//
 
 #include "tacq/KernelBenchmark.h"
+#include "KernelCases.h"
+#include "MachinePeaks.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Parser/Parser.h"
 #include "tacq/CPU/HotKernels.h"
-#include "tacq/CPU/MixedPacking.h"
-#include "tacq/CPU/WeightPacking.h"
 #include "tacq/Register.h"
 #include "tacq/kernel_abi.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MathExtras.h"
+#include "llvm/TargetParser/Host.h"
+#include <atomic>
 #include <chrono>
-#include <cmath>
 #include <dlfcn.h>
-#include <numeric>
-#include <random>
 #include <sys/mman.h>
 #include <thread>
 
 using namespace mlir;
 using namespace tacq;
-using Circuit = WeightFormat::Circuit;
 
 namespace {
 
-constexpr double slotsPerEntry = 4.0 / 3.0;
-
-/// How many slots a tile of 16 x 128 needs for a circuit of 0.35 % in SmolLM2-135M, by share of the
-/// tiles.
-constexpr double slotShares[] = {.72525, .17379, .04726, .02135, .01051, .0068,
-                                 .00408, .00299, .00183, .00134, .00114, .00046,
-                                 .00077, .0003,  .00036, .00034, .0003,  .0008};
-constexpr double slotSharesCircuit = 0.0035;
-
 class Benchmark {
 public:
-  explicit Benchmark(const KernelBenchmarkOptions &options) : options(options), random(7) {}
+  explicit Benchmark(const KernelBenchmarkOptions &options) : options(options) {}
   ~Benchmark() {
     if (library)
       dlclose(library);
@@ -46,20 +35,13 @@ public:
   void measure(KernelBenchmarkResult &result);
 
 private:
-  bool isDense() const { return options.format.bits == 16; }
-  MixedWeight randomWeight();
-  void addSlots(MixedWeight &weight);
-  Error makeWeight(MLIRContext &context, KernelBenchmarkResult &result);
-  std::string kernelText() const;
-  Error compile(MLIRContext &context, const CpuTarget &target);
-  Error copyWeight();
-  void parallel(int64_t tasks, function_ref<void(int64_t begin, int64_t end, int worker)> body);
-  double best(function_ref<void(const uint8_t *)> body);
+  Error compile(MLIRContext &context);
+  Error copyStreamed();
+  std::vector<double> runs(function_ref<void(unsigned worker, uint8_t *copy)> body);
 
   const KernelBenchmarkOptions &options;
-  std::mt19937 random;
-  std::string weightType, layoutText;
-  std::vector<uint8_t> packed;
+  CpuTarget target;
+  KernelCase what;
   uint8_t *copies = nullptr;
   size_t copiesBytes = 0, copyStride = 0, copyCount = 0;
   void *library = nullptr;
@@ -70,158 +52,11 @@ private:
 
 } // namespace
 
-/// Rows are sorted by what they hold: the fullest tiles come first in each column of tiles.
-void Benchmark::addSlots(MixedWeight &weight) {
-  int64_t rowsOfTiles = llvm::divideCeil(weight.rows, cpuTileRows);
-  int64_t columnsOfTiles = llvm::divideCeil(weight.columns, cpuTileColumns);
-  std::discrete_distribution<int> draw(std::begin(slotShares), std::end(slotShares));
-  std::uniform_real_distribution<double> fraction;
-  std::vector<int64_t> counts(rowsOfTiles * columnsOfTiles);
-  double factor = options.circuitShare / slotSharesCircuit;
-  for (int64_t &count : counts)
-    count = int64_t(draw(random) * factor + fraction(random));
-  if (weight.format.circuit == Circuit::Uniform)
-    counts.assign(counts.size(),
-                  std::llround(options.circuitShare * slotsPerEntry * double(cpuTileColumns)));
-  llvm::sort(counts, std::greater<>());
-  // A few rows of tiles have the same amount of circuit, in any of their tiles.
-  for (size_t first = 0, step = 4 * columnsOfTiles; first < counts.size(); first += step)
-    std::shuffle(counts.begin() + first, counts.begin() + std::min(counts.size(), first + step),
-                 random);
-  weight.order.resize(weight.rows);
-  std::iota(weight.order.begin(), weight.order.end(), 0);
-  if (weight.format.circuit == Circuit::Slots)
-    for (int64_t begin = 0; begin < weight.rows; begin += permutationBlock)
-      std::shuffle(weight.order.begin() + begin,
-                   weight.order.begin() + std::min(weight.rows, begin + permutationBlock), random);
-  std::vector<int64_t> place(weight.rows);
-  for (int64_t i = 0; i < weight.rows; ++i)
-    place[weight.order[i]] = i;
-  std::vector<uint32_t> columns(cpuTileColumns);
-  for (int64_t n = 0; n < weight.rows; ++n) {
-    for (int64_t j = 0; j < columnsOfTiles; ++j) {
-      int64_t first = j * cpuTileColumns, width = std::min(cpuTileColumns, weight.columns - first);
-      int64_t count = std::min(width, counts[place[n] / cpuTileRows * columnsOfTiles + j]);
-      columns.resize(width);
-      std::iota(columns.begin(), columns.end(), first);
-      for (int64_t i = 0; i < count; ++i)
-        std::swap(columns[i], columns[i + random() % (width - i)]);
-      std::sort(columns.begin(), columns.begin() + count);
-      weight.positions.insert(weight.positions.end(), columns.begin(), columns.begin() + count);
-    }
-    weight.starts.push_back(weight.positions.size());
-  }
-  if (weight.format.circuit == Circuit::Uniform)
-    weight.order.clear();
-}
-
-MixedWeight Benchmark::randomWeight() {
-  MixedWeight weight;
-  weight.rows = options.outputs;
-  weight.columns = options.inputs;
-  weight.format = options.format;
-  unsigned mask = (1u << weight.format.bits) - 1;
-  weight.codes.resize(weight.rows * weight.columns);
-  for (uint8_t &code : weight.codes)
-    code = (random() >> 8) & mask;
-  // f16 numbers from 2^-6 on.
-  weight.scales.resize(weight.rows * weight.groups());
-  for (uint16_t &scale : weight.scales)
-    scale = 0x2400 + random() % 512;
-  if (weight.format.codebook) {
-    weight.levels.resize(weight.rows << weight.format.bits);
-    for (uint8_t &level : weight.levels)
-      level = random() >> 8;
-  } else {
-    weight.zeros.resize(weight.scales.size());
-    for (uint8_t &zero : weight.zeros)
-      zero = (random() >> 8) & mask;
-  }
-  if (weight.format.circuit == Circuit::None)
-    return weight;
-  weight.starts.push_back(0);
-  if (weight.format.circuit != Circuit::Scattered) {
-    addSlots(weight);
-  } else {
-    std::bernoulli_distribution draw(options.circuitShare);
-    for (int64_t n = 0; n < weight.rows; ++n) {
-      for (int64_t k = 0; k < weight.columns; ++k)
-        if (draw(random))
-          weight.positions.push_back(k);
-      weight.starts.push_back(weight.positions.size());
-    }
-  }
-  weight.values.resize(weight.positions.size());
-  for (uint16_t &value : weight.values)
-    value = 0x3000 + random() % 1024;
-  return weight;
-}
-
-Error Benchmark::makeWeight(MLIRContext &context, KernelBenchmarkResult &result) {
-  auto write = [&](const void *data, size_t size) {
-    auto *bytes = static_cast<const uint8_t *>(data);
-    packed.insert(packed.end(), bytes, bytes + size);
-    return true;
-  };
-  llvm::raw_string_ostream typeStream(weightType), layoutStream(layoutText);
-  int64_t n = options.outputs, k = options.inputs;
-  if (isDense()) {
-    std::vector<uint16_t> numbers(n * k);
-    for (uint16_t &number : numbers)
-      number = 0x2400 + random() % 512;
-    auto layout = PanelAttr::get(&context, cpuPanelWidth, Float16Type::get(&context));
-    packWeight(numbers.data(), WeightOrder::NK, n, k, layout, write);
-    typeStream << RankedTensorType::get({n, k}, Float16Type::get(&context));
-    layoutStream << layout;
-  } else {
-    MixedWeight weight = randomWeight();
-    MixedType type = cpuMixedType(&context, weight);
-    LayoutAttr layout = cpuMixedLayout(type);
-    if (Error error = packMixedWeight(weight, type, layout, write))
-      return error;
-    typeStream << withoutCount(type);
-    layoutStream << layout;
-  }
-  result.weightBytes = packed.size();
-  result.bitsPerWeight = 8.0 * double(packed.size()) / double(n * k);
-  return Error();
-}
-
-/// Columns of a block of the quantized input.
-static int64_t blockOf(const KernelBenchmarkOptions &options) {
-  int64_t group = options.format.group;
-  return group == 0 || group >= options.inputs ? quantizedColumns
-                                               : std::min(group, quantizedColumns);
-}
-
-std::string Benchmark::kernelText() const {
-  auto tensor = [&](std::initializer_list<int64_t> dims, const char *element) {
-    std::string text = "tensor<" + std::to_string(options.rows);
-    for (int64_t dim : dims)
-      text += "x" + std::to_string(dim);
-    return text + "x" + element + ">";
-  };
-  int64_t k = options.inputs;
-  std::string result = tensor({options.outputs}, "f16");
-  std::string x = tensor({k}, "f16"), scales, name;
-  if (!isDense()) {
-    x = tensor({int64_t(llvm::alignTo(k, quantizedColumns))}, "i8");
-    scales = tensor({int64_t(llvm::divideCeil(k, blockOf(options))), 2}, "f32");
-  }
-  std::string text = "func.func @k(%x: " + x + (isDense() ? "" : ", %s: " + scales) +
-                     ", %w: " + weightType + ") -> " + result + " {\n  %y = tacq.linear %x" +
-                     (isDense() ? "" : " x_scales(%s)") +
-                     ", weights(%w) {weight_order = [0 : i32], weight_layouts = [" + layoutText +
-                     "], node_name = \"y\"} : (" + x + (isDense() ? "" : ", " + scales) + ", " +
-                     weightType + ") -> " + result + "\n  return %y : " + result + "\n}\n";
-  return text;
-}
-
-Error Benchmark::compile(MLIRContext &context, const CpuTarget &target) {
+Error Benchmark::compile(MLIRContext &context) {
   auto failed = [](const std::string &what) {
     return Error(TACQ_INTERNAL, "the kernel of the measurement " + what);
   };
-  auto source = parseSourceString<ModuleOp>(kernelText(), &context);
+  auto source = parseSourceString<ModuleOp>(what.text, &context);
   if (!source)
     return failed("is not understood");
   auto function = *source->getOps<func::FuncOp>().begin();
@@ -250,109 +85,127 @@ Error Benchmark::compile(MLIRContext &context, const CpuTarget &target) {
   return kernel ? Error() : failed("cannot be loaded");
 }
 
-/// Copies of the weight in memory of large pages, as long files are mapped at best.
-Error Benchmark::copyWeight() {
+/// Copies in memory of large pages, as long files are mapped at best.
+Error Benchmark::copyStreamed() {
   constexpr size_t line = 64, behind = 4 << 20;
-  copyStride = llvm::alignTo(packed.size(), line);
+  copyStride = llvm::alignTo(what.streamed.size(), line);
   copyCount = std::max<size_t>(1, options.streamedBytes / copyStride);
   copiesBytes = copyStride * copyCount + behind;
   void *memory =
       mmap(nullptr, copiesBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (memory == MAP_FAILED)
-    return makeError(TACQ_OUT_OF_MEMORY, "there is no memory for %zu bytes of weights",
+    return makeError(TACQ_OUT_OF_MEMORY, "there is no memory for the %zu bytes that are streamed",
                      copiesBytes);
   copies = static_cast<uint8_t *>(memory);
   madvise(memory, copiesBytes, MADV_HUGEPAGE);
   for (size_t i = 0; i < copyCount; ++i)
-    std::copy(packed.begin(), packed.end(), copies + i * copyStride);
+    std::copy(what.streamed.begin(), what.streamed.end(), copies + i * copyStride);
   return Error();
 }
 
 Error Benchmark::prepare(KernelBenchmarkResult &result) {
-  std::optional<CpuTarget> target = parseCpuTarget(options.target);
-  if (!target)
-    return makeError(TACQ_INVALID_ARGUMENT, "this machine runs no CPU target '%s'",
+  std::optional<CpuTarget> known = parseCpuTarget(options.target);
+  if (!known)
+    return makeError(TACQ_INVALID_ARGUMENT, "there is no CPU target '%s' for this machine",
                      options.target.c_str());
-  if (!admitTarget(*target))
+  target = *known;
+  llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
+  for (const std::string &feature : target.requiredFeatures)
+    if (!features.lookup(feature))
+      return makeError(TACQ_INVALID_ARGUMENT,
+                       "this machine cannot run the target '%s': it has no %s", target.name.c_str(),
+                       feature.c_str());
+  if (!admitTarget(target))
     return makeError(TACQ_UNSUPPORTED,
-                     "the system does not let this process use the registers of %s",
-                     target->name.c_str());
-  result.target = target->name;
+                     "the system does not let this process use the registers of '%s'",
+                     target.name.c_str());
+  result.target = target.name;
   DialectRegistry registry;
   registerAllDialects(registry);
   MLIRContext context(registry, MLIRContext::Threading::DISABLED);
   context.loadAllAvailableDialects();
-  if (Error error = makeWeight(context, result))
+  if (Error error = makeKernelCase(options, context, what))
     return error;
-  if (Error error = compile(context, *target))
+  result.streamedBytes = what.streamed.size();
+  result.bitsPerWeight = what.bitsPerWeight;
+  result.macs = what.macs;
+  if (Error error = compile(context))
     return error;
-  return copyWeight();
+  return copyStreamed();
 }
 
-void Benchmark::parallel(int64_t count, function_ref<void(int64_t, int64_t, int)> body) {
-  int64_t workers = options.threads;
-  std::vector<std::thread> threads;
-  for (int64_t i = 1; i < workers; ++i)
-    threads.emplace_back([=] { body(count * i / workers, count * (i + 1) / workers, int(i)); });
-  body(0, count / workers, 0);
-  for (std::thread &thread : threads)
-    thread.join();
-}
-
-/// The time that one copy takes, of the fastest round through all of them.
-double Benchmark::best(function_ref<void(const uint8_t *)> body) {
+/// The seconds for one copy of each run through all of them. Threads wait for the run's beginning,
+/// not between copies.
+std::vector<double> Benchmark::runs(function_ref<void(unsigned, uint8_t *)> body) {
   using Clock = std::chrono::steady_clock;
-  double best = std::numeric_limits<double>::max();
-  for (unsigned i = 0; i < options.repetitions; ++i) {
+  std::vector<double> seconds;
+  for (unsigned run = 0; run < options.repetitions; ++run) {
+    std::atomic<unsigned> ready{0};
+    auto work = [&](unsigned worker) {
+      ++ready;
+      while (ready < options.threads)
+        std::this_thread::yield();
+      for (size_t copy = 0; copy < copyCount; ++copy)
+        body(worker, copies + copy * copyStride);
+    };
+    std::vector<std::thread> threads;
+    for (unsigned worker = 1; worker < options.threads; ++worker)
+      threads.emplace_back(work, worker);
+    while (ready + 1 < options.threads)
+      std::this_thread::yield();
     Clock::time_point start = Clock::now();
-    for (size_t copy = 0; copy < copyCount; ++copy)
-      body(copies + copy * copyStride);
+    work(0);
+    for (std::thread &thread : threads)
+      thread.join();
     std::chrono::duration<double> time = Clock::now() - start;
-    best = std::min(best, time.count() / double(copyCount));
+    seconds.push_back(time.count() / double(copyCount));
   }
-  return best;
+  return seconds;
 }
 
 void Benchmark::measure(KernelBenchmarkResult &result) {
-  int64_t stored = llvm::alignTo(options.inputs, quantizedColumns);
-  std::vector<uint16_t> halves(options.rows * options.inputs + quantizedColumns, 0x3800);
-  std::vector<int8_t> integers(options.rows * stored, 0);
-  for (int8_t &integer : integers)
-    integer = int8_t(int(random() % 255) - 127);
-  int64_t blocks = llvm::divideCeil(options.inputs, blockOf(options));
-  std::vector<float> scales(options.rows * blocks * 2, 0.01f);
-  std::vector<uint16_t> y(options.rows * options.outputs + quantizedColumns);
   std::vector<int64_t> values;
   for (const Sym &symbol : symbols.list())
     values.push_back(*symbol.constant());
-  int64_t taskCount = *tasks.constant();
-  result.seconds = best([&](const uint8_t *weight) {
-    parallel(taskCount, [&](int64_t begin, int64_t end, int worker) {
-      if (begin == end)
-        return;
-      auto *bytes = const_cast<uint8_t *>(weight);
-      SmallVector<void *> bindings;
-      if (isDense())
-        bindings = {halves.data(), bytes, y.data()};
-      else
-        bindings = {integers.data(), scales.data(), bytes, y.data()};
-      int32_t status[TACQ_STATUS_WORDS] = {};
-      tacq_kernel_args arguments{bindings.data(), values.data(), status, nullptr, 0};
-      kernel(&arguments, begin, end, worker);
-    });
+  int64_t workers = options.threads, count = *tasks.constant();
+  result.seconds = runs([&](unsigned worker, uint8_t *copy) {
+    int64_t begin = count * worker / workers, end = count * (worker + 1) / workers;
+    if (begin == end)
+      return;
+    SmallVector<void *> bindings;
+    for (int64_t binding : what.bindings)
+      bindings.push_back(binding < 0 ? copy + ~binding : what.buffers[binding].data());
+    int32_t status[TACQ_STATUS_WORDS] = {};
+    tacq_kernel_args arguments{bindings.data(), values.data(), status, nullptr, 0};
+    kernel(&arguments, begin, end, int32_t(worker));
   });
   std::vector<uint64_t> sums(options.threads);
-  int64_t words = copyStride / sizeof(uint64_t);
-  double seconds = best([&](const uint8_t *weight) {
-    auto *numbers = reinterpret_cast<const uint64_t *>(weight);
-    parallel(words, [&](int64_t begin, int64_t end, int worker) {
-      uint64_t sum = 0;
-      for (int64_t i = begin; i < end; ++i)
-        sum += numbers[i];
-      sums[worker] += sum;
-    });
+  std::vector<double> reading = runs([&](unsigned worker, uint8_t *copy) {
+    sums[worker] += readMemory(copy + copyStride * worker / workers,
+                               copy + copyStride * (worker + 1) / workers);
   });
-  result.readBytesPerSecond = double(copyStride) / seconds;
+  result.readBytesPerSecond =
+      double(copyStride) / *std::min_element(reading.begin(), reading.end());
+  std::vector<ComputePeak> peaks(options.threads);
+  std::vector<std::thread> threads;
+  for (ComputePeak &peak : peaks)
+    threads.emplace_back([&] { peak = measureComputePeak(target, what.integers); });
+  for (std::thread &thread : threads)
+    thread.join();
+  result.peakInstruction = peaks[0].instruction;
+  for (const ComputePeak &peak : peaks)
+    result.peakMacsPerSecond += peak.macsPerSecond;
+}
+
+double KernelBenchmarkResult::best() const {
+  return *std::min_element(seconds.begin(), seconds.end());
+}
+
+double KernelBenchmarkResult::median() const {
+  std::vector<double> sorted = seconds;
+  std::sort(sorted.begin(), sorted.end());
+  size_t middle = sorted.size() / 2;
+  return sorted.size() % 2 == 1 ? sorted[middle] : (sorted[middle - 1] + sorted[middle]) / 2;
 }
 
 Error tacq::benchmarkKernel(const KernelBenchmarkOptions &options, KernelBenchmarkResult &result) {

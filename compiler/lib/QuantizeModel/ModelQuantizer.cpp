@@ -6,6 +6,7 @@
 #include "tacq/Quantize/Codebook.h"
 #include "tacq/Quantize/Nearest.h"
 #include "tacq/Quantize/PlanAttributes.h"
+#include "tacq/Quantize/RandomCircuit.h"
 #include "tacq/Quantize/Saliency.h"
 #include "tacq/Quantize/Slots.h"
 
@@ -50,7 +51,7 @@ public:
   Plan plan;
 
 private:
-  Error checkStatistics();
+  Error checkStatistics(bool gradients);
   Error quantizeGroup(const LinearGroup &group, ArrayRef<double> hessian, TakeWeightFn take,
                       llvm::StringMap<std::vector<float>> *decoded);
   Error quantizeOne(Entry &entry, const HessianFactor &factor, ArrayRef<double> hessian,
@@ -97,19 +98,20 @@ Error ModelQuantizer::collect(const llvm::StringMap<CircuitMask> *circuits) {
       entries[name] = std::move(entry);
       order.push_back(name);
     }
-  return checkStatistics();
+  return checkStatistics(/*gradients=*/!circuits && hasCircuit(plan));
 }
 
-Error ModelQuantizer::checkStatistics() {
-  bool circuits = hasCircuit(plan);
+Error ModelQuantizer::checkStatistics(bool gradients) {
   bool hessians = options.method == QuantizeMethod::Gptq && !options.samples;
-  if (!circuits && !hessians)
+  if (!gradients && !hessians)
     return Error();
   if (!options.statistics)
     return Error(TACQ_INVALID_ARGUMENT,
-                 circuits ? "a circuit is chosen by the gradients of a sample: give the statistics "
-                            "of tacq-calibrate with --stats, or --circuit 0"
-                          : "GPTQ needs a sample of the data: give --stats or --data, or choose "
+                 gradients
+                     ? "a circuit is chosen by the gradients of a sample: give the statistics of "
+                       "tacq-calibrate with --stats, or --circuit 0; to measure speed, "
+                       "--circuit-from random"
+                     : "GPTQ needs a sample of the data: give --stats or --data, or choose "
                             "--method nearest");
   for (const std::string &name : order) {
     Entry &entry = entries[name];
@@ -120,7 +122,7 @@ Error ModelQuantizer::checkStatistics() {
                                            std::to_string(entry.rows) + ", " +
                                            std::to_string(entry.columns) +
                                            "]; calibrate this model again");
-    if (circuits && entry.statistics->gradient.empty())
+    if (gradients && entry.statistics->gradient.empty())
       return Error(TACQ_INVALID_INPUT,
                    "the statistics have no gradients, which a circuit is chosen "
                    "by; calibrate with a loss");
@@ -160,6 +162,14 @@ Error ModelQuantizer::quantizeOne(Entry &entry, const HessianFactor &factor,
     CodebookOptions codebook;
     codebook.threads = options.threads;
     MixedWeight fitted;
+    std::vector<double> identity;
+    if (hessian.empty()) {
+      // Each weight by itself: the levels of least squares.
+      identity.resize(entry.columns * entry.columns);
+      for (int64_t k = 0; k < entry.columns; ++k)
+        identity[k * (entry.columns + 1)] = 1;
+      hessian = identity;
+    }
     error = fitCodebook(weight, hessian, result, codebook, fitted);
     result = std::move(fitted);
   }
@@ -268,6 +278,26 @@ Error tacq::chooseCircuits(const Plan &plan, QuantizationState &state) {
                                               "' is not known: run tacq-estimate-saliency before "
                                               "tacq-select-circuit");
   state.saliency.clear();
+  state.circuits = std::move(circuits);
+  return Error();
+}
+
+Error tacq::drawCircuits(ModuleOp module, uint64_t seed, QuantizationState &state) {
+  Plan plan;
+  if (Error error = planOf(module, plan))
+    return error;
+  llvm::StringMap<CircuitMask> circuits;
+  for (auto linear : mainFunction(module).getBody().front().getOps<LinearOp>()) {
+    StringRef name = weightName(linear);
+    const TensorPlan *tensor = name.empty() ? nullptr : plan.find(name.str());
+    if (!tensor || !hasCircuit(plan, *tensor) || circuits.contains(name))
+      continue;
+    std::optional<int64_t> n = dimsOf(linear.getResults()[0])->back().constant();
+    std::optional<int64_t> k = dimsOf(linear.getX())->back().constant();
+    if (n && k)
+      circuits[name] = randomCircuit(*n, *k, plan.circuitLayout,
+                                     tensor->circuit.value_or(plan.circuit), seed++);
+  }
   state.circuits = std::move(circuits);
   return Error();
 }

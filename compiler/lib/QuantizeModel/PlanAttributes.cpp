@@ -12,6 +12,7 @@ static constexpr llvm::StringLiteral moduleAttribute = "tacq.circuit_plan";
 
 Error tacq::setPlan(ModuleOp module, const Plan &plan, const std::string &file) {
   std::vector<std::string> known = quantizableWeights(module);
+  llvm::append_range(known, quantizableHeads(module));
   Builder builder(module.getContext());
   for (const TensorPlan &tensor : plan.tensors) {
     if (tensor.bits == 16)
@@ -19,7 +20,7 @@ Error tacq::setPlan(ModuleOp module, const Plan &plan, const std::string &file) 
     if (!llvm::is_contained(known, tensor.name))
       return Error(TACQ_INVALID_INPUT, "the plan names the tensor '" + tensor.name +
                                            "', which is no weight of an attention or MLP "
-                                           "projection in '" +
+                                           "projection or of an untied head in '" +
                                            file + "'; tacq-plan lists those that are");
     SmallVector<NamedAttribute> members = {
         builder.getNamedAttr("bits", builder.getI64IntegerAttr(tensor.bits)),

@@ -9,7 +9,8 @@
 using namespace mlir;
 using namespace tacq;
 
-std::vector<std::string> tacq::quantizableWeights(ModuleOp model) {
+/// Weights that only linear operations read: those of the head, or all others.
+static std::vector<std::string> weightsOf(ModuleOp model, bool head) {
   auto function = mainFunction(model);
   llvm::StringMap<unsigned> readers;
   function.walk([&](GetParamOp get) {
@@ -25,9 +26,17 @@ std::vector<std::string> tacq::quantizableWeights(ModuleOp model) {
   for (const LinearGroup &group :
        collectLinearGroups(function, [&](StringRef name) { return !readers.contains(name); }))
     for (LinearOp linear : group.linears)
-      if (!isHead(linear) && !llvm::is_contained(names, weightName(linear)))
+      if (isHead(linear) == head && !llvm::is_contained(names, weightName(linear)))
         names.push_back(weightName(linear).str());
   return names;
+}
+
+std::vector<std::string> tacq::quantizableWeights(ModuleOp model) {
+  return weightsOf(model, /*head=*/false);
+}
+
+std::vector<std::string> tacq::quantizableHeads(ModuleOp model) {
+  return weightsOf(model, /*head=*/true);
 }
 
 static tacq_element_type_t elementTypeOf(Type type) {
@@ -69,8 +78,12 @@ Error tacq::quantizeModel(ImportedModel &model, const QuantizeModelOptions &opti
   QuantizationContext context{&model.parameters, &options, &weights, Error()};
   PassManager manager(model.module->getContext());
   manager.addPass(createPlanWeights(context));
-  manager.addPass(createEstimateSaliency(context));
-  manager.addPass(createSelectCircuit(context));
+  if (options.randomCircuitSeed) {
+    manager.addPass(createDrawCircuit(context));
+  } else {
+    manager.addPass(createEstimateSaliency(context));
+    manager.addPass(createSelectCircuit(context));
+  }
   manager.addPass(createQuantizeWeights(context));
   Error error = runPasses(manager, *model.module, options.file);
   return context.error ? context.error : error;

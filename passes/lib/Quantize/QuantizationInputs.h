@@ -4,6 +4,7 @@
 #define TACQ_LIB_QUANTIZE_QUANTIZATIONINPUTS_H
 
 #include "tacq/Import/ParameterStore.h"
+#include "tacq/Quantize/ModelQuantizer.h"
 #include "tacq/Quantize/Passes.h"
 #include "tacq/Quantize/QuantizeModel.h"
 
@@ -30,6 +31,9 @@ private:
   ParameterStore store;
   Statistics statistics;
 };
+
+/// Gives the parameters their `tacq.circuit_entries`. Returns how many have any, and their sum.
+std::pair<int64_t, int64_t> noteCircuits(mlir::ModuleOp module, const QuantizationState &state);
 
 /// Hands the error to the program, or emits it.
 mlir::LogicalResult report(mlir::ModuleOp module, QuantizationContext *context, const Error &error);

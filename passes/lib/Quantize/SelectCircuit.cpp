@@ -12,6 +12,21 @@ namespace tacq {
 using namespace mlir;
 using namespace tacq;
 
+std::pair<int64_t, int64_t> tacq::noteCircuits(ModuleOp module, const QuantizationState &state) {
+  Builder builder(module.getContext());
+  int64_t tensors = 0, sum = 0;
+  for (auto param : module.getOps<ParamOp>()) {
+    auto circuit = state.circuits->find(param.getSymName());
+    if (circuit == state.circuits->end() || circuit->second.empty())
+      continue;
+    auto entries = int64_t(circuit->second.positions.size());
+    param->setAttr("tacq.circuit_entries", builder.getI64IntegerAttr(entries));
+    sum += entries;
+    ++tensors;
+  }
+  return {tensors, sum};
+}
+
 namespace {
 struct SelectCircuitPass : tacq::impl::SelectCircuitBase<SelectCircuitPass> {
   using SelectCircuitBase::SelectCircuitBase;
@@ -30,16 +45,9 @@ struct SelectCircuitPass : tacq::impl::SelectCircuitBase<SelectCircuitPass> {
     auto &state = getAnalysis<QuantizationState>();
     if (Error error = chooseCircuits(plan, state))
       return error;
-    Builder builder(&getContext());
-    for (auto param : getOperation().getOps<ParamOp>()) {
-      auto circuit = state.circuits->find(param.getSymName());
-      if (circuit == state.circuits->end() || circuit->second.empty())
-        continue;
-      int64_t entries = int64_t(circuit->second.positions.size());
-      param->setAttr("tacq.circuit_entries", builder.getI64IntegerAttr(entries));
-      numEntries += entries;
-      ++numTensors;
-    }
+    auto [tensors, entries] = noteCircuits(getOperation(), state);
+    numTensors += tensors;
+    numEntries += entries;
     return Error();
   }
 };

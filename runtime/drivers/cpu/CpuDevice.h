@@ -4,6 +4,7 @@
 #define TACQ_DRIVERS_CPU_CPUDEVICE_H
 
 #include "CpuFeatures.h"
+#include "CpuOptions.h"
 #include "ThreadPool.h"
 #include "tacq/Error.h"
 #include "tacq/driver.h"
@@ -26,7 +27,7 @@ struct CpuBuffer {
 struct CpuDevice {
   static constexpr size_t kAlignment = 64;
 
-  CpuDevice(const tacq_host_t &host, int32_t threads);
+  CpuDevice(const tacq_host_t &host, const CpuOptions &options);
   static CpuDevice *of(tacq_driver_device_t *device) {
     return reinterpret_cast<CpuDevice *>(device);
   }

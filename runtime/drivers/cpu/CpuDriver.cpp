@@ -8,7 +8,6 @@
 #include "Drivers.h"
 #include "Status.h"
 
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -16,8 +15,6 @@
 using namespace tacq;
 
 namespace {
-
-constexpr long kMaxThreads = 1024;
 
 std::string describe(const CpuFeatures &features, int32_t cores) {
   return formatText("%s, %d cores; %s", features.model.c_str(), cores, features.text().c_str());
@@ -36,35 +33,12 @@ tacq_status_t *listDevices(const tacq_driver_t *, tacq_device_info_t *infos, siz
   return nullptr;
 }
 
-Error parseOptions(const std::string &options, int32_t &threads) {
-  size_t at = 0;
-  while (at < options.size()) {
-    size_t end = options.find(',', at);
-    if (end == std::string::npos)
-      end = options.size();
-    std::string option = options.substr(at, end - at);
-    at = end + 1;
-    if (option.compare(0, 8, "threads=") != 0)
-      return makeError(TACQ_INVALID_ARGUMENT, "device 'cpu' has no option '%s'; known is threads=N",
-                       option.c_str());
-    char *rest;
-    errno = 0;
-    long value = strtol(option.c_str() + 8, &rest, 10);
-    if (rest == option.c_str() + 8 || *rest || errno || value < 1 || value > kMaxThreads)
-      return makeError(TACQ_INVALID_ARGUMENT,
-                       "device 'cpu': '%s' is not a number of threads from 1 to %ld",
-                       option.c_str(), kMaxThreads);
-    threads = static_cast<int32_t>(value);
-  }
-  return success();
-}
-
 tacq_status_t *openDevice(const tacq_driver_t *, const tacq_host_t *host, const char *options,
                           tacq_driver_device_t **device) {
-  int32_t threads = ThreadPool::availableCores();
-  if (Error error = parseOptions(options, threads))
+  CpuOptions parsed;
+  if (Error error = CpuOptions::parse(options, parsed))
     return toStatus(error);
-  *device = reinterpret_cast<tacq_driver_device_t *>(new CpuDevice(*host, threads));
+  *device = reinterpret_cast<tacq_driver_device_t *>(new CpuDevice(*host, parsed));
   return nullptr;
 }
 
@@ -160,8 +134,8 @@ tacq_status_t *copyBuffer(tacq_driver_device_t *, tacq_driver_buffer_t *dst, tac
 
 } // namespace
 
-CpuDevice::CpuDevice(const tacq_host_t &host, int32_t threads)
-    : host(host), features(CpuFeatures::detect()), pool(threads) {}
+CpuDevice::CpuDevice(const tacq_host_t &host, const CpuOptions &options)
+    : host(host), features(CpuFeatures::detect()), pool(options.threads, options.cores) {}
 
 Error CpuDevice::allocate(int64_t size, bool zero, CpuBuffer &buffer) {
   size_t bytes = size > 0 ? static_cast<size_t>(size) : 1;

@@ -34,13 +34,33 @@ int32_t ThreadPool::availableCores() {
   return std::max(1, static_cast<int32_t>(sysconf(_SC_NPROCESSORS_ONLN)));
 }
 
-ThreadPool::ThreadPool(int32_t wanted) {
+/// Attributes of a thread that runs on one core only. Large machines have more cores than a
+/// cpu_set_t has room for.
+static bool bindTo(int32_t core, pthread_attr_t &attributes) {
+  cpu_set_t *set = CPU_ALLOC(static_cast<size_t>(core) + 1);
+  if (!set)
+    return false;
+  size_t size = CPU_ALLOC_SIZE(static_cast<size_t>(core) + 1);
+  CPU_ZERO_S(size, set);
+  CPU_SET_S(static_cast<size_t>(core), size, set);
+  bool bound = pthread_attr_setaffinity_np(&attributes, size, set) == 0;
+  CPU_FREE(set);
+  return bound;
+}
+
+ThreadPool::ThreadPool(int32_t wanted, const std::vector<int32_t> &cores) {
   // pthread_create instead of std::thread, which can only report failure by an exception.
   for (int32_t i = 1; i < wanted; ++i)
     starts.push_back({this, i});
   for (Start &start : starts) {
+    pthread_attr_t attributes;
+    pthread_attr_init(&attributes);
+    auto worker = static_cast<size_t>(start.worker);
+    bool ready = worker >= cores.size() || bindTo(cores[worker], attributes);
     pthread_t thread;
-    if (pthread_create(&thread, nullptr, enter, &start) != 0)
+    bool started = ready && pthread_create(&thread, &attributes, enter, &start) == 0;
+    pthread_attr_destroy(&attributes);
+    if (!started)
       break;
     threads.push_back(thread);
   }

@@ -22,8 +22,9 @@ public:
   /// Work of one worker.
   using Function = void (*)(void *context, int32_t worker);
 
-  /// Starts threads - 1 threads, or as many as the system allows.
-  explicit ThreadPool(int32_t threads);
+  /// Starts threads - 1 threads, or as many as the system allows. Worker w > 0 stays on the core
+  /// cores[w], if there are cores; the caller is not moved.
+  explicit ThreadPool(int32_t threads, const std::vector<int32_t> &cores = {});
   ~ThreadPool();
   ThreadPool(const ThreadPool &) = delete;
   ThreadPool &operator=(const ThreadPool &) = delete;

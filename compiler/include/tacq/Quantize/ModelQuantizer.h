@@ -1,6 +1,6 @@
 //===- ModelQuantizer.h - The weights of a planned model --------*- C++ -*-===//
 //
-// The work of the passes tacq-estimate-saliency and tacq-quantize-weights on a graph whose weights
+// The work of the quantization passes on a graph whose weights
 // have their plan (PlanAttributes.h).
 //
 //===----------------------------------------------------------------------===//
@@ -37,6 +37,9 @@ Error estimateSaliency(mlir::ModuleOp module, const ParameterStore &parameters,
 /// Chooses the circuits, in the plan's layout: weights with a part of their own by themselves, all
 /// others together. The saliency must be there if the plan has circuits.
 Error chooseCircuits(const Plan &plan, QuantizationState &state);
+
+/// Draws the circuits at random in place of both.
+Error drawCircuits(mlir::ModuleOp module, uint64_t seed, QuantizationState &state);
 
 /// Quantizes all weights of the plan around their circuits, which must be there if it has any.
 Error quantizeWeights(mlir::ModuleOp module, const ParameterStore &parameters,

@@ -16,6 +16,7 @@
 #include "tacq/Quantize/Plan.h"
 #include "llvm/ADT/StringMap.h"
 #include <functional>
+#include <optional>
 
 namespace tacq {
 
@@ -45,6 +46,8 @@ struct QuantizeModelOptions {
   /// Gradients and, without samples, Hessians. Null only if the plan has no circuits and there are
   /// samples or the method needs no Hessian.
   const Statistics *statistics = nullptr;
+  /// Circuits are drawn with this seed, whatever the weights are: to measure speed.
+  std::optional<uint64_t> randomCircuitSeed;
   /// Null: Hessians are those of the statistics.
   const SampleSource *samples = nullptr;
   unsigned threads = 0;
@@ -54,16 +57,19 @@ struct QuantizeModelOptions {
 };
 
 /// Quantizes the weights of `model`, a calibration graph, by their parameters' names, with the
-/// passes tacq-plan-weights, tacq-estimate-saliency, tacq-select-circuit and tacq-quantize-weights.
+/// passes tacq-plan-weights, tacq-estimate-saliency and tacq-select-circuit (or tacq-draw-circuit),
+/// and tacq-quantize-weights.
 /// TACQ_INVALID_INPUT for a plan that names a tensor that is no weight of a linear layer, for
 /// statistics that lack one, and for weights or data that are not finite.
 Error quantizeModel(ImportedModel &model, const QuantizeModelOptions &options,
                     llvm::StringMap<MixedWeight> &weights);
 
-/// The weights of linear layers that a plan may name, in the order of the graph: those of attention
-/// and MLP projections. Left out are weights that something else reads as well, and the one whose
-/// product is a result of the model (the head).
+/// The weights of attention and MLP projections, in the order of the graph. Left out are weights
+/// that something else reads as well, and the head.
 std::vector<std::string> quantizableWeights(mlir::ModuleOp model);
+/// The weight whose product is a result of the model, the head, unless something else reads it as
+/// well, as in tied embeddings. A plan may name it, too.
+std::vector<std::string> quantizableHeads(mlir::ModuleOp model);
 
 } // namespace tacq
 

@@ -41,6 +41,7 @@ struct QuantizationContext {
 std::unique_ptr<mlir::Pass> createPlanWeights(QuantizationContext &context);
 std::unique_ptr<mlir::Pass> createEstimateSaliency(QuantizationContext &context);
 std::unique_ptr<mlir::Pass> createSelectCircuit(QuantizationContext &context);
+std::unique_ptr<mlir::Pass> createDrawCircuit(QuantizationContext &context);
 std::unique_ptr<mlir::Pass> createQuantizeWeights(QuantizationContext &context);
 
 /// tacq-use-mixed-weights for weights of these forms, by their parameters' names.

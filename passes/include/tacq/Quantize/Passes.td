@@ -73,6 +73,21 @@ def SelectCircuit : Pass<"tacq-select-circuit", "::mlir::ModuleOp"> {
   let dependentDialects = ["::tacq::TACQDialect"];
 }
 
+def DrawCircuit : Pass<"tacq-draw-circuit", "::mlir::ModuleOp"> {
+  let summary = "Choose the weights that are kept at random, to measure speed";
+  let description = [{
+    In place of tacq-estimate-saliency and tacq-select-circuit where there is no sample: circuits of
+    the plan's size and layout at random positions. Slots are spread over tiles as in a language
+    model: most have none, few have many.
+  }];
+  let options = [Option<"seed", "seed", "uint64_t", "0", "The same seed draws the same circuits">];
+  let statistics = [
+    Statistic<"numEntries", "entries", "Weights that the circuit keeps">,
+    Statistic<"numTensors", "tensors", "Weights of which it keeps any">
+  ];
+  let dependentDialects = ["::tacq::TACQDialect"];
+}
+
 def QuantizeWeights : Pass<"tacq-quantize-weights", "::mlir::ModuleOp"> {
   let summary = "Quantize the weights of the plan around their circuits";
   let description = [{
