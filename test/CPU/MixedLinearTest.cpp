@@ -386,6 +386,6 @@ TEST_P(MixedLinear, NumbersThatAreNone) {
   EXPECT_EQ(int8_t(quantized.q.bytes[3 * 128 + 7]), -127);
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, MixedLinear, testing::ValuesIn(runnableTargets()), targetName);
+INSTANTIATE_TEST_SUITE_P(Targets, MixedLinear, testing::ValuesIn(kernelTargets()), targetName);
 
 } // namespace

@@ -40,9 +40,10 @@ class MixedLinearKernel : DotCode {
 public:
   MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target)
       : DotCode(k, target), op(op), target(target), gated(op.getGated()) {
-    // Twelve by two sums of 32 registers; three by one (of two halves each) of 16.
-    rows = isWide() ? 12 : 3;
-    tailRows = isWide() ? 4 : 3;
+    // Twelve by two sums of 32 registers (AVX-512); three by one of two parts each of 16 (AVX2);
+    // four by one of four parts each of 32 (NEON).
+    rows = isWide() ? 12 : isArm() ? 4 : 3;
+    tailRows = isWide() ? 4 : isArm() ? 2 : 3;
     jointPanels = isWide() ? panels : 1;
   }
   LogicalResult emit();
@@ -208,8 +209,12 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   bool hasSlots = format.circuit == MixedFormat::Circuit::Slots ||
                   format.circuit == MixedFormat::Circuit::Uniform;
   Value sum = carried[0], circuit = carried[1], total = carried[2], slots = carried[3];
-  Value at = tile.tileAt(number), input = k.add(inputAt(row), times(number, quantizedColumns));
-  for (int64_t line = 0; line < format.tileBytes(width); line += lineBytes)
+  Value at = tile.tileAt(number);
+  InputColumns input =
+      loadColumns(x, k.add(inputAt(row), times(number, quantizedColumns)), quantizedColumns);
+  // AArch64 processors find a stream of whole tiles themselves; asking costs 2 % of the
+  // instructions.
+  for (int64_t line = 0; !isArm() && line < format.tileBytes(width); line += lineBytes)
     prefetch(tile.buffer, plus(at, line + prefetchBytes));
   int64_t blocksOfTile = quantizedColumns / block;
   Value firstBlock = times(number, blocksOfTile);
@@ -218,11 +223,11 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   };
   Value count = hasSlots ? tile.slotCount(number) : Value();
   auto addSlots = [&](Value to) {
-    return tile.addSlots(to, slots, count, x, input, xScales, scaleAt(0), width);
+    return tile.addSlots(to, slots, count, input, xScales, scaleAt(0), width);
   };
   for (int64_t i = 0; i * block < width; ++i) {
     int64_t first = i * block;
-    Value dots = tile.multiply(at, width, first, std::min(block, width - first), x, input);
+    Value dots = tile.multiply(at, width, first, std::min(block, width - first), input);
     Value scale = loadScalar(xScales, scaleAt(i)),
           offset = loadScalar(xScales, plus(scaleAt(i), 1));
     if (format.oneGroup()) {
@@ -235,8 +240,7 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
     if (hasSlots && !tile.slotsHaveInputScales())
       low = addSlots(low);
     sum = fma(low, splat(scale), sum);
-    Value zeros = b.create<arith::NegFOp>(k.mul(scales, tile.zeros(number)));
-    sum = fma(zeros, splat(offset), sum);
+    sum = subtractProduct(sum, k.mul(scales, tile.zeros(number)), splat(offset));
   }
   if (hasSlots && tile.slotsHaveInputScales())
     circuit = addSlots(circuit);
@@ -349,8 +353,8 @@ void MixedLinearKernel::emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Va
 void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int64_t columns,
                                   Value firstRow, Value row, Value lastRow, int64_t tileRows,
                                   int64_t firstPanel) {
-  // Columns of a step: a divisor of every block.
-  constexpr int64_t stepColumns = 8;
+  // Columns of a step: a divisor of every block, and on AArch64 what a register holds.
+  const int64_t stepColumns = isArm() ? registerBytes : 8;
   SmallVector<Value> inputs, scalesAt;
   for (int64_t i = 0; i < tileRows; ++i) {
     Value from = tileRows == rows ? row : k.min(plus(row, i), plus(lastRow, -1));
@@ -362,41 +366,45 @@ void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int
   Value sumsRow = k.sub(row, firstRow);
   auto emitColumns = [&](Value blockOfTile, int64_t width) {
     Value start = times(blockOfTile, block);
-    SmallVector<Value> dots(tileRows * jointPanels * halves(), zeroSums());
-    dots = loop(k.index(0), k.index(llvm::alignTo(width, stepColumns)), stepColumns, dots,
-                [&](Value column, ValueRange carried) {
-                  SmallVector<Value> next(carried);
-                  for (int64_t offset = 0; offset < stepColumns; offset += quadColumns) {
-                    Value at = plus(k.add(start, column), offset);
-                    SmallVector<Value> codes;
-                    for (int64_t i = 0; i < jointPanels * halves(); ++i) {
-                      int64_t from =
-                          (firstPanel + i / halves()) * panelBytes + i % halves() * registerBytes;
-                      codes.push_back(
-                          loadBytes(decoded, plus(times(at, vectorLanes), from), registerBytes));
-                    }
-                    for (int64_t r = 0; r < tileRows; ++r) {
-                      Value quad = loadQuad(x, k.add(inputs[r], at));
-                      for (auto [i, code] : llvm::enumerate(codes)) {
-                        Value &sum = next[r * codes.size() + i];
-                        sum = dot(sum, code, quad, task[firstPanel + i / halves()].tile->largest());
-                      }
-                    }
-                  }
-                  return next;
-                });
+    SmallVector<Value> dots(tileRows * jointPanels * parts(), zeroSums());
+    dots =
+        loop(k.index(0), k.index(llvm::alignTo(width, stepColumns)), stepColumns, dots,
+             [&](Value column, ValueRange carried) {
+               SmallVector<Value> next(carried);
+               SmallVector<InputColumns> columns;
+               for (Value input : inputs)
+                 columns.push_back(loadColumns(x, k.add(input, k.add(start, column)), stepColumns));
+               for (int64_t offset = 0; offset < stepColumns; offset += quadColumns) {
+                 Value at = plus(k.add(start, column), offset);
+                 SmallVector<Value> codes;
+                 for (int64_t i = 0; i < jointPanels * parts(); ++i) {
+                   int64_t from =
+                       (firstPanel + i / parts()) * panelBytes + i % parts() * registerBytes;
+                   codes.push_back(
+                       loadBytes(decoded, plus(times(at, vectorLanes), from), registerBytes));
+                 }
+                 for (int64_t r = 0; r < tileRows; ++r) {
+                   Value quad = loadQuad(columns[r], offset);
+                   for (auto [i, code] : llvm::enumerate(codes)) {
+                     Value &sum = next[r * codes.size() + i];
+                     sum = dot(sum, code, quad, task[firstPanel + i / parts()].tile->largest());
+                   }
+                 }
+               }
+               return next;
+             });
     Value blockNumber = k.add(times(number, quantizedColumns / block), blockOfTile);
     for (int64_t p = 0; p < jointPanels; ++p) {
       MixedTile &tile = *task[firstPanel + p].tile;
       Value scales = tile.scales(blockNumber);
-      Value zeros = b.create<arith::NegFOp>(k.mul(scales, tile.zeros(blockNumber)));
+      Value zeros = k.mul(scales, tile.zeros(blockNumber));
       for (int64_t r = 0; r < tileRows; ++r) {
         Value scaleAt = k.add(scalesAt[r], times(blockOfTile, 2));
         Value at = sumAt(plus(sumsRow, r), firstPanel + p);
         Value low = k.mul(
-            scales, sumsToFloat(ArrayRef(dots).slice((r * jointPanels + p) * halves(), halves())));
+            scales, sumsToFloat(ArrayRef(dots).slice((r * jointPanels + p) * parts(), parts())));
         Value sum = fma(low, splat(loadScalar(xScales, scaleAt)), load(sums, at));
-        sum = fma(zeros, splat(loadScalar(xScales, plus(scaleAt, 1))), sum);
+        sum = subtractProduct(sum, zeros, splat(loadScalar(xScales, plus(scaleAt, 1))));
         store(sum, sums, at);
       }
     }
@@ -416,15 +424,16 @@ Value MixedLinearKernel::addTileSlots(Panel &panel, int64_t number, Value slots,
   Value count = panel.tile->slotCount(tile);
   when(k.less(k.index(0), count), [&] {
     loop(firstRow, lastRow, 1, [&](Value row) {
-      Value input = k.add(inputAt(row), times(tile, quantizedColumns));
+      InputColumns input =
+          loadColumns(x, k.add(inputAt(row), times(tile, quantizedColumns)), quantizedColumns);
       Value scaleAt = k.add(inputScalesAt(row), times(tile, 2 * quantizedColumns / block));
       Value at = sumAt(k.sub(row, firstRow), number);
       Value sum = load(sums, at);
       if (panel.tile->slotsHaveInputScales()) {
-        sum = panel.tile->addSlots(sum, slots, count, x, input, xScales, scaleAt, width);
+        sum = panel.tile->addSlots(sum, slots, count, input, xScales, scaleAt, width);
       } else {
         Value products =
-            panel.tile->addSlots(splat(0.0f), slots, count, x, input, xScales, scaleAt, width);
+            panel.tile->addSlots(splat(0.0f), slots, count, input, xScales, scaleAt, width);
         sum = fma(products, splat(loadScalar(xScales, scaleAt)), sum);
       }
       store(sum, sums, at);
