@@ -43,9 +43,10 @@ class MixedLinearKernel : DotCode {
 public:
   MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target)
       : DotCode(k, target), op(op), target(target), gated(op.getGated()), amx(k) {
-    // Twelve by two sums of 32 registers; three by one (of two halves each) of 16.
-    rows = isWide() ? 12 : 3;
-    tailRows = isWide() ? 4 : 3;
+    // Twelve by two sums of 32 registers (AVX-512); three by one of two parts each of 16 (AVX2);
+    // four by one of four parts each of 32 (NEON).
+    rows = isWide() ? 12 : isArm() ? 4 : 3;
+    tailRows = isWide() ? 4 : isArm() ? 2 : 3;
     jointPanels = isWide() ? panels : 1;
   }
   LogicalResult emit();
@@ -223,8 +224,11 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   bool hasSlots = format.circuit == MixedFormat::Circuit::Slots ||
                   format.circuit == MixedFormat::Circuit::Uniform;
   Value sum = carried[0], circuit = carried[1], total = carried[2], slots = carried[3];
-  Value at = tile.tileAt(number), input = inputAt(row, number);
-  for (int64_t line = 0; line < format.tileBytes(width); line += lineBytes)
+  Value at = tile.tileAt(number);
+  InputColumns input = loadColumns(x, inputAt(row, number), quantizedColumns);
+  // AArch64 processors find a stream of whole tiles themselves; asking costs 2 % of the
+  // instructions.
+  for (int64_t line = 0; !isArm() && line < format.tileBytes(width); line += lineBytes)
     prefetch(tile.buffer, plus(at, line + prefetchBytes));
   int64_t blocksOfTile = quantizedColumns / block;
   Value firstBlock = times(number, blocksOfTile);
@@ -233,11 +237,11 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   };
   Value count = hasSlots ? tile.slotCount(number) : Value();
   auto addSlots = [&](Value to) {
-    return tile.addSlots(to, slots, count, x, input, xScales, scaleAt(0), width);
+    return tile.addSlots(to, slots, count, input, xScales, scaleAt(0), width);
   };
   for (int64_t i = 0; i * block < width; ++i) {
     int64_t first = i * block;
-    Value dots = tile.multiply(at, width, first, std::min(block, width - first), x, input);
+    Value dots = tile.multiply(at, width, first, std::min(block, width - first), input);
     Value scale = loadScalar(xScales, scaleAt(i)),
           offset = loadScalar(xScales, plus(scaleAt(i), 1));
     if (format.oneGroup()) {
@@ -250,8 +254,7 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
     if (hasSlots && !tile.slotsHaveInputScales())
       low = addSlots(low);
     sum = fma(low, splat(scale), sum);
-    Value zeros = b.create<arith::NegFOp>(k.mul(scales, tile.zeros(number)));
-    sum = fma(zeros, splat(offset), sum);
+    sum = subtractProduct(sum, k.mul(scales, tile.zeros(number)), splat(offset));
   }
   if (hasSlots && tile.slotsHaveInputScales())
     circuit = addSlots(circuit);
@@ -376,9 +379,9 @@ void MixedLinearKernel::emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Va
 void MixedLinearKernel::addBlock(Panel &panel, Value block, Value dots, Value scaleAt,
                                  Value sumsAt) {
   Value scales = panel.tile->scales(block);
-  Value zeros = b.create<arith::NegFOp>(k.mul(scales, panel.tile->zeros(block)));
+  Value zeros = k.mul(scales, panel.tile->zeros(block));
   Value sum = fma(k.mul(scales, dots), splat(loadScalar(xScales, scaleAt)), load(sums, sumsAt));
-  sum = fma(zeros, splat(loadScalar(xScales, plus(scaleAt, 1))), sum);
+  sum = subtractProduct(sum, zeros, splat(loadScalar(xScales, plus(scaleAt, 1))));
   store(sum, sums, sumsAt);
 }
 
@@ -427,8 +430,8 @@ void MixedLinearKernel::emitAmxRows(MutableArrayRef<Panel> task, Value number, i
 void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int64_t columns,
                                   Value firstRow, Value row, Value lastRow, int64_t tileRows,
                                   int64_t firstPanel) {
-  // Columns of a step: a divisor of every block.
-  constexpr int64_t stepColumns = 8;
+  // Columns of a step: a divisor of every block, and on AArch64 what a register holds.
+  const int64_t stepColumns = isArm() ? registerBytes : 8;
   SmallVector<Value> inputs, scalesAt;
   for (int64_t i = 0; i < tileRows; ++i) {
     Value from = tileRows == rows ? row : k.min(plus(row, i), plus(lastRow, -1));
@@ -440,34 +443,38 @@ void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int
   Value sumsRow = k.sub(row, firstRow);
   auto emitColumns = [&](Value blockOfTile, int64_t width) {
     Value start = times(blockOfTile, block);
-    SmallVector<Value> dots(tileRows * jointPanels * halves(), zeroSums());
-    dots = loop(k.index(0), k.index(llvm::alignTo(width, stepColumns)), stepColumns, dots,
-                [&](Value column, ValueRange carried) {
-                  SmallVector<Value> next(carried);
-                  for (int64_t offset = 0; offset < stepColumns; offset += quadColumns) {
-                    Value at = plus(k.add(start, column), offset);
-                    SmallVector<Value> codes;
-                    for (int64_t i = 0; i < jointPanels * halves(); ++i) {
-                      int64_t from =
-                          (firstPanel + i / halves()) * panelBytes + i % halves() * registerBytes;
-                      codes.push_back(
-                          loadBytes(decoded, plus(times(at, vectorLanes), from), registerBytes));
-                    }
-                    for (int64_t r = 0; r < tileRows; ++r) {
-                      Value quad = loadQuad(x, k.add(inputs[r], at));
-                      for (auto [i, code] : llvm::enumerate(codes)) {
-                        Value &sum = next[r * codes.size() + i];
-                        sum = dot(sum, code, quad, task[firstPanel + i / halves()].tile->largest());
-                      }
-                    }
-                  }
-                  return next;
-                });
+    SmallVector<Value> dots(tileRows * jointPanels * parts(), zeroSums());
+    dots =
+        loop(k.index(0), k.index(llvm::alignTo(width, stepColumns)), stepColumns, dots,
+             [&](Value column, ValueRange carried) {
+               SmallVector<Value> next(carried);
+               SmallVector<InputColumns> columns;
+               for (Value input : inputs)
+                 columns.push_back(loadColumns(x, k.add(input, k.add(start, column)), stepColumns));
+               for (int64_t offset = 0; offset < stepColumns; offset += quadColumns) {
+                 Value at = plus(k.add(start, column), offset);
+                 SmallVector<Value> codes;
+                 for (int64_t i = 0; i < jointPanels * parts(); ++i) {
+                   int64_t from =
+                       (firstPanel + i / parts()) * panelBytes + i % parts() * registerBytes;
+                   codes.push_back(
+                       loadBytes(decoded, plus(times(at, vectorLanes), from), registerBytes));
+                 }
+                 for (int64_t r = 0; r < tileRows; ++r) {
+                   Value quad = loadQuad(columns[r], offset);
+                   for (auto [i, code] : llvm::enumerate(codes)) {
+                     Value &sum = next[r * codes.size() + i];
+                     sum = dot(sum, code, quad, task[firstPanel + i / parts()].tile->largest());
+                   }
+                 }
+               }
+               return next;
+             });
     Value blockNumber = k.add(times(number, quantizedColumns / block), blockOfTile);
     for (int64_t p = 0; p < jointPanels; ++p)
       for (int64_t r = 0; r < tileRows; ++r)
         addBlock(task[firstPanel + p], blockNumber,
-                 sumsToFloat(ArrayRef(dots).slice((r * jointPanels + p) * halves(), halves())),
+                 sumsToFloat(ArrayRef(dots).slice((r * jointPanels + p) * parts(), parts())),
                  k.add(scalesAt[r], times(blockOfTile, 2)),
                  sumAt(plus(sumsRow, r), firstPanel + p));
   };
@@ -493,14 +500,14 @@ Value MixedLinearKernel::addTileSlots(Panel &panel, int64_t number, Value slots,
     MixedTile::Slot second = weight.loadSlot(k.select(hasNext, next, at));
     second.values = b.create<arith::SelectOp>(hasNext, second.values, splat(0.0f));
     loop(firstRow, lastRow, 1, [&](Value row) {
-      Value input = inputAt(row, tile);
+      InputColumns input = loadColumns(x, inputAt(row, tile), quantizedColumns);
       Value scaleAt = k.add(inputScalesAt(row), times(tile, 2 * quantizedColumns / block));
       Value sumsAt = sumAt(k.sub(row, firstRow), number);
       Value sum = load(sums, sumsAt);
       Value blockScales = weight.loadBlockScales(xScales, scaleAt, width);
       Value products = blockScales ? sum : splat(0.0f);
       for (const MixedTile::Slot &slot : {first, second})
-        products = weight.addSlot(slot, products, x, input, blockScales, width);
+        products = weight.addSlot(slot, products, input, blockScales, width);
       if (!blockScales)
         products = fma(products, splat(loadScalar(xScales, scaleAt)), sum);
       store(products, sums, sumsAt);
