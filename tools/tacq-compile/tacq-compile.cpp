@@ -64,6 +64,7 @@ int main(int argc, char **argv) {
       ->type_name("M.tacq");
   app.add_option("--target", options.targets,
                  "Comma-separated list of what to compile for: cpu=host, cpu=x86-64-v3, "
+                 "cpu=x86-64-v3+avxvnni, "
                  "cpu=x86-64-v4 (AVX-512 with VNNI and VBMI), cpu=x86-64-v4+amx. The runtime takes "
                  "the best "
                  "one that the machine can run (default: cpu=host)")

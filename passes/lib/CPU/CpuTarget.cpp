@@ -19,6 +19,12 @@ CpuTarget x86Target(llvm::StringRef name) {
   target.rank = 3;
   target.vectorBits = 256;
   target.byteProduct = ByteProduct::Avx2;
+  if (name.ends_with("+avxvnni")) {
+    target.features = "+avxvnni";
+    target.requiredFeatures.push_back("avxvnni");
+    target.rank = 4;
+    target.byteProduct = ByteProduct::AvxVnni;
+  }
   if (name.starts_with("x86-64-v4")) {
     // Without the last two there is no way to keep low-bit products in registers; processors have
     // had them since Ice Lake and Zen 4.
@@ -26,7 +32,7 @@ CpuTarget x86Target(llvm::StringRef name) {
     for (const char *feature :
          {"avx512f", "avx512bw", "avx512cd", "avx512dq", "avx512vl", "avx512vnni", "avx512vbmi"})
       target.requiredFeatures.push_back(feature);
-    target.rank = 4;
+    target.rank = 5;
     target.vectorBits = 512;
     target.byteProduct = ByteProduct::Avx512Vnni;
   }
@@ -34,7 +40,7 @@ CpuTarget x86Target(llvm::StringRef name) {
     target.features += ",+amx-tile,+amx-int8";
     for (const char *feature : {"amx-tile", "amx-int8"})
       target.requiredFeatures.push_back(feature);
-    target.rank = 5;
+    target.rank = 6;
     target.amx = true;
   }
   return target;
@@ -98,6 +104,7 @@ bool tacq::admitTarget(const CpuTarget &target) {
 
 std::vector<std::string> tacq::cpuTargetNames() {
   return {"x86-64-v3",
+          "x86-64-v3+avxvnni",
           "x86-64-v4",
           "x86-64-v4+amx",
           "aarch64",

@@ -126,14 +126,24 @@ Value DotCode::dotArm(Value sums, Value codes, Value quad) {
                                  intrinsic("llvm.aarch64.neon.saddlp.v4i32.v8i16", numbers, pairs));
 }
 
+Value DotCode::pairs(Value codes, Value quad) {
+  return intrinsic("llvm.x86.avx2.pmadd.ub.sw", vector(registerBytes / 2, 16), {codes, quad});
+}
+
+Value DotCode::widen(Value words) {
+  Value ones = b.create<arith::ConstantOp>(
+      DenseElementsAttr::get(cast<ShapedType>(words.getType()), int16_t(1)));
+  return intrinsic("llvm.x86.avx2.pmadd.wd", vector(registerBytes / 4, 32), {words, ones});
+}
+
 Value DotCode::dot(Value sums, Value codes, Value quad, unsigned largest) {
   VectorType words = vector(registerBytes / 2, 16), numbers = vector(registerBytes / 4, 32);
   if (isArm())
     return dotArm(sums, codes, quad);
-  if (isWide()) {
+  if (hasVnni()) {
     auto asNumbers = [&](Value bytes) { return b.create<vector::BitCastOp>(numbers, bytes); };
-    return intrinsic("llvm.x86.avx512.vpdpbusd.512", numbers,
-                     {sums, asNumbers(codes), asNumbers(quad)});
+    return intrinsic(isWide() ? "llvm.x86.avx512.vpdpbusd.512" : "llvm.x86.avx512.vpdpbusd.256",
+                     numbers, {sums, asNumbers(codes), asNumbers(quad)});
   }
   auto wordConstant = [&](int16_t value) {
     return b.create<arith::ConstantOp>(DenseElementsAttr::get(words, value));
@@ -141,10 +151,8 @@ Value DotCode::dot(Value sums, Value codes, Value quad, unsigned largest) {
   auto multiply = [&](Value x, Value y) {
     return intrinsic("llvm.x86.avx2.pmadd.wd", numbers, {x, y});
   };
-  if (largest <= fastLimit()) {
-    Value pairs = intrinsic("llvm.x86.avx2.pmadd.ub.sw", words, {codes, quad});
-    return b.create<arith::AddIOp>(sums, multiply(pairs, wordConstant(1)));
-  }
+  if (largest <= fastLimit())
+    return b.create<arith::AddIOp>(sums, widen(pairs(codes, quad)));
   // Pairs of larger products would saturate: the even and the odd bytes as 16-bit numbers.
   Value eight = wordConstant(8);
   Value codeWords = b.create<vector::BitCastOp>(words, codes);

@@ -31,11 +31,14 @@ public:
   static constexpr int64_t quadColumns = 4;
   const int64_t registerBytes;
   bool isWide() const { return registerBytes == 64; }
+  bool hasVnni() const {
+    return product == ByteProduct::AvxVnni || product == ByteProduct::Avx512Vnni;
+  }
   bool isArm() const { return registerBytes == 16; }
   /// Registers of 16 rows by four columns.
   int64_t parts() const { return vectorLanes * quadColumns / registerBytes; }
   /// The largest code whose products with signed bytes `dot` sums exactly in the fast way.
-  unsigned fastLimit() const { return isWide() ? 255 : isArm() ? 127 : 128; }
+  unsigned fastLimit() const { return hasVnni() ? 255 : isArm() ? 127 : 128; }
 
   /// AArch64: a register's value, of which LLVM knows nothing. If ordered, loads do not move from
   /// one side to the other: its scheduler would start on everything at once, and run out of
@@ -69,6 +72,14 @@ public:
   /// Adds to each row's sum the products of its four codes, at most `largest`, with the signed
   /// bytes of the quad.
   mlir::Value dot(mlir::Value sums, mlir::Value codes, mlir::Value quad, unsigned largest);
+  /// AVX2: the products of pairs of codes, at most `fastLimit`, and of the quad's bytes, in 16
+  /// bits.
+  mlir::Value pairs(mlir::Value codes, mlir::Value quad);
+  /// Sums of neighbouring 16-bit numbers.
+  mlir::Value widen(mlir::Value words);
+  bool multipliesPairs() const { return product == ByteProduct::Avx2; }
+  /// The largest magnitude of a pair of products of codes up to `largest`.
+  static int64_t largestPair(unsigned largest) { return 2 * 127 * int64_t(largest); }
   mlir::Value zeroSums() {
     return b.create<mlir::arith::ConstantOp>(b.getZeroAttr(vector(registerBytes / 4, 32)));
   }

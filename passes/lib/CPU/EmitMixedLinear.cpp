@@ -30,7 +30,7 @@ constexpr int64_t amxRows = 2 * AmxCode::rows;
 /// Bytes of a decoded tile.
 constexpr int64_t panelBytes = quantizedColumns * vectorLanes;
 /// How far ahead of a single row's product its codes are asked for.
-constexpr int64_t prefetchBytes = 4096, lineBytes = 64;
+constexpr int64_t prefetchBytes = 2048, lineBytes = 64;
 
 struct Weight {
   MixedFormat format;

@@ -3,6 +3,7 @@
 #include "MixedTile.h"
 #include "tacq/CPU/MixedPacking.h"
 #include "llvm/Support/MathExtras.h"
+#include <limits>
 #include <map>
 
 using namespace mlir;
@@ -164,12 +165,68 @@ Value MixedTile::multiply(Value tileAt, int64_t width, int64_t first, int64_t co
     SmallVector<Value> sums;
     for (int64_t i = 0; i < together && multipliesByShift(); ++i)
       sums.push_back(multiplyByShift(tileAt, width, first, count, x, part + i));
+    if (multipliesInWords())
+      sums.push_back(multiplyInWords(tileAt, width, first, count, x, part));
     if (sums.empty())
       sums = multiplyParts(tileAt, width, first, count, x, part, together);
     for (Value sum : sums)
       totals.push_back(isArm() ? opaque(sum, /*isOrdered=*/true) : sum);
   }
   return sumsToFloat(totals);
+}
+
+bool MixedTile::multipliesInWords() const {
+  return multipliesPairs() && !format.codebook && format.bits < 8;
+}
+
+/// Pairs of products are added up in 16 bits as long as that is exact: widening each takes half as
+/// many instructions again. Two sums for each position of the codes in their bytes.
+Value MixedTile::multiplyInWords(Value tileAt, int64_t width, int64_t first, int64_t count,
+                                 const InputColumns &x, int64_t part) {
+  struct WordSum {
+    Value words;
+    int64_t largest = 0;
+  };
+  std::map<std::pair<int, int>, WordSum> open;
+  std::map<int, Value> totals; // by how many bits they are too high
+  auto close = [&](int shift, WordSum &sum) {
+    Value wide = widen(sum.words);
+    Value &total = totals[shift];
+    total = total ? b.create<arith::AddIOp>(total, wide).getResult() : wide;
+    sum = WordSum();
+  };
+  constexpr int64_t limit = std::numeric_limits<int16_t>::max();
+  unsigned low = 0;
+  for (auto [plane, bits] : llvm::enumerate(format.planes)) {
+    int64_t pieces = 8 / bits, blockColumns = pieces * quadColumns;
+    int64_t blocks = llvm::divideCeil(count, blockColumns);
+    for (int64_t column = first; column < first + count; column += blockColumns) {
+      Value raw = load(tileAt, width, plane, column, part);
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        unsigned mask = (1u << bits) - 1, shift = piece * bits;
+        // Codes stay where they are if a sum of all of them has room.
+        bool stays = mask << shift <= fastLimit() && largestPair(mask << shift) * blocks <= limit;
+        int tooHigh = (stays ? int(shift) : 0) - int(low);
+        Value codes = shiftAndMask(raw, stays ? 0 : int(shift), stays ? mask << shift : mask);
+        int64_t largest = largestPair(stays ? mask << shift : mask);
+        WordSum &sum = open[{tooHigh, int(piece % 2)}];
+        if (sum.largest + largest > limit)
+          close(tooHigh, sum);
+        Value words = pairs(codes, loadQuad(x, column + piece * quadColumns));
+        sum.words = sum.words ? b.create<arith::AddIOp>(sum.words, words).getResult() : words;
+        sum.largest += largest;
+      }
+    }
+    low += bits;
+  }
+  for (auto &[key, sum] : open)
+    close(key.first, sum);
+  Value all;
+  for (auto &[shift, total] : totals) {
+    Value own = shifted(total, shift);
+    all = all ? b.create<arith::AddIOp>(all, own).getResult() : own;
+  }
+  return all;
 }
 
 /// A sum for each part and position of the codes in their bytes: codes are multiplied where they

@@ -102,6 +102,9 @@ private:
   bool hasSignedCodes() const { return isArm() && (format.codebook || format.bits == 8); }
   mlir::Value asOperand(mlir::Value bytes);
   void loadTables();
+  bool multipliesInWords() const;
+  mlir::Value multiplyInWords(mlir::Value tileAt, int64_t width, int64_t first, int64_t count,
+                              const InputColumns &x, int64_t part);
   llvm::SmallVector<mlir::Value> multiplyParts(mlir::Value tileAt, int64_t width, int64_t first,
                                                int64_t count, const InputColumns &x,
                                                int64_t firstPart, int64_t together);

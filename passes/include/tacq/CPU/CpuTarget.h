@@ -19,14 +19,16 @@ namespace tacq {
 /// What there is to multiply bytes and add the products up.
 enum class ByteProduct {
   Avx2,       // pairs of unsigned by signed bytes to 16 bits, which saturate
-  Avx512Vnni, // fours of unsigned by signed bytes
+  AvxVnni,    // fours of unsigned by signed bytes
+  Avx512Vnni, // the same in wider registers
   Neon,       // single signed bytes to 16 bits
   NeonDot,    // fours of signed bytes
   NeonI8mm    // also fours of unsigned by signed bytes, and 2x8 by 8x2 matrices of bytes
 };
 
 struct CpuTarget {
-  /// The name on the command line and in a module: "x86-64-v3" (AVX2); "x86-64-v4", which here is
+  /// The name on the command line and in a module: "x86-64-v3" (AVX2), "x86-64-v3+avxvnni";
+  /// "x86-64-v4", which here is
   /// AVX-512 F, BW, CD, DQ and VL with VNNI and VBMI; "x86-64-v4+amx", with AMX's tiles of bytes
   /// too; "aarch64" (NEON, Armv8.0), "aarch64-v8.2+dotprod" and "aarch64-v8.2+dotprod+i8mm".
   std::string name;
