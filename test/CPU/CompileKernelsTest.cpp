@@ -226,11 +226,6 @@ TEST_P(CompileKernels, IsDeterministic) {
   EXPECT_LT(first.size(), 8192u);
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, CompileKernels, testing::ValuesIn(runnableTargets()),
-                         [](const testing::TestParamInfo<CpuTarget> &info) {
-                           std::string name = info.param.name;
-                           std::replace(name.begin(), name.end(), '-', '_');
-                           return name;
-                         });
+INSTANTIATE_TEST_SUITE_P(Targets, CompileKernels, testing::ValuesIn(runnableTargets()), targetName);
 
 } // namespace

@@ -131,10 +131,3 @@ void HotKernel::run(const std::vector<Tensor *> &bindings,
     pointers.push_back(tensor->data());
   EXPECT_EQ(test::run(kernels.find("k"), pointers, values, evaluate(tasks, dims), pieces), 0);
 }
-
-std::string test::targetName(const testing::TestParamInfo<CpuTarget> &info) {
-  std::string name = info.param.name;
-  std::replace_if(
-      name.begin(), name.end(), [](char c) { return c == '-' || c == '.' || c == '+'; }, '_');
-  return name;
-}

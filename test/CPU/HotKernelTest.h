@@ -47,9 +47,6 @@ public:
   Sym tasks;
 };
 
-/// Parameters of a test that runs on each target.
-std::string targetName(const testing::TestParamInfo<CpuTarget> &info);
-
 } // namespace tacq::test
 
 #endif // TACQ_TEST_CPU_HOTKERNELTEST_H

@@ -70,23 +70,31 @@ int32_t test::run(tacq_kernel_fn kernel, const std::vector<void *> &bindings,
   return status[0];
 }
 
-std::vector<CpuTarget> test::runnableTargets(bool withAmx) {
+std::vector<CpuTarget> test::runnableTargets(bool everyByteProduct) {
   std::vector<CpuTarget> targets;
   std::optional<CpuTarget> host = parseCpuTarget("host");
   for (const std::string &name : cpuTargetNames())
-    if (CpuTarget target = *parseCpuTarget(name); host && target.triple == host->triple &&
-                                                  target.rank <= host->rank &&
-                                                  (withAmx || !target.amx) && admitTarget(target))
+    if (CpuTarget target = *parseCpuTarget(name);
+        host && target.triple == host->triple && target.rank <= host->rank &&
+        (everyByteProduct || !(target.amx || target.byteProduct == ByteProduct::AvxVnni)) &&
+        admitTarget(target))
       targets.push_back(target);
   return targets;
 }
 
-std::vector<CpuTarget> test::kernelTargets(bool withAmx) {
+std::vector<CpuTarget> test::kernelTargets(bool everyByteProduct) {
   if (!KernelServer::get())
-    return runnableTargets(withAmx);
+    return runnableTargets(everyByteProduct);
   std::vector<CpuTarget> targets;
   for (const std::string &name : cpuTargetNames())
     if (llvm::StringRef(name).starts_with("aarch64"))
       targets.push_back(*parseCpuTarget(name));
   return targets;
+}
+
+std::string test::targetName(const testing::TestParamInfo<CpuTarget> &info) {
+  std::string name = info.param.name;
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.' || c == '+'; }, '_');
+  return name;
 }

@@ -7,6 +7,7 @@
 #include "mlir/IR/OwningOpRef.h"
 #include "tacq/CPU/CpuTarget.h"
 #include "tacq/kernel_abi.h"
+#include <gtest/gtest.h>
 #include <memory>
 #include <ostream>
 #include <vector>
@@ -53,11 +54,14 @@ private:
 int32_t run(tacq_kernel_fn kernel, const std::vector<void *> &bindings,
             const std::vector<int64_t> &symbols, int64_t tasks, int pieces = 1);
 
-/// The targets that this machine can run. Those with AMX differ in products of mixed-precision
-/// weights only.
-std::vector<CpuTarget> runnableTargets(bool withAmx = false);
+/// The targets that this machine can run. Those with AVX-VNNI or AMX differ from others in
+/// products of bytes only.
+std::vector<CpuTarget> runnableTargets(bool everyByteProduct = false);
 /// With a kernel server the targets that it runs, else those of this machine.
-std::vector<CpuTarget> kernelTargets(bool withAmx = false);
+std::vector<CpuTarget> kernelTargets(bool everyByteProduct = false);
+
+/// The name of a test of a target.
+std::string targetName(const testing::TestParamInfo<CpuTarget> &info);
 
 } // namespace tacq::test
 

@@ -405,7 +405,7 @@ TEST_P(MixedLinear, NumbersThatAreNone) {
   EXPECT_EQ(int8_t(quantized.q.bytes[3 * 128 + 7]), -127);
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, MixedLinear, testing::ValuesIn(kernelTargets(/*withAmx=*/true)),
-                         targetName);
+INSTANTIATE_TEST_SUITE_P(Targets, MixedLinear,
+                         testing::ValuesIn(kernelTargets(/*everyByteProduct=*/true)), targetName);
 
 } // namespace
