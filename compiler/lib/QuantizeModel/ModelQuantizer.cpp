@@ -112,7 +112,7 @@ Error ModelQuantizer::checkStatistics(bool gradients) {
                        "tacq-calibrate with --stats, or --circuit 0; to measure speed, "
                        "--circuit-from random"
                      : "GPTQ needs a sample of the data: give --stats or --data, or choose "
-                            "--method nearest");
+                       "--method nearest");
   for (const std::string &name : order) {
     Entry &entry = entries[name];
     entry.statistics = options.statistics->find(name);
@@ -295,8 +295,8 @@ Error tacq::drawCircuits(ModuleOp module, uint64_t seed, QuantizationState &stat
     std::optional<int64_t> n = dimsOf(linear.getResults()[0])->back().constant();
     std::optional<int64_t> k = dimsOf(linear.getX())->back().constant();
     if (n && k)
-      circuits[name] = randomCircuit(*n, *k, plan.circuitLayout,
-                                     tensor->circuit.value_or(plan.circuit), seed++);
+      circuits[name] =
+          randomCircuit(*n, *k, plan.circuitLayout, tensor->circuit.value_or(plan.circuit), seed++);
   }
   state.circuits = std::move(circuits);
   return Error();
