@@ -420,7 +420,7 @@ struct ExportedTensor {
 } // namespace
 
 Error tacq_session::getOutput(size_t index, DLManagedTensor **tensor) {
-  const std::vector<int64_t> *dims;
+  const std::vector<int64_t> *dims = nullptr;
   if (Error error = outputShape(index, dims))
     return error;
   const SessionOutput &output = outputs[index];
@@ -461,7 +461,7 @@ Error tacq_session::getOutput(size_t index, DLManagedTensor **tensor) {
 }
 
 Error tacq_session::copyOutput(size_t index, void *data, size_t size) {
-  const std::vector<int64_t> *dims;
+  const std::vector<int64_t> *dims = nullptr;
   if (Error error = outputShape(index, dims))
     return error;
   if (size != static_cast<uint64_t>(outputs[index].bytes) || (size > 0 && !data))

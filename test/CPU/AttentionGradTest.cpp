@@ -203,6 +203,6 @@ TEST_P(AttentionGrad, HalfPrecision) {
   check({2, 1, 40, 40, /*causal=*/true, false, false, "f16"}, {1, 70, 70});
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, AttentionGrad, testing::ValuesIn(runnableTargets()), targetName);
+INSTANTIATE_TEST_SUITE_P(Targets, AttentionGrad, testing::ValuesIn(kernelTargets()), targetName);
 
 } // namespace

@@ -249,6 +249,6 @@ TEST_P(Attention, HalfPrecision) {
   check(c, {{1, 1, 0}, {1, 1, 100}, {2, 50, 20}});
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Attention, testing::ValuesIn(runnableTargets()), targetName);
+INSTANTIATE_TEST_SUITE_P(Targets, Attention, testing::ValuesIn(kernelTargets()), targetName);
 
 } // namespace

@@ -1,6 +1,7 @@
 //===- HotKernelTest.cpp - Runs the kernel of one operation ---------------===//
 
 #include "HotKernelTest.h"
+#include "KernelServer.h"
 #include "mlir/Parser/Parser.h"
 #include "llvm/ADT/APFloat.h"
 #include <cstring>
@@ -113,17 +114,27 @@ void HotKernel::run(const std::vector<Tensor *> &bindings,
                     const std::map<std::string, int64_t> &dims, int pieces) {
   if (!kernels.loaded())
     return;
-  std::vector<void *> pointers;
-  for (Tensor *tensor : bindings)
-    pointers.push_back(tensor->data());
   std::vector<int64_t> values;
   for (const Sym &sym : symbols.list())
     values.push_back(evaluate(sym, dims));
+  if (kernels.remoteNumber() >= 0) {
+    std::vector<std::vector<char> *> buffers;
+    for (Tensor *tensor : bindings)
+      buffers.push_back(&tensor->bytes);
+    EXPECT_EQ(KernelServer::get()->run(kernels.remoteNumber(), buffers, values,
+                                       evaluate(tasks, dims), pieces),
+              0);
+    return;
+  }
+  std::vector<void *> pointers;
+  for (Tensor *tensor : bindings)
+    pointers.push_back(tensor->data());
   EXPECT_EQ(test::run(kernels.find("k"), pointers, values, evaluate(tasks, dims), pieces), 0);
 }
 
 std::string test::targetName(const testing::TestParamInfo<CpuTarget> &info) {
   std::string name = info.param.name;
-  std::replace(name.begin(), name.end(), '-', '_');
+  std::replace_if(
+      name.begin(), name.end(), [](char c) { return c == '-' || c == '.' || c == '+'; }, '_');
   return name;
 }

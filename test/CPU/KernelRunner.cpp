@@ -1,6 +1,7 @@
 //===- KernelRunner.cpp - Compiles kernels and runs them in a test --------===//
 
 #include "KernelRunner.h"
+#include "KernelServer.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/IR/MLIRContext.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
@@ -41,9 +42,13 @@ LoadedKernels LoadedKernels::compile(ModuleOp module, const CpuTarget &target,
     llvm::raw_fd_ostream stream(descriptor, /*shouldClose=*/true);
     stream.write(elf.data(), elf.size());
   }
-  result.handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  if (!result.handle)
-    llvm::errs() << dlerror() << "\n";
+  if (llvm::StringRef(target.triple).starts_with("aarch64")) {
+    result.remote = KernelServer::get()->load(path.str().str());
+  } else {
+    result.handle = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
+    if (!result.handle)
+      llvm::errs() << dlerror() << "\n";
+  }
   if (std::error_code failed = llvm::sys::fs::remove(path))
     llvm::errs() << failed.message() << "\n";
   return result;
@@ -65,11 +70,23 @@ int32_t test::run(tacq_kernel_fn kernel, const std::vector<void *> &bindings,
   return status[0];
 }
 
-std::vector<CpuTarget> test::runnableTargets() {
+std::vector<CpuTarget> test::runnableTargets(bool withAmx) {
   std::vector<CpuTarget> targets;
   std::optional<CpuTarget> host = parseCpuTarget("host");
   for (const std::string &name : cpuTargetNames())
-    if (CpuTarget target = *parseCpuTarget(name); host && target.rank <= host->rank)
+    if (CpuTarget target = *parseCpuTarget(name); host && target.triple == host->triple &&
+                                                  target.rank <= host->rank &&
+                                                  (withAmx || !target.amx) && admitTarget(target))
       targets.push_back(target);
+  return targets;
+}
+
+std::vector<CpuTarget> test::kernelTargets(bool withAmx) {
+  if (!KernelServer::get())
+    return runnableTargets(withAmx);
+  std::vector<CpuTarget> targets;
+  for (const std::string &name : cpuTargetNames())
+    if (llvm::StringRef(name).starts_with("aarch64"))
+      targets.push_back(*parseCpuTarget(name));
   return targets;
 }

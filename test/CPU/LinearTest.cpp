@@ -235,6 +235,6 @@ TEST_P(Linear, RowCountThatIsConstant) {
     }
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Linear, testing::ValuesIn(runnableTargets()), targetName);
+INSTANTIATE_TEST_SUITE_P(Targets, Linear, testing::ValuesIn(kernelTargets()), targetName);
 
 } // namespace

@@ -66,7 +66,7 @@ TEST_P(Norm, Layer) {
   check(true, true, true, 33, "f16");
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Norm, testing::ValuesIn(runnableTargets()), targetName);
+INSTANTIATE_TEST_SUITE_P(Targets, Norm, testing::ValuesIn(kernelTargets()), targetName);
 
 class Rope : public testing::TestWithParam<CpuTarget> {
 protected:
@@ -124,6 +124,6 @@ TEST_P(Rope, Interleaved) {
   check(16, 16, true, false, "f16");
 }
 
-INSTANTIATE_TEST_SUITE_P(Targets, Rope, testing::ValuesIn(runnableTargets()), targetName);
+INSTANTIATE_TEST_SUITE_P(Targets, Rope, testing::ValuesIn(kernelTargets()), targetName);
 
 } // namespace

@@ -8,10 +8,9 @@
 // CHECK-LABEL: func.func @linear
 // CHECK-SAME: (%[[X:[^:]*]]: memref<?xf32>, %[[W:[^:]*]]: memref<?xf32>, %[[Y:[^:]*]]: memref<?xf32>,
 // CHECK-SAME: %{{[^:]*}}: index, %[[BEGIN:[^:]*]]: index, %[[END:[^:]*]]: index, %{{[^:]*}}: memref<?xi32>)
-// V4-SAME: tacq.tasks = "2*floordiv(rows + 95, 96)"
-// V3-SAME: tacq.tasks = "4*floordiv(rows + 95, 96)"
+// CHECK-SAME: tacq.tasks = "2*floordiv(rows + 95, 96)"
 // CHECK: scf.for %{{.*}} = %[[BEGIN]] to %[[END]]
-// One row: two panels with four sums each (v4), one panel with eight sums (v3).
+// One row: two panels with four sums each (v4), one panel with eight sums (v3), twice.
 // CHECK: scf.if
 // CHECK: memref.prefetch %[[W]]
 // V4-COUNT-8: math.fma

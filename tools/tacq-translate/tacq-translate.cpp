@@ -1,8 +1,15 @@
 //===- tacq-translate.cpp - Translations to and from the compiler's IR ----===//
 
+#include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
+#include "tacq/CPU/CpuTarget.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
 #include "tacq/ExitCode.h"
 #include "tacq/Import/OnnxImport.h"
@@ -30,6 +37,13 @@ static cl::opt<bool>
                    cl::desc("List name, type, size in bytes and SHA-256 of the parameters of an "
                             "ONNX model, or of IR (.mlir, .mlirbc)"),
                    cl::cat(category));
+static cl::opt<bool> compileKernels(
+    "kernels-to-assembly",
+    cl::desc("Compile kernels, as tacq-opt --tacq-emit-cpu-kernels makes them, to assembly"),
+    cl::cat(category));
+static cl::opt<std::string> targetName("target", cl::desc("The CPU target of the kernels"),
+                                       cl::value_desc("target"), cl::init("host"),
+                                       cl::cat(category));
 static cl::opt<std::string>
     modelFolder("model-folder", cl::desc("Where the files are that the parameters of IR name"),
                 cl::value_desc("folder"), cl::cat(category));
@@ -91,6 +105,30 @@ static int runListParameters(mlir::MLIRContext &context) {
   });
 }
 
+static int runCompileKernels(mlir::MLIRContext &context) {
+  std::optional<tacq::CpuTarget> target = tacq::parseCpuTarget(targetName);
+  if (!target)
+    return fail(tacq::Error(TACQ_INVALID_ARGUMENT, "unknown target '" + targetName +
+                                                       "': targets are host, " +
+                                                       join(tacq::cpuTargetNames(), ", ")));
+  context.loadDialect<mlir::arith::ArithDialect, mlir::func::FuncDialect, mlir::LLVM::LLVMDialect,
+                      mlir::math::MathDialect, mlir::memref::MemRefDialect, mlir::scf::SCFDialect,
+                      mlir::vector::VectorDialect, tacq::TACQDialect>();
+  mlir::OwningOpRef<mlir::ModuleOp> module = mlir::parseSourceFile<mlir::ModuleOp>(input, &context);
+  // The parser, and the compiler, say where and what.
+  if (!module)
+    return static_cast<int>(tacq::ExitCode::InvalidInput);
+  for (auto function : module->getOps<mlir::func::FuncOp>())
+    function->removeAttr("tacq.tasks");
+  std::string assembly;
+  SmallVector<char, 0> elf;
+  tacq::CpuCompileOptions options;
+  options.assembly = &assembly;
+  if (mlir::failed(tacq::compileCpuKernels(*module, *target, elf, options)))
+    return static_cast<int>(tacq::ExitCode::InvalidInput);
+  return writeOutput([&](raw_ostream &out) { out << assembly; });
+}
+
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   cl::HideUnrelatedOptions(category);
@@ -103,6 +141,9 @@ int main(int argc, char **argv) {
     return runImportOnnx(context);
   if (listParameters)
     return runListParameters(context);
+  if (compileKernels)
+    return runCompileKernels(context);
   return fail(
-      tacq::Error(TACQ_INVALID_ARGUMENT, "say what to do: --import-onnx or --list-parameters"));
+      tacq::Error(TACQ_INVALID_ARGUMENT,
+                  "say what to do: --import-onnx, --list-parameters or --kernels-to-assembly"));
 }

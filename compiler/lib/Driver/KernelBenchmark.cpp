@@ -115,6 +115,10 @@ Error Benchmark::prepare(KernelBenchmarkResult &result) {
       return makeError(TACQ_INVALID_ARGUMENT,
                        "this machine cannot run the target '%s': it has no %s", target.name.c_str(),
                        feature.c_str());
+  if (!admitTarget(target))
+    return makeError(TACQ_UNSUPPORTED,
+                     "the system does not let this process use the registers of '%s'",
+                     target.name.c_str());
   result.target = target.name;
   DialectRegistry registry;
   registerAllDialects(registry);

@@ -25,6 +25,10 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
       }
     if (failed(emitCpuKernel(*k, target, options)))
       return failure();
+    // The launches of a kernel are the same on every target.
+    if (code.tasks && !(*code.tasks == k->taskCount()))
+      return kernel.emitError("has ") << k->taskCount().str() << " tasks on " << target.name
+                                      << " and " << code.tasks->str() << " on the target before";
     code.tasks = k->taskCount();
   }
   return kernels;

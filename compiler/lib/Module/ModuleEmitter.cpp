@@ -405,7 +405,7 @@ void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion
   KernelCode &code = codes[op.getKernel()];
   for (const Sym &symbol : code.symbols.list())
     dispatch.symbols.push_back(symbols.lower(specialize(symbol)));
-  dispatch.tasks = symbols.lower(specialize(code.tasks));
+  dispatch.tasks = symbols.lower(specialize(*code.tasks));
   for (auto [name, type] : llvm::zip(op.getNodes().getAsValueRange<StringAttr>(),
                                      op.getNodeOps().getAsValueRange<StringAttr>())) {
     auto node = std::make_unique<format::NodeInfoT>();

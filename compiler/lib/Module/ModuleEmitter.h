@@ -10,6 +10,7 @@
 #include "tacq/Error.h"
 #include "tacq/Import/ParameterStore.h"
 #include "tacq/Quantize/MixedWeight.h"
+#include <optional>
 #include <string>
 
 namespace tacq {
@@ -17,7 +18,7 @@ namespace tacq {
 /// What the code of a kernel asks of its launches.
 struct KernelCode {
   KernelSymbols symbols;
-  Sym tasks;
+  std::optional<Sym> tasks; // of a kernel that has been built
 };
 
 /// Builds the functions of all kernels of the module for one target. `codes` collects what they ask

@@ -3,6 +3,8 @@
 #include "tacq/CPU/CpuTarget.h"
 #include "llvm/TargetParser/Host.h"
 #include "llvm/TargetParser/Triple.h"
+#include <sys/syscall.h>
+#include <unistd.h>
 
 using namespace tacq;
 
@@ -12,11 +14,12 @@ CpuTarget x86Target(llvm::StringRef name) {
   CpuTarget target;
   target.name = name.str();
   target.triple = "x86_64-unknown-linux-gnu";
-  target.cpu = name.str();
+  target.cpu = name.split('+').first.str();
   target.requiredFeatures = {"sse4.2", "popcnt", "avx", "avx2", "fma", "f16c", "bmi2"};
   target.rank = 3;
   target.vectorBits = 256;
-  if (name == "x86-64-v4") {
+  target.byteProduct = ByteProduct::Avx2;
+  if (name.starts_with("x86-64-v4")) {
     // Without the last two there is no way to keep low-bit products in registers; processors have
     // had them since Ice Lake and Zen 4.
     target.features = "+avx512vnni,+avx512vbmi";
@@ -25,8 +28,48 @@ CpuTarget x86Target(llvm::StringRef name) {
       target.requiredFeatures.push_back(feature);
     target.rank = 4;
     target.vectorBits = 512;
+    target.byteProduct = ByteProduct::Avx512Vnni;
+  }
+  if (name.ends_with("+amx")) {
+    target.features += ",+amx-tile,+amx-int8";
+    for (const char *feature : {"amx-tile", "amx-int8"})
+      target.requiredFeatures.push_back(feature);
+    target.rank = 5;
+    target.amx = true;
   }
   return target;
+}
+
+/// The name says which revision of the architecture brought the features. Code uses none but these
+/// and the baseline, so that what a module requires is all that it needs.
+CpuTarget armTarget(llvm::StringRef name) {
+  CpuTarget target;
+  target.name = name.str();
+  target.triple = "aarch64-unknown-linux-gnu";
+  target.cpu = "generic";
+  target.tune = "cortex-a72";
+  target.requiredFeatures = {"neon"};
+  target.rank = 1;
+  target.vectorBits = 128;
+  target.byteProduct = ByteProduct::Neon;
+  if (name.contains("+dotprod")) {
+    target.features = "+dotprod";
+    target.tune = "neoverse-n2";
+    target.requiredFeatures.push_back("dotprod");
+    target.rank = 2;
+    target.byteProduct = ByteProduct::NeonDot;
+  }
+  if (name.contains("+i8mm")) {
+    target.features += ",+i8mm";
+    target.requiredFeatures.push_back("i8mm");
+    target.rank = 3;
+    target.byteProduct = ByteProduct::NeonI8mm;
+  }
+  return target;
+}
+
+CpuTarget targetNamed(llvm::StringRef name) {
+  return name.starts_with("aarch64") ? armTarget(name) : x86Target(name);
 }
 
 bool hostHas(const CpuTarget &target) {
@@ -35,22 +78,42 @@ bool hostHas(const CpuTarget &target) {
     return false;
   llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
   return llvm::all_of(target.requiredFeatures,
-                      [&](const std::string &feature) { return features.lookup(feature); });
+                      [&](const std::string &feature) { return features.lookup(feature); }) &&
+         admitTarget(target);
 }
 
 } // namespace
 
-std::vector<std::string> tacq::cpuTargetNames() { return {"x86-64-v3", "x86-64-v4"}; }
+bool tacq::admitTarget(const CpuTarget &target) {
+  if (!target.amx)
+    return true;
+#if defined(__x86_64__)
+  constexpr long requestPermission = 0x1023; // ARCH_REQ_XCOMP_PERM
+  constexpr long tileData = 18;
+  return syscall(SYS_arch_prctl, requestPermission, tileData) == 0;
+#else
+  return false;
+#endif
+}
+
+std::vector<std::string> tacq::cpuTargetNames() {
+  return {"x86-64-v3",
+          "x86-64-v4",
+          "x86-64-v4+amx",
+          "aarch64",
+          "aarch64-v8.2+dotprod",
+          "aarch64-v8.2+dotprod+i8mm"};
+}
 
 std::optional<CpuTarget> tacq::parseCpuTarget(llvm::StringRef name) {
   std::vector<std::string> names = cpuTargetNames();
   if (name == "host") {
     for (const std::string &candidate : llvm::reverse(names))
-      if (CpuTarget target = x86Target(candidate); hostHas(target))
+      if (CpuTarget target = targetNamed(candidate); hostHas(target))
         return target;
     return std::nullopt;
   }
   if (!llvm::is_contained(names, name))
     return std::nullopt;
-  return x86Target(name);
+  return targetNamed(name);
 }

@@ -2,6 +2,7 @@
 
 #include "DotCode.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+#include "tacq/Dialect/TACQ/MixedStorage.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -35,10 +36,38 @@ Value DotCode::loadHalf(Value buffer, Value at) {
   return b.create<arith::ExtFOp>(b.getF32Type(), number);
 }
 
-Value DotCode::loadByteNumbers(Value buffer, Value at) {
-  Value wide =
-      b.create<arith::ExtUIOp>(vector(vectorLanes, 32), loadBytes(buffer, at, vectorLanes));
-  return b.create<arith::SIToFPOp>(f32Vector(), wide);
+Value DotCode::bytesToFloat(Value bytes, bool isSigned) {
+  auto widen = [&](Value value, unsigned bits) -> Value {
+    VectorType type = vector(cast<VectorType>(value.getType()).getNumElements(), bits);
+    return isSigned ? b.create<arith::ExtSIOp>(type, value).getResult()
+                    : b.create<arith::ExtUIOp>(type, value).getResult();
+  };
+  // LLVM has tables or shuffles for conversions of bytes, which take more registers or instructions
+  // than the two steps that there are instructions for.
+  if (isArm())
+    bytes = concat({opaque(widen(half(bytes, 0), 16), /*isOrdered=*/false),
+                    opaque(widen(half(bytes, 1), 16), /*isOrdered=*/false)});
+  return b.create<arith::SIToFPOp>(f32Vector(), widen(bytes, 32));
+}
+
+Value DotCode::half(Value all, int64_t number) {
+  int64_t lanes = cast<VectorType>(all.getType()).getNumElements() / 2;
+  return b.create<vector::ExtractStridedSliceOp>(all, ArrayRef<int64_t>{number * lanes},
+                                                 ArrayRef<int64_t>{lanes}, ArrayRef<int64_t>{1});
+}
+
+Value DotCode::concat(ArrayRef<Value> parts) {
+  SmallVector<Value> vectors(parts);
+  while (vectors.size() > 1) {
+    SmallVector<Value> wider;
+    for (size_t i = 0; i < vectors.size(); i += 2) {
+      int64_t lanes = 2 * cast<VectorType>(vectors[i].getType()).getNumElements();
+      wider.push_back(b.create<vector::ShuffleOp>(vectors[i], vectors[i + 1],
+                                                  llvm::to_vector(llvm::seq<int64_t>(0, lanes))));
+    }
+    vectors = wider;
+  }
+  return vectors[0];
 }
 
 Value DotCode::bytesConstant(function_ref<uint8_t(int64_t)> byte) {
@@ -50,10 +79,11 @@ Value DotCode::bytesConstant(function_ref<uint8_t(int64_t)> byte) {
 
 Value DotCode::shiftAndMask(Value codes, int shift, unsigned mask) {
   if (shift != 0) {
-    VectorType words = vector(registerBytes / 2, 16);
+    // x86 has no shifts of bytes. Where there are, the shift itself clears bits.
+    VectorType words = isArm() ? bytes() : vector(registerBytes / 2, 16);
     Value value = b.create<vector::BitCastOp>(words, codes);
     Value by = b.create<arith::ConstantOp>(
-        DenseElementsAttr::get(words, b.getI16IntegerAttr(std::abs(shift))));
+        DenseElementsAttr::get(words, b.getIntegerAttr(words.getElementType(), std::abs(shift))));
     value = shift > 0 ? b.create<arith::ShRUIOp>(value, by).getResult()
                       : b.create<arith::ShLIOp>(value, by).getResult();
     codes = b.create<vector::BitCastOp>(bytes(), value);
@@ -61,15 +91,45 @@ Value DotCode::shiftAndMask(Value codes, int shift, unsigned mask) {
   return mask == 255 ? codes : b.create<arith::AndIOp>(codes, splatByte(mask)).getResult();
 }
 
-Value DotCode::loadQuad(Value buffer, Value at) {
-  Value raw = b.create<vector::BitCastOp>(vector(1, 32), loadBytes(buffer, at, quadColumns));
+InputColumns DotCode::loadColumns(Value buffer, Value at, int64_t count) {
+  InputColumns columns{buffer, at, {}};
+  for (int64_t column = 0; isArm() && column < count; column += registerBytes)
+    columns.registers.push_back(loadBytes(buffer, plus(at, column), registerBytes));
+  return columns;
+}
+
+Value DotCode::loadQuad(const InputColumns &columns, int64_t column) {
+  VectorType numbers = vector(registerBytes / quadColumns, 32);
+  if (isArm()) {
+    Value raw = b.create<vector::BitCastOp>(numbers, columns.registers[column / registerBytes]);
+    SmallVector<int64_t> lane(numbers.getNumElements(), column % registerBytes / quadColumns);
+    return b.create<vector::BitCastOp>(bytes(), b.create<vector::ShuffleOp>(raw, raw, lane));
+  }
+  Value raw = b.create<vector::BitCastOp>(
+      vector(1, 32), loadBytes(columns.buffer, plus(columns.at, column), quadColumns));
   Value number = b.create<vector::ExtractOp>(raw, int64_t(0));
-  Value all = b.create<vector::BroadcastOp>(vector(registerBytes / quadColumns, 32), number);
-  return b.create<vector::BitCastOp>(bytes(), all);
+  return b.create<vector::BitCastOp>(bytes(), b.create<vector::BroadcastOp>(numbers, number));
+}
+
+Value DotCode::dotArm(Value sums, Value codes, Value quad) {
+  VectorType numbers = vector(registerBytes / 4, 32);
+  if (product != ByteProduct::Neon)
+    return intrinsic("llvm.aarch64.neon.sdot.v4i32.v16i8", numbers, {sums, codes, quad});
+  // Two products of bytes are at most 2 * 128 * 127, which 16 bits hold.
+  VectorType words = vector(registerBytes / 2, 16);
+  SmallVector<Value, 2> products;
+  for (int64_t i : {0, 1})
+    products.push_back(
+        intrinsic("llvm.aarch64.neon.smull.v8i16", words, {half(codes, i), half(quad, i)}));
+  Value pairs = intrinsic("llvm.aarch64.neon.addp.v8i16", words, products);
+  return b.create<arith::AddIOp>(sums,
+                                 intrinsic("llvm.aarch64.neon.saddlp.v4i32.v8i16", numbers, pairs));
 }
 
 Value DotCode::dot(Value sums, Value codes, Value quad, unsigned largest) {
   VectorType words = vector(registerBytes / 2, 16), numbers = vector(registerBytes / 4, 32);
+  if (isArm())
+    return dotArm(sums, codes, quad);
   if (isWide()) {
     auto asNumbers = [&](Value bytes) { return b.create<vector::BitCastOp>(numbers, bytes); };
     return intrinsic("llvm.x86.avx512.vpdpbusd.512", numbers,
@@ -96,12 +156,18 @@ Value DotCode::dot(Value sums, Value codes, Value quad, unsigned largest) {
   return b.create<arith::AddIOp>(sums, b.create<arith::AddIOp>(even, odd));
 }
 
-Value DotCode::sumsToFloat(ArrayRef<Value> halves) {
-  Value all = halves[0];
-  if (halves.size() == 2)
-    all = b.create<vector::ShuffleOp>(halves[0], halves[1],
-                                      llvm::to_vector(llvm::seq<int64_t>(0, vectorLanes)));
-  return b.create<arith::SIToFPOp>(f32Vector(), all);
+Value DotCode::opaque(Value value, bool isOrdered) {
+  auto dialect = LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT);
+  return b
+      .create<LLVM::InlineAsmOp>(value.getType(), ValueRange{value}, /*asm_string=*/"",
+                                 /*constraints=*/"=w,0", /*has_side_effects=*/isOrdered,
+                                 /*is_align_stack=*/false, dialect,
+                                 /*operand_attrs=*/ArrayAttr())
+      .getRes();
+}
+
+Value DotCode::sumsToFloat(ArrayRef<Value> parts) {
+  return b.create<arith::SIToFPOp>(f32Vector(), concat(parts));
 }
 
 Value DotCode::lookupInLanes(Value table, Value indices) {
@@ -109,27 +175,48 @@ Value DotCode::lookupInLanes(Value table, Value indices) {
                    {table, indices});
 }
 
-Value DotCode::lookupColumns(Value buffer, Value at, Value positions) {
+Value DotCode::lookupInTable(ArrayRef<Value> table, Value indices) {
+  SmallVector<Value> arguments(table);
+  arguments.push_back(indices);
+  std::string name = "llvm.aarch64.neon.tbl" + std::to_string(table.size()) + ".v16i8";
+  return intrinsic(name, bytes(), arguments);
+}
+
+Value DotCode::subtractProduct(Value z, Value x, Value y) {
+  // What is negated at no cost: on x86 either factor, on AArch64 the scalar that y is made of.
+  return isArm() ? fma(x, b.create<arith::NegFOp>(y), z) : fma(b.create<arith::NegFOp>(x), y, z);
+}
+
+Value DotCode::lookupColumns(const InputColumns &columns, Value positions) {
   Value found;
   VectorType narrow = vector(vectorLanes, 8);
   if (isWide()) {
     Value zeros = b.create<arith::ConstantOp>(b.getZeroAttr(bytes()));
     Value indices = b.create<vector::InsertStridedSliceOp>(positions, zeros, ArrayRef<int64_t>{0},
                                                            ArrayRef<int64_t>{1});
-    Value low = loadBytes(buffer, at, registerBytes);
-    Value high = loadBytes(buffer, plus(at, registerBytes), registerBytes);
+    Value low = loadBytes(columns.buffer, columns.at, registerBytes);
+    Value high = loadBytes(columns.buffer, plus(columns.at, registerBytes), registerBytes);
     Value all = intrinsic("llvm.x86.avx512.vpermi2var.qi.512", bytes(), {low, indices, high});
     found = b.create<vector::ExtractStridedSliceOp>(
         all, ArrayRef<int64_t>{0}, ArrayRef<int64_t>{vectorLanes}, ArrayRef<int64_t>{1});
+  } else if (isArm()) {
+    // An index beyond a table gives 0, or leaves what the other one gave.
+    ArrayRef<Value> registers(columns.registers);
+    ArrayRef<Value> low = registers.take_front(4), high = registers.drop_front(4);
+    Value inHigh = b.create<arith::XOrIOp>(positions, splatByte(quantizedColumns / 2));
+    SmallVector<Value> arguments{lookupInTable(low, positions)};
+    llvm::append_range(arguments, high);
+    arguments.push_back(inHigh);
+    found = intrinsic("llvm.aarch64.neon.tbx4.v16i8", bytes(), arguments);
   } else {
     found = b.create<arith::ConstantOp>(b.getZeroAttr(narrow));
     for (int64_t i = 0; i < vectorLanes; ++i) {
       Value position = b.create<arith::IndexCastUIOp>(b.getIndexType(),
                                                       b.create<vector::ExtractOp>(positions, i));
-      Value byte = b.create<memref::LoadOp>(buffer, ValueRange{k.add(at, position)});
+      Value byte =
+          b.create<memref::LoadOp>(columns.buffer, ValueRange{k.add(columns.at, position)});
       found = b.create<vector::InsertOp>(byte, found, i);
     }
   }
-  Value wide = b.create<arith::ExtSIOp>(vector(vectorLanes, 32), found);
-  return b.create<arith::SIToFPOp>(f32Vector(), wide);
+  return bytesToFloat(found, /*isSigned=*/true);
 }

@@ -1,7 +1,8 @@
 //===- DotCode.h - Products of 8-bit integers -------------------*- C++ -*-===//
 //
-// Vectors of bytes of one register, in which each four bytes are a row: unsigned codes of four
-// columns of 16 (AVX-512) or 8 rows (AVX2). A tile's 16 rows are one register or two halves.
+// Vectors of bytes of one register, in which each four bytes are a row: codes of four columns of 16
+// (AVX-512), 8 (AVX2) or 4 rows (NEON). A tile's 16 rows are one, two or four registers. Codes are
+// unsigned on x86; on AArch64 they are signed, and those that have 8 bits are stored less 128.
 //
 //===----------------------------------------------------------------------===//
 
@@ -13,19 +14,33 @@
 
 namespace tacq {
 
+/// Columns of a row of the input from `at` on. On AArch64 they are in registers, 16 columns each:
+/// an instruction multiplies with any quad of a register, and lookups have registers as their
+/// table.
+struct InputColumns {
+  mlir::Value buffer, at;
+  llvm::SmallVector<mlir::Value, 8> registers;
+};
+
 class DotCode : public VectorCode {
 public:
   DotCode(KernelBuilder &k, const CpuTarget &target)
-      : VectorCode(k), registerBytes(target.vectorBits / 8) {}
+      : VectorCode(k), registerBytes(target.vectorBits / 8), product(target.byteProduct) {}
 
   /// Columns of a row that stand side by side.
   static constexpr int64_t quadColumns = 4;
   const int64_t registerBytes;
   bool isWide() const { return registerBytes == 64; }
+  bool isArm() const { return registerBytes == 16; }
   /// Registers of 16 rows by four columns.
-  int64_t halves() const { return vectorLanes * quadColumns / registerBytes; }
-  /// The largest byte whose products with signed bytes `dot` sums exactly in the fast way.
-  unsigned fastLimit() const { return isWide() ? 255 : 128; }
+  int64_t parts() const { return vectorLanes * quadColumns / registerBytes; }
+  /// The largest code whose products with signed bytes `dot` sums exactly in the fast way.
+  unsigned fastLimit() const { return isWide() ? 255 : isArm() ? 127 : 128; }
+
+  /// AArch64: a register's value, of which LLVM knows nothing. If ordered, loads do not move from
+  /// one side to the other: its scheduler would start on everything at once, and run out of
+  /// registers.
+  mlir::Value opaque(mlir::Value value, bool isOrdered);
 
   mlir::VectorType vector(int64_t lanes, unsigned bits) {
     return mlir::VectorType::get(lanes, b.getIntegerType(bits));
@@ -37,8 +52,8 @@ public:
   /// 16 f16 numbers, or one, as f32.
   mlir::Value loadHalves(mlir::Value buffer, mlir::Value at);
   mlir::Value loadHalf(mlir::Value buffer, mlir::Value at);
-  /// 16 unsigned bytes as f32.
-  mlir::Value loadByteNumbers(mlir::Value buffer, mlir::Value at);
+  /// 16 bytes as f32.
+  mlir::Value bytesToFloat(mlir::Value bytes, bool isSigned);
 
   mlir::Value bytesConstant(llvm::function_ref<uint8_t(int64_t)> byte);
   mlir::Value splatByte(unsigned value) {
@@ -47,24 +62,35 @@ public:
   /// Shifts to lower (or, below 0, to higher) bits and keeps those of `mask`, which must come from
   /// the same byte.
   mlir::Value shiftAndMask(mlir::Value bytes, int shift, unsigned mask);
-  /// Four bytes, repeated for each row.
-  mlir::Value loadQuad(mlir::Value buffer, mlir::Value at);
-  /// Adds to each row's sum the products of its four unsigned codes, at most `largest`, with the
-  /// signed bytes of the quad.
+  /// `count` columns, a multiple of 16 on AArch64.
+  InputColumns loadColumns(mlir::Value buffer, mlir::Value at, int64_t count);
+  /// The four bytes from a column on, repeated for each row.
+  mlir::Value loadQuad(const InputColumns &columns, int64_t column);
+  /// Adds to each row's sum the products of its four codes, at most `largest`, with the signed
+  /// bytes of the quad.
   mlir::Value dot(mlir::Value sums, mlir::Value codes, mlir::Value quad, unsigned largest);
   mlir::Value zeroSums() {
     return b.create<mlir::arith::ConstantOp>(b.getZeroAttr(vector(registerBytes / 4, 32)));
   }
-  /// The 16 rows' sums of all halves as f32.
-  mlir::Value sumsToFloat(llvm::ArrayRef<mlir::Value> halves);
+  /// The 16 rows' sums of all parts as f32.
+  mlir::Value sumsToFloat(llvm::ArrayRef<mlir::Value> parts);
 
   /// For each byte the byte of its 16-byte lane of `table` that it numbers.
   mlir::Value lookupInLanes(mlir::Value table, mlir::Value indices);
-  /// 16 of the signed bytes at [at, at + 128), by 16 positions, as f32.
-  mlir::Value lookupColumns(mlir::Value buffer, mlir::Value at, mlir::Value positions);
+  /// AArch64: for each byte that of the table, of one, two or four registers, that it numbers.
+  mlir::Value lookupInTable(llvm::ArrayRef<mlir::Value> table, mlir::Value indices);
+  /// 16 of 128 columns, by 16 positions, as f32.
+  mlir::Value lookupColumns(const InputColumns &columns, mlir::Value positions);
+  /// z - x * y, where y is the same in all lanes.
+  mlir::Value subtractProduct(mlir::Value z, mlir::Value x, mlir::Value y);
 
 private:
   mlir::Value intrinsic(llvm::StringRef name, mlir::Type result, mlir::ValueRange arguments);
+  mlir::Value half(mlir::Value all, int64_t number);
+  mlir::Value concat(llvm::ArrayRef<mlir::Value> parts);
+  mlir::Value dotArm(mlir::Value sums, mlir::Value codes, mlir::Value quad);
+
+  const ByteProduct product;
 };
 
 } // namespace tacq

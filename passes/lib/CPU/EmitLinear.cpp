@@ -27,6 +27,9 @@ namespace {
 
 /// Rows of a task: enough to use a piece of the panels many times, few enough to share the work.
 constexpr int64_t rowsPerTask = 96;
+/// Panels of a task, of one weight; a gated one has one of each of its two weights. The same on
+/// every target, since a module has one count of tasks for all of them.
+constexpr int64_t panelsPerTask = 2;
 /// Columns of a piece of K.
 constexpr int64_t pieceColumns = 128;
 /// Distance of the copied rows of a piece: not a power of two, so that they do not compete for the
@@ -70,6 +73,7 @@ private:
 
   LogicalResult collect();
   void emitTask(Value group, Value firstRow, Value lastRow);
+  void emitPanels(const Target &target, Value group, Value firstRow, Value lastRow);
   void emitRows(const Target &target, Value group, Value firstRow, Value lastRow);
   void emitBlocks(const Target &target, Value group, Value firstRow, Value lastRow);
   void emitPiece(const Target &target, ArrayRef<Value> panelStarts, Value firstRow, Value lastRow,
@@ -132,7 +136,7 @@ LogicalResult LinearKernel::collect() {
       entry.bias = inputBuffer(op.getBiases()[i]);
     entry.features = *features;
     entry.panelCount = llvm::divideCeil(*features, vectorLanes);
-    entry.groups = gated ? entry.panelCount : llvm::divideCeil(entry.panelCount, panels);
+    entry.groups = gated ? entry.panelCount : llvm::divideCeil(entry.panelCount, panelsPerTask);
     weights.push_back(entry);
   }
   return success();
@@ -190,7 +194,7 @@ void LinearKernel::emitTask(Value group, Value firstRow, Value lastRow) {
       if (weights[1].bias)
         target.biases.push_back(weights[1].bias);
     }
-    emitRows(target, group, firstRow, lastRow);
+    emitPanels(target, group, firstRow, lastRow);
     return;
   }
   if (llvm::all_of(weights, [&](const Weight &w) { return w.sameTypes(weights[0]); })) {
@@ -211,16 +215,25 @@ void LinearKernel::emitTask(Value group, Value firstRow, Value lastRow) {
       target.wholeTiles &= next.wholeTiles;
       localGroup = k.select(isNext, plus(group, -first), localGroup);
     }
-    emitRows(target, localGroup, firstRow, lastRow);
+    emitPanels(target, localGroup, firstRow, lastRow);
     return;
   }
   int64_t first = 0;
   for (const Weight &weight : weights) {
     Value isIt = k.logicalAnd(k.lessEqual(k.index(first), group),
                               k.less(group, k.index(first + weight.groups)));
-    when(isIt, [&] { emitRows(targetOf(weight), plus(group, -first), firstRow, lastRow); });
+    when(isIt, [&] { emitPanels(targetOf(weight), plus(group, -first), firstRow, lastRow); });
     first += weight.groups;
   }
+}
+
+/// Goes through the panels of a task, as many at a time as tiles have.
+void LinearKernel::emitPanels(const Target &target, Value group, Value firstRow, Value lastRow) {
+  if (gated || panels == panelsPerTask)
+    return emitRows(target, group, firstRow, lastRow);
+  Value first = times(group, panelsPerTask);
+  loop(first, k.min(plus(first, panelsPerTask), target.panelCount), panels,
+       [&](Value panel) { emitRows(target, panel, firstRow, lastRow); });
 }
 
 void LinearKernel::emitRows(const Target &target, Value group, Value firstRow, Value lastRow) {

@@ -12,6 +12,7 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "AmxCode.h"
 #include "MixedTile.h"
 #include "tacq/CPU/HotKernels.h"
 #include "llvm/Support/MathExtras.h"
@@ -24,6 +25,8 @@ namespace {
 /// Rows of a task: enough to use decoded tiles many times, few enough to share the work.
 constexpr int64_t rowsPerTask = 96;
 constexpr int64_t panels = 2;
+/// Rows that AMX multiplies with the panels at a time, in four registers of sums.
+constexpr int64_t amxRows = 2 * AmxCode::rows;
 /// Bytes of a decoded tile.
 constexpr int64_t panelBytes = quantizedColumns * vectorLanes;
 /// How far ahead of a single row's product its codes are asked for.
@@ -39,10 +42,11 @@ struct Weight {
 class MixedLinearKernel : DotCode {
 public:
   MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target)
-      : DotCode(k, target), op(op), target(target), gated(op.getGated()) {
-    // Twelve by two sums of 32 registers; three by one (of two halves each) of 16.
-    rows = isWide() ? 12 : 3;
-    tailRows = isWide() ? 4 : 3;
+      : DotCode(k, target), op(op), target(target), gated(op.getGated()), amx(k) {
+    // Twelve by two sums of 32 registers (AVX-512); three by one of two parts each of 16 (AVX2);
+    // four by one of four parts each of 32 (NEON).
+    rows = isWide() ? 12 : isArm() ? 4 : 3;
+    tailRows = isWide() ? 4 : isArm() ? 2 : 3;
     jointPanels = isWide() ? panels : 1;
   }
   LogicalResult emit();
@@ -64,6 +68,9 @@ private:
                              ValueRange carried);
   void emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Value> &slots, Value number,
                 int64_t width, Value firstRow, Value lastRow);
+  void emitAmxRows(MutableArrayRef<Panel> task, Value number, int64_t columns, Value firstRow,
+                   Value row);
+  void addBlock(Panel &panel, Value block, Value dots, Value scaleAt, Value sumsAt);
   void emitBlock(MutableArrayRef<Panel> task, Value number, int64_t width, Value firstRow,
                  Value row, Value lastRow, int64_t tileRows, int64_t firstPanel);
   Value addTileSlots(Panel &panel, int64_t number, Value slots, Value tile, int64_t width,
@@ -87,8 +94,13 @@ private:
   int64_t blocks = 0, block = 0;
   Sym rowCount;
   Value x, xScales, residual;
-  Value decoded; // a tile of each panel, as bytes
-  Value sums;    // of a task, [rowsPerTask][panels][16]
+  /// AMX multiplies whole registers of columns, if there are any in a block.
+  bool usesAmx() const { return target.amx && block % AmxCode::bytes == 0; }
+
+  AmxCode amx;
+  Value products; // of amxRows by the panels, i32
+  Value decoded;  // a tile of each panel, as bytes
+  Value sums;     // of a task, [rowsPerTask][panels][16]
   SmallVector<Weight> weights;
 };
 
@@ -139,6 +151,8 @@ LogicalResult MixedLinearKernel::emit() {
   if (!count || *count > 1) {
     decoded = stackBuffer(panels * panelBytes, b.getI8Type());
     sums = stackBuffer(rowsPerTask * panels * vectorLanes, b.getF32Type());
+    if (usesAmx())
+      products = stackBuffer(amxRows * panels * vectorLanes, b.getI32Type());
   }
   int64_t groups = 0;
   for (const Weight &weight : ArrayRef(weights).take_front(gated ? 1 : weights.size()))
@@ -210,8 +224,11 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   bool hasSlots = format.circuit == MixedFormat::Circuit::Slots ||
                   format.circuit == MixedFormat::Circuit::Uniform;
   Value sum = carried[0], circuit = carried[1], total = carried[2], slots = carried[3];
-  Value at = tile.tileAt(number), input = inputAt(row, number);
-  for (int64_t line = 0; line < format.tileBytes(width); line += lineBytes)
+  Value at = tile.tileAt(number);
+  InputColumns input = loadColumns(x, inputAt(row, number), quantizedColumns);
+  // AArch64 processors find a stream of whole tiles themselves; asking costs 2 % of the
+  // instructions.
+  for (int64_t line = 0; !isArm() && line < format.tileBytes(width); line += lineBytes)
     prefetch(tile.buffer, plus(at, line + prefetchBytes));
   int64_t blocksOfTile = quantizedColumns / block;
   Value firstBlock = times(number, blocksOfTile);
@@ -220,11 +237,11 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   };
   Value count = hasSlots ? tile.slotCount(number) : Value();
   auto addSlots = [&](Value to) {
-    return tile.addSlots(to, slots, count, x, input, xScales, scaleAt(0), width);
+    return tile.addSlots(to, slots, count, input, xScales, scaleAt(0), width);
   };
   for (int64_t i = 0; i * block < width; ++i) {
     int64_t first = i * block;
-    Value dots = tile.multiply(at, width, first, std::min(block, width - first), x, input);
+    Value dots = tile.multiply(at, width, first, std::min(block, width - first), input);
     Value scale = loadScalar(xScales, scaleAt(i)),
           offset = loadScalar(xScales, plus(scaleAt(i), 1));
     if (format.oneGroup()) {
@@ -237,8 +254,7 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
     if (hasSlots && !tile.slotsHaveInputScales())
       low = addSlots(low);
     sum = fma(low, splat(scale), sum);
-    Value zeros = b.create<arith::NegFOp>(k.mul(scales, tile.zeros(number)));
-    sum = fma(zeros, splat(offset), sum);
+    sum = subtractProduct(sum, k.mul(scales, tile.zeros(number)), splat(offset));
   }
   if (hasSlots && tile.slotsHaveInputScales())
     circuit = addSlots(circuit);
@@ -290,6 +306,8 @@ void MixedLinearKernel::emitPanels(const Weight &weight, Value group, Value firs
       rowOfTiles = k.min(plus(times(group, panels), i), k.index(weight.format.rowsOfTiles - 1));
     task.push_back(beginPanel(gated ? weights[i] : weight, rowOfTiles));
   }
+  if (usesAmx())
+    amx.configure();
   // Tiles of the result repeat the last row; those sums have places of their own.
   Value count = k.sub(lastRow, firstRow);
   Value zeros = splat(0.0f);
@@ -309,6 +327,8 @@ void MixedLinearKernel::emitPanels(const Weight &weight, Value group, Value firs
       });
   if (int64_t columns = format.columns - format.wholeTiles * quantizedColumns; columns > 0)
     emitTile(task, slots, k.index(format.wholeTiles), columns, firstRow, lastRow);
+  if (usesAmx())
+    amx.release();
   loop(k.index(0), count, 1, [&](Value i) {
     Value row = k.add(firstRow, i);
     SmallVector<Value, panels> results;
@@ -334,12 +354,19 @@ void MixedLinearKernel::emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Va
     panel.tile->decode(panel.tile->tileAt(number), width, decoded, k.index(i * panelBytes));
   }
   Value count = k.sub(lastRow, firstRow);
+  Value tilesEnd = firstRow;
+  if (usesAmx()) {
+    tilesEnd = k.sub(lastRow, b.create<arith::RemUIOp>(count, k.index(amxRows)));
+    loop(firstRow, tilesEnd, amxRows,
+         [&](Value row) { emitAmxRows(task, number, columns, firstRow, row); });
+    count = k.sub(lastRow, tilesEnd);
+  }
   Value blockEnd = k.sub(lastRow, b.create<arith::RemUIOp>(count, k.index(rows)));
   auto emitRows = [&](Value row, int64_t tileRows) {
     for (int64_t panel = 0; panel < panels; panel += jointPanels)
       emitBlock(task, number, columns, firstRow, row, lastRow, tileRows, panel);
   };
-  loop(firstRow, blockEnd, rows, [&](Value row) { emitRows(row, rows); });
+  loop(tilesEnd, blockEnd, rows, [&](Value row) { emitRows(row, rows); });
   loop(blockEnd, lastRow, tailRows, [&](Value row) { emitRows(row, tailRows); });
   for (auto [i, panel] : llvm::enumerate(task)) {
     MixedFormat::Circuit circuit = panel.tile->format.circuit;
@@ -348,13 +375,63 @@ void MixedLinearKernel::emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Va
   }
 }
 
+/// Adds the products of a row of the input with a panel over a block of columns to a sum.
+void MixedLinearKernel::addBlock(Panel &panel, Value block, Value dots, Value scaleAt,
+                                 Value sumsAt) {
+  Value scales = panel.tile->scales(block);
+  Value zeros = k.mul(scales, panel.tile->zeros(block));
+  Value sum = fma(k.mul(scales, dots), splat(loadScalar(xScales, scaleAt)), load(sums, sumsAt));
+  sum = subtractProduct(sum, zeros, splat(loadScalar(xScales, plus(scaleAt, 1))));
+  store(sum, sums, sumsAt);
+}
+
+/// amxRows rows by the panels over a column of tiles. Columns that a decoded tile does not have may
+/// hold anything: the input is 0 there.
+void MixedLinearKernel::emitAmxRows(MutableArrayRef<Panel> task, Value number, int64_t columns,
+                                    Value firstRow, Value row) {
+  constexpr unsigned input = 4, weight = 6; // behind the sums
+  constexpr int64_t rowBytes = panels * vectorLanes * 4;
+  int64_t blocksOfTile = quantizedColumns / block;
+  auto emitColumns = [&](Value blockOfTile) {
+    for (unsigned i = 0; i < input; ++i)
+      amx.zero(i);
+    for (int64_t step = 0; step < block; step += AmxCode::bytes) {
+      Value column = plus(times(blockOfTile, block), step);
+      Value inputs = k.add(inputAt(row, number), column);
+      for (int64_t i : {0, 1}) {
+        amx.load(input + i, x, plus(inputs, i * AmxCode::rows * quantizedColumns),
+                 quantizedColumns);
+        amx.load(weight + i, decoded, plus(times(column, vectorLanes), i * panelBytes),
+                 AmxCode::bytes);
+      }
+      for (unsigned i = 0; i < input; ++i)
+        amx.multiply(i, input + i / 2, weight + i % 2);
+    }
+    for (unsigned i = 0; i < input; ++i)
+      amx.store(i, products,
+                k.index(i / 2 * AmxCode::rows * panels * vectorLanes + i % 2 * vectorLanes),
+                rowBytes);
+    Value blockNumber = k.add(times(number, blocksOfTile), blockOfTile);
+    loop(k.index(0), k.index(amxRows), 1, [&](Value i) {
+      Value scaleAt = k.add(inputScalesAt(k.add(row, i)), times(blockNumber, 2));
+      for (int64_t p = 0; p < panels; ++p) {
+        Value dots =
+            b.create<vector::LoadOp>(vector(vectorLanes, 32), products, ValueRange{sumAt(i, p)});
+        addBlock(task[p], blockNumber, b.create<arith::SIToFPOp>(f32Vector(), dots), scaleAt,
+                 sumAt(k.add(k.sub(row, firstRow), i), p));
+      }
+    });
+  };
+  loop(k.index(0), k.index(llvm::divideCeil(columns, block)), 1, emitColumns);
+}
+
 /// Some rows by some panels over a column of tiles. Columns of a decoded tile that it does not have
 /// may hold anything: the input is 0 there.
 void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int64_t columns,
                                   Value firstRow, Value row, Value lastRow, int64_t tileRows,
                                   int64_t firstPanel) {
-  // Columns of a step: a divisor of every block.
-  constexpr int64_t stepColumns = 8;
+  // Columns of a step: a divisor of every block, and on AArch64 what a register holds.
+  const int64_t stepColumns = isArm() ? registerBytes : 8;
   SmallVector<Value> inputs, scalesAt;
   for (int64_t i = 0; i < tileRows; ++i) {
     Value from = tileRows == rows ? row : k.min(plus(row, i), plus(lastRow, -1));
@@ -366,44 +443,40 @@ void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int
   Value sumsRow = k.sub(row, firstRow);
   auto emitColumns = [&](Value blockOfTile, int64_t width) {
     Value start = times(blockOfTile, block);
-    SmallVector<Value> dots(tileRows * jointPanels * halves(), zeroSums());
-    dots = loop(k.index(0), k.index(llvm::alignTo(width, stepColumns)), stepColumns, dots,
-                [&](Value column, ValueRange carried) {
-                  SmallVector<Value> next(carried);
-                  for (int64_t offset = 0; offset < stepColumns; offset += quadColumns) {
-                    Value at = plus(k.add(start, column), offset);
-                    SmallVector<Value> codes;
-                    for (int64_t i = 0; i < jointPanels * halves(); ++i) {
-                      int64_t from =
-                          (firstPanel + i / halves()) * panelBytes + i % halves() * registerBytes;
-                      codes.push_back(
-                          loadBytes(decoded, plus(times(at, vectorLanes), from), registerBytes));
-                    }
-                    for (int64_t r = 0; r < tileRows; ++r) {
-                      Value quad = loadQuad(x, k.add(inputs[r], at));
-                      for (auto [i, code] : llvm::enumerate(codes)) {
-                        Value &sum = next[r * codes.size() + i];
-                        sum = dot(sum, code, quad, task[firstPanel + i / halves()].tile->largest());
-                      }
-                    }
-                  }
-                  return next;
-                });
+    SmallVector<Value> dots(tileRows * jointPanels * parts(), zeroSums());
+    dots =
+        loop(k.index(0), k.index(llvm::alignTo(width, stepColumns)), stepColumns, dots,
+             [&](Value column, ValueRange carried) {
+               SmallVector<Value> next(carried);
+               SmallVector<InputColumns> columns;
+               for (Value input : inputs)
+                 columns.push_back(loadColumns(x, k.add(input, k.add(start, column)), stepColumns));
+               for (int64_t offset = 0; offset < stepColumns; offset += quadColumns) {
+                 Value at = plus(k.add(start, column), offset);
+                 SmallVector<Value> codes;
+                 for (int64_t i = 0; i < jointPanels * parts(); ++i) {
+                   int64_t from =
+                       (firstPanel + i / parts()) * panelBytes + i % parts() * registerBytes;
+                   codes.push_back(
+                       loadBytes(decoded, plus(times(at, vectorLanes), from), registerBytes));
+                 }
+                 for (int64_t r = 0; r < tileRows; ++r) {
+                   Value quad = loadQuad(columns[r], offset);
+                   for (auto [i, code] : llvm::enumerate(codes)) {
+                     Value &sum = next[r * codes.size() + i];
+                     sum = dot(sum, code, quad, task[firstPanel + i / parts()].tile->largest());
+                   }
+                 }
+               }
+               return next;
+             });
     Value blockNumber = k.add(times(number, quantizedColumns / block), blockOfTile);
-    for (int64_t p = 0; p < jointPanels; ++p) {
-      MixedTile &tile = *task[firstPanel + p].tile;
-      Value scales = tile.scales(blockNumber);
-      Value zeros = b.create<arith::NegFOp>(k.mul(scales, tile.zeros(blockNumber)));
-      for (int64_t r = 0; r < tileRows; ++r) {
-        Value scaleAt = k.add(scalesAt[r], times(blockOfTile, 2));
-        Value at = sumAt(plus(sumsRow, r), firstPanel + p);
-        Value low = k.mul(
-            scales, sumsToFloat(ArrayRef(dots).slice((r * jointPanels + p) * halves(), halves())));
-        Value sum = fma(low, splat(loadScalar(xScales, scaleAt)), load(sums, at));
-        sum = fma(zeros, splat(loadScalar(xScales, plus(scaleAt, 1))), sum);
-        store(sum, sums, at);
-      }
-    }
+    for (int64_t p = 0; p < jointPanels; ++p)
+      for (int64_t r = 0; r < tileRows; ++r)
+        addBlock(task[firstPanel + p], blockNumber,
+                 sumsToFloat(ArrayRef(dots).slice((r * jointPanels + p) * parts(), parts())),
+                 k.add(scalesAt[r], times(blockOfTile, 2)),
+                 sumAt(plus(sumsRow, r), firstPanel + p));
   };
   int64_t whole = columns / block;
   if (whole == 1)
@@ -427,14 +500,14 @@ Value MixedLinearKernel::addTileSlots(Panel &panel, int64_t number, Value slots,
     MixedTile::Slot second = weight.loadSlot(k.select(hasNext, next, at));
     second.values = b.create<arith::SelectOp>(hasNext, second.values, splat(0.0f));
     loop(firstRow, lastRow, 1, [&](Value row) {
-      Value input = inputAt(row, tile);
+      InputColumns input = loadColumns(x, inputAt(row, tile), quantizedColumns);
       Value scaleAt = k.add(inputScalesAt(row), times(tile, 2 * quantizedColumns / block));
       Value sumsAt = sumAt(k.sub(row, firstRow), number);
       Value sum = load(sums, sumsAt);
       Value blockScales = weight.loadBlockScales(xScales, scaleAt, width);
       Value products = blockScales ? sum : splat(0.0f);
       for (const MixedTile::Slot &slot : {first, second})
-        products = weight.addSlot(slot, products, x, input, blockScales, width);
+        products = weight.addSlot(slot, products, input, blockScales, width);
       if (!blockScales)
         products = fma(products, splat(loadScalar(xScales, scaleAt)), sum);
       store(products, sums, sumsAt);

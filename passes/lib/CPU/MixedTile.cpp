@@ -105,22 +105,29 @@ Value MixedTile::scales(Value block) {
 }
 
 Value MixedTile::zeros(Value block) {
-  // Levels stand for level - 128.
+  // Levels stand for level - 128; signed ones are that already.
   if (format.codebook)
-    return splat(128.0f);
+    return splat(hasSignedCodes() ? 0.0f : 128.0f);
   Value at = metadataStart;
   if (!format.oneGroup())
     at = k.add(at, times(groupOf(block), vectorLanes));
-  return loadByteNumbers(buffer, plus(at, format.zerosAt));
+  Value bytes = loadBytes(buffer, plus(at, format.zerosAt), vectorLanes);
+  Value numbers = bytesToFloat(bytes, /*isSigned=*/false);
+  return hasSignedCodes() ? k.sub(numbers, splat(128.0f)) : numbers;
 }
 
 //===----------------------------------------------------------------------===//
 // Codes
 //===----------------------------------------------------------------------===//
 
+/// A code or level of 8 bits, as `dot` takes it.
+Value MixedTile::asOperand(Value bytes) {
+  return hasSignedCodes() ? b.create<arith::XOrIOp>(bytes, splatByte(128)).getResult() : bytes;
+}
+
 /// The register of a plane that holds the codes of a column.
-Value MixedTile::load(Value tileAt, int64_t width, unsigned plane, int64_t column, int64_t half) {
-  int64_t at = half * registerBytes;
+Value MixedTile::load(Value tileAt, int64_t width, unsigned plane, int64_t column, int64_t part) {
+  int64_t at = part * registerBytes;
   for (unsigned i = 0; i < plane; ++i)
     at += vectorLanes * width * format.planes[i] / 8;
   int64_t blockColumns = quadColumns * 8 / format.planes[plane];
@@ -141,8 +148,8 @@ Value MixedTile::codes(ArrayRef<Value> raw, int64_t column) {
   return all;
 }
 
-Value MixedTile::multiply(Value tileAt, int64_t width, int64_t first, int64_t count, Value input,
-                          Value x) {
+Value MixedTile::multiply(Value tileAt, int64_t width, int64_t first, int64_t count,
+                          const InputColumns &x) {
   SmallVector<Value> totals;
   if (format.codebook && format.bits == 8) {
     // Decoded once for a tile.
@@ -151,71 +158,159 @@ Value MixedTile::multiply(Value tileAt, int64_t width, int64_t first, int64_t co
     if (first == 0)
       decode(tileAt, width, decoded, k.index(0));
   }
-  for (int64_t half = 0; half < halves(); ++half) {
-    // Codes are multiplied where they are in their bytes as far as that is exact: a sum for each
-    // position, which is shifted at the end. Two of each keep the chains of additions short.
-    std::map<std::pair<int, int>, Value> sums;
-    auto add = [&](int shift, int64_t chain, Value codes, int64_t column, unsigned largest) {
-      Value &sum = sums[{shift, int(chain)}];
-      sum = dot(sum ? sum : zeroSums(), codes, loadQuad(input, plus(x, column)), largest);
-    };
-    for (int64_t column = first; format.codebook && column < first + count; column += quadColumns) {
+  // On AArch64 the loads of two neighbouring parts are one instruction.
+  int64_t together = isArm() ? 2 : 1;
+  for (int64_t part = 0; part < parts(); part += together) {
+    SmallVector<Value> sums;
+    for (int64_t i = 0; i < together && multipliesByShift(); ++i)
+      sums.push_back(multiplyByShift(tileAt, width, first, count, x, part + i));
+    if (sums.empty())
+      sums = multiplyParts(tileAt, width, first, count, x, part, together);
+    for (Value sum : sums)
+      totals.push_back(isArm() ? opaque(sum, /*isOrdered=*/true) : sum);
+  }
+  return sumsToFloat(totals);
+}
+
+/// A sum for each part and position of the codes in their bytes: codes are multiplied where they
+/// are as far as that is exact, and sums are shifted at the end. Two of each keep the chains of
+/// additions short.
+SmallVector<Value> MixedTile::multiplyParts(Value tileAt, int64_t width, int64_t first,
+                                            int64_t count, const InputColumns &x, int64_t firstPart,
+                                            int64_t together) {
+  SmallVector<std::map<std::pair<int, int>, Value>> sums(together);
+  auto add = [&](int64_t i, int shift, int64_t chain, Value codes, int64_t column,
+                 unsigned largest) {
+    Value &sum = sums[i][{shift, int(chain)}];
+    sum = dot(sum ? sum : zeroSums(), codes, loadQuad(x, column), largest);
+  };
+  for (int64_t column = first; format.codebook && column < first + count; column += quadColumns)
+    for (int64_t i = 0; i < together; ++i) {
+      int64_t part = firstPart + i, chain = column / quadColumns % (4 / together);
       SmallVector<Value> raw;
       if (format.bits == 8) {
-        Value at = k.index(column / quadColumns * quadBytes + half * registerBytes);
-        add(0, column / quadColumns % 4, loadBytes(decoded, at, registerBytes), column, 255);
+        Value at = k.index(column / quadColumns * quadBytes + part * registerBytes);
+        add(i, 0, chain, loadBytes(decoded, at, registerBytes), column, 255);
         continue;
       }
       for (unsigned plane = 0; plane < format.planes.size(); ++plane)
-        raw.push_back(load(tileAt, width, plane, column, half));
-      add(0, column / quadColumns % 4, levels(codes(raw, column), half), column, 255);
+        raw.push_back(load(tileAt, width, plane, column, part));
+      add(i, 0, chain, levels(codes(raw, column), part), column, 255);
     }
-    unsigned low = 0;
-    for (unsigned plane = 0; !format.codebook && plane < format.planes.size(); ++plane) {
-      unsigned bits = format.planes[plane];
-      int64_t pieces = 8 / bits, blockColumns = pieces * quadColumns;
-      for (int64_t column = first; column < first + count; column += blockColumns) {
-        Value raw = load(tileAt, width, plane, column, half);
+  unsigned low = 0;
+  for (unsigned plane = 0; !format.codebook && plane < format.planes.size(); ++plane) {
+    unsigned bits = format.planes[plane];
+    int64_t pieces = 8 / bits, blockColumns = pieces * quadColumns;
+    for (int64_t column = first; column < first + count; column += blockColumns)
+      for (int64_t i = 0; i < together; ++i) {
+        Value raw = asOperand(load(tileAt, width, plane, column, firstPart + i));
         int64_t chain = bits >= 4 ? column / blockColumns % 2 : 0;
         for (int64_t piece = 0; piece < pieces; ++piece) {
           unsigned mask = (1u << bits) - 1, shift = piece * bits;
           int64_t at = column + piece * quadColumns;
           if (mask << shift <= fastLimit() || bits == 8)
-            add(int(shift) - int(low), chain, shiftAndMask(raw, 0, mask << shift), at,
+            add(i, int(shift) - int(low), chain, shiftAndMask(raw, 0, mask << shift), at,
                 mask << shift);
           else
-            add(-int(low), chain, shiftAndMask(raw, int(shift), mask), at, mask);
+            add(i, -int(low), chain, shiftAndMask(raw, int(shift), mask), at, mask);
         }
       }
-      low += bits;
-    }
+    low += bits;
+  }
+  SmallVector<Value> totals;
+  for (auto &sumsOfPart : sums) {
     Value total;
-    for (auto &[key, sum] : sums) {
-      if (int shift = key.first) {
-        Value by = b.create<arith::ConstantOp>(DenseElementsAttr::get(
-            cast<ShapedType>(sum.getType()), b.getI32IntegerAttr(std::abs(shift))));
-        sum = shift > 0 ? b.create<arith::ShRSIOp>(sum, by).getResult()
-                        : b.create<arith::ShLIOp>(sum, by).getResult();
-      }
-      total = total ? b.create<arith::AddIOp>(total, sum).getResult() : sum;
+    for (auto &[key, sum] : sumsOfPart) {
+      Value own = shifted(sum, key.first);
+      total = total ? b.create<arith::AddIOp>(total, own).getResult() : own;
     }
     totals.push_back(total);
   }
-  return sumsToFloat(totals);
+  return totals;
+}
+
+/// To lower or, below 0, to higher bits.
+Value MixedTile::shifted(Value sum, int by) {
+  if (by == 0)
+    return sum;
+  Value bits = b.create<arith::ConstantOp>(
+      DenseElementsAttr::get(cast<ShapedType>(sum.getType()), b.getI32IntegerAttr(std::abs(by))));
+  return by > 0 ? b.create<arith::ShRSIOp>(sum, bits).getResult()
+                : b.create<arith::ShLIOp>(sum, bits).getResult();
+}
+
+/// With one sum, for planes whose codes are in too many positions for a sum of each: of the
+/// products of the codes that are highest in their bytes first, which is shifted on the way to the
+/// lower ones. Its bits that fall out are 0. The processors in question add to the same sum in
+/// every cycle.
+Value MixedTile::multiplyByShift(Value tileAt, int64_t width, int64_t first, int64_t count,
+                                 const InputColumns &x, int64_t part) {
+  struct Factor {
+    Value raw;
+    int shift;
+    unsigned mask;
+    int64_t column;
+  };
+  // By how many bits their products are too high.
+  std::map<int, SmallVector<Factor>> factors;
+  int low = 0;
+  for (auto [plane, bits] : llvm::enumerate(format.planes)) {
+    int64_t pieces = 8 / bits, blockColumns = pieces * quadColumns;
+    for (int64_t column = first; column < first + count; column += blockColumns) {
+      Value raw = asOperand(load(tileAt, width, plane, column, part));
+      for (int64_t piece = 0; piece < pieces; ++piece) {
+        unsigned mask = (1u << bits) - 1;
+        int shift = int(piece * bits);
+        int64_t at = column + piece * quadColumns;
+        if (mask << shift <= fastLimit() || bits == 8)
+          factors[shift - low].push_back({raw, 0, mask << shift, at});
+        else
+          factors[-low].push_back({raw, shift, mask, at});
+      }
+    }
+    low += int(bits);
+  }
+  auto addAll = [&](Value sum, ArrayRef<Factor> all) {
+    for (const Factor &factor : all)
+      sum = dot(sum ? sum : zeroSums(), shiftAndMask(factor.raw, factor.shift, factor.mask),
+                loadQuad(x, factor.column), factor.mask);
+    return sum;
+  };
+  // Those that are too low, from the lowest on, and those that are too high meet at 0.
+  Value below, above;
+  int at = 0;
+  for (auto &[shift, all] : factors) {
+    if (shift >= 0)
+      break;
+    below = addAll(below ? shifted(below, at - shift) : below, all);
+    at = shift;
+  }
+  if (below)
+    below = shifted(below, at);
+  for (auto &[shift, all] : llvm::reverse(factors)) {
+    if (shift < 0)
+      break;
+    if (above)
+      above = shifted(above, at - shift);
+    if (shift == 0 && below)
+      above = above ? b.create<arith::AddIOp>(above, below).getResult() : below;
+    above = addAll(above, all);
+    at = shift;
+  }
+  return above;
 }
 
 void MixedTile::decode(Value tileAt, int64_t width, Value panel, Value panelAt) {
   if (format.codebook && format.bits == 8)
     return decodeByLevels(tileAt, width, panel, panelAt);
   for (int64_t column = 0; column < width; column += quadColumns)
-    for (int64_t half = 0; half < halves(); ++half) {
+    for (int64_t part = 0; part < parts(); ++part) {
       SmallVector<Value> raw;
       for (unsigned plane = 0; plane < format.planes.size(); ++plane)
-        raw.push_back(load(tileAt, width, plane, column, half));
+        raw.push_back(load(tileAt, width, plane, column, part));
       Value all = codes(raw, column);
-      if (format.codebook)
-        all = levels(all, half);
-      Value to = plus(panelAt, column / quadColumns * quadBytes + half * registerBytes);
+      all = format.codebook ? levels(all, part) : asOperand(all);
+      Value to = plus(panelAt, column / quadColumns * quadBytes + part * registerBytes);
       b.create<vector::StoreOp>(all, panel, ValueRange{to});
     }
 }
@@ -224,17 +319,21 @@ void MixedTile::decode(Value tileAt, int64_t width, Value panel, Value panelAt) 
 // Codebooks
 //===----------------------------------------------------------------------===//
 
-/// The levels of a half's rows, arranged for lookups in lanes of 16 bytes: a lane has four rows.
+/// The levels of a part's rows, arranged for lookups: on x86 in lanes of 16 bytes, which have four
+/// rows; on AArch64 a part is four rows, whose levels are one table.
 void MixedTile::loadTables() {
   constexpr int64_t lane = 16;
   if (format.bits == 8)
     return;
-  int64_t levels = int64_t(1) << format.bits, rowsOfHalf = registerBytes / quadColumns;
-  for (int64_t half = 0; half < halves(); ++half) {
-    tables[half].clear();
-    Value start = plus(levelsStart, half * rowsOfHalf * levels);
-    if (format.bits == 2) {
-      tables[half].push_back(loadBytes(buffer, start, registerBytes));
+  int64_t levels = int64_t(1) << format.bits, rowsOfPart = registerBytes / quadColumns;
+  for (int64_t part = 0; part < parts(); ++part) {
+    tables[part].clear();
+    Value start = plus(levelsStart, part * rowsOfPart * levels);
+    if (isArm()) {
+      for (int64_t at = 0; at < rowsOfPart * levels; at += registerBytes)
+        tables[part].push_back(asOperand(loadBytes(buffer, plus(start, at), registerBytes)));
+    } else if (format.bits == 2) {
+      tables[part].push_back(loadBytes(buffer, start, registerBytes));
     } else if (format.bits == 3) {
       // Levels 0 to 3 of four rows, and levels 4 to 7.
       Value low = loadBytes(buffer, start, registerBytes);
@@ -243,7 +342,7 @@ void MixedTile::loadTables() {
         SmallVector<int64_t> from;
         for (int64_t i = 0; i < registerBytes; ++i)
           from.push_back(i / 4 * 8 + first + i % 4);
-        tables[half].push_back(b.create<vector::ShuffleOp>(low, high, from));
+        tables[part].push_back(b.create<vector::ShuffleOp>(low, high, from));
       }
     } else {
       // A table for each of a lane's four rows.
@@ -253,14 +352,18 @@ void MixedTile::loadTables() {
           table = b.create<vector::InsertStridedSliceOp>(
               loadBytes(buffer, plus(start, (i * 4 + rowOfLane) * lane), lane), table,
               ArrayRef<int64_t>{i * lane}, ArrayRef<int64_t>{1});
-        tables[half].push_back(table);
+        tables[part].push_back(table);
       }
     }
   }
 }
 
-Value MixedTile::levels(Value codes, int64_t half) {
-  ArrayRef<Value> table = tables[half];
+Value MixedTile::levels(Value codes, int64_t part) {
+  ArrayRef<Value> table = tables[part];
+  if (isArm()) {
+    Value row = bytesConstant([&](int64_t i) { return i / quadColumns << format.bits; });
+    return lookupInTable(table, b.create<arith::OrIOp>(codes, row));
+  }
   if (format.bits == 4) {
     Value all = lookupInLanes(table[0], codes);
     for (int64_t rowOfLane = 1; rowOfLane < 4; ++rowOfLane) {
@@ -292,6 +395,8 @@ void MixedTile::decodeByLevels(Value tileAt, int64_t width, Value panel, Value p
                                                k.index(vectorLanes));
     Value at = k.add(levelsStart, k.add(times(rowOfTile, 256), code));
     Value level = b.create<memref::LoadOp>(buffer, ValueRange{at});
+    if (hasSignedCodes())
+      level = b.create<arith::XOrIOp>(level, k.integer(b.getI8Type(), 128));
     b.create<memref::StoreOp>(level, panel, ValueRange{k.add(panelAt, i)});
   });
 }
@@ -319,9 +424,9 @@ Value MixedTile::loadBlockScales(Value inputScales, Value inputScalesAt, int64_t
   return VectorCode::load(inputScales, inputScalesAt, mask(k.index(2 * blocks)));
 }
 
-Value MixedTile::addSlot(const Slot &slot, Value sums, Value input, Value x, Value blockScales,
+Value MixedTile::addSlot(const Slot &slot, Value sums, const InputColumns &x, Value blockScales,
                          int64_t width) {
-  Value found = lookupColumns(input, x, slot.positions);
+  Value found = lookupColumns(x, slot.positions);
   if (blockScales) {
     Value block = b.create<arith::ExtUIOp>(vector(vectorLanes, 32), slot.positions);
     Value scale = splat(0.0f);
@@ -338,12 +443,12 @@ Value MixedTile::addSlot(const Slot &slot, Value sums, Value input, Value x, Val
   return fma(slot.values, found, sums);
 }
 
-Value MixedTile::addSlots(Value sums, Value slotsAt, Value count, Value input, Value x,
+Value MixedTile::addSlots(Value sums, Value slotsAt, Value count, const InputColumns &x,
                           Value inputScales, Value inputScalesAt, int64_t width) {
   Value blockScales = loadBlockScales(inputScales, inputScalesAt, width);
   Value end = k.add(slotsAt, times(count, format.slotBytes()));
   return loop(slotsAt, end, format.slotBytes(), sums, [&](Value at, ValueRange carried) {
-    return SmallVector<Value>{addSlot(loadSlot(at), carried[0], input, x, blockScales, width)};
+    return SmallVector<Value>{addSlot(loadSlot(at), carried[0], x, blockScales, width)};
   })[0];
 }
 

@@ -60,13 +60,14 @@ public:
 
   mlir::Value tileAt(mlir::Value tile) { return k.add(codesAt, times(tile, wholeTileBytes())); }
   int64_t wholeTileBytes() const { return format.tileBytes(quantizedColumns); }
-  /// The sums of products of the tile's columns [first, first + count), of 16 rows as f32. `x` is
-  /// where the tile's columns begin in the input.
+  /// The sums of products of the tile's columns [first, first + count), of 16 rows as f32. `x` has
+  /// the tile's columns of the input.
   mlir::Value multiply(mlir::Value tileAt, int64_t width, int64_t first, int64_t count,
-                       mlir::Value input, mlir::Value x);
-  /// Stores the codes, or their levels, as bytes: for each four columns those of the 16 rows.
+                       const InputColumns &x);
+  /// Stores the codes, or their levels, as operands of `dot`: for each four columns those of the 16
+  /// rows.
   void decode(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt);
-  /// The largest byte that `decode` stores.
+  /// The largest byte that `decode` stores, if they are unsigned.
   unsigned largest() const { return format.codebook ? 255 : (1u << format.bits) - 1; }
 
   /// Scales and zero points of the 16 rows, for a block of the input.
@@ -77,8 +78,8 @@ public:
   mlir::Value slotCount(mlir::Value tile);
   /// Adds the products of a tile's slots to `sums`. With blocks of fewer columns than a tile the
   /// scales of the input, at `scalesAt`, are part of them.
-  mlir::Value addSlots(mlir::Value sums, mlir::Value slotsAt, mlir::Value count, mlir::Value input,
-                       mlir::Value x, mlir::Value inputScales, mlir::Value inputScalesAt,
+  mlir::Value addSlots(mlir::Value sums, mlir::Value slotsAt, mlir::Value count,
+                       const InputColumns &x, mlir::Value inputScales, mlir::Value inputScalesAt,
                        int64_t width);
   mlir::Value firstSlot() { return slotsStart; }
   /// A slot in registers, for several rows of the input.
@@ -88,7 +89,7 @@ public:
   Slot loadSlot(mlir::Value at);
   /// The scales of a tile's blocks of the input, if products of slots have them; else null.
   mlir::Value loadBlockScales(mlir::Value inputScales, mlir::Value inputScalesAt, int64_t width);
-  mlir::Value addSlot(const Slot &slot, mlir::Value sums, mlir::Value input, mlir::Value x,
+  mlir::Value addSlot(const Slot &slot, mlir::Value sums, const InputColumns &x,
                       mlir::Value blockScales, int64_t width);
   bool slotsHaveInputScales() const { return format.block < quantizedColumns; }
   /// Adds the products of the list's entries of 16 rows. `x` is where the row of the input begins,
@@ -97,16 +98,26 @@ public:
                       mlir::Value inputScales, mlir::Value inputScalesAt);
 
 private:
+  /// Codes or levels of 8 bits are operands less 128.
+  bool hasSignedCodes() const { return isArm() && (format.codebook || format.bits == 8); }
+  mlir::Value asOperand(mlir::Value bytes);
   void loadTables();
+  llvm::SmallVector<mlir::Value> multiplyParts(mlir::Value tileAt, int64_t width, int64_t first,
+                                               int64_t count, const InputColumns &x,
+                                               int64_t firstPart, int64_t together);
+  bool multipliesByShift() const { return isArm() && !format.codebook && format.planes.size() > 1; }
+  mlir::Value multiplyByShift(mlir::Value tileAt, int64_t width, int64_t first, int64_t count,
+                              const InputColumns &x, int64_t part);
+  mlir::Value shifted(mlir::Value sum, int by);
   mlir::Value codes(llvm::ArrayRef<mlir::Value> raw, int64_t column);
-  mlir::Value levels(mlir::Value codes, int64_t half);
-  mlir::Value load(mlir::Value tileAt, int64_t width, unsigned plane, int64_t column, int64_t half);
+  mlir::Value levels(mlir::Value codes, int64_t part);
+  mlir::Value load(mlir::Value tileAt, int64_t width, unsigned plane, int64_t column, int64_t part);
   void decodeByLevels(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt);
   mlir::Value groupOf(mlir::Value block);
 
   mlir::Value codesAt, metadataStart, levelsStart, countsStart, slotsStart, row;
-  /// A codebook's tables of each half, in registers.
-  llvm::SmallVector<mlir::Value, 4> tables[2];
+  /// A codebook's tables of each part, in registers.
+  llvm::SmallVector<mlir::Value, 4> tables[4];
   mlir::Value decoded, listSums;
 };
 

@@ -106,6 +106,8 @@ std::unique_ptr<llvm::Module> tacq::translateKernels(mlir::ModuleOp kernels,
     function.addFnAttr("target-cpu", target.cpu);
     if (!target.features.empty())
       function.addFnAttr("target-features", target.features);
+    if (!target.tune.empty())
+      function.addFnAttr("tune-cpu", target.tune);
     function.addFnAttr("prefer-vector-width", std::to_string(target.vectorBits));
     // No function keeps a frame pointer, and every one may use all of the processor's registers.
     function.addFnAttr("frame-pointer", "none");

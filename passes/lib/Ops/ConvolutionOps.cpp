@@ -116,15 +116,22 @@ public:
       block = 16;
     if (channels)
       block = std::clamp<int64_t>(*channels, 1, block);
-    Dims tasks = {outDims[0], groups, Sym::ceilDiv(groupOut, block)};
+    Dims tasks = {outDims[0], groups, Sym::ceilDiv(groupOut, taskChannels)};
     tasks.append(windows.out.begin(), windows.out.end() - 1);
     tasks.push_back(Sym::ceilDiv(windows.out.back(), chunk));
     k.parallel(elementCount(tasks), [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
       Value first = k.mul(at.back(), k.index(chunk));
       Value end = k.min(k.add(first, k.index(chunk)), k.sym(windows.out.back()));
-      auto tiles = k.b.create<scf::ForOp>(first, end, k.index(vectors * lanes));
+      // Blocks that do not divide a task's channels are all of the channels that there are.
+      Value firstBlock = k.mul(at[2], k.index(taskChannels / block));
+      Value endBlock = k.min(k.add(firstBlock, k.index(llvm::divideCeil(taskChannels, block))),
+                             k.sym(Sym::ceilDiv(groupOut, block)));
+      auto blocks = k.b.create<scf::ForOp>(firstBlock, endBlock, k.index(1));
       OpBuilder::InsertionGuard guard(k.b);
+      k.b.setInsertionPointToStart(blocks.getBody());
+      at[2] = blocks.getInductionVar();
+      auto tiles = k.b.create<scf::ForOp>(first, end, k.index(vectors * lanes));
       k.b.setInsertionPointToStart(tiles.getBody());
       emitTile(at, tiles.getInductionVar());
     });
@@ -162,6 +169,8 @@ public:
 
 private:
   static constexpr int64_t chunk = 128;
+  /// Channels of a task, on every target: a module has one count of tasks for all of them.
+  static constexpr int64_t taskChannels = 16;
 
   /// `at` is {batch, group, block of channels, outer output positions…}.
   void emitTile(ArrayRef<Value> at, Value column) {

@@ -16,18 +16,31 @@
 
 namespace tacq {
 
+/// What there is to multiply bytes and add the products up.
+enum class ByteProduct {
+  Avx2,       // pairs of unsigned by signed bytes to 16 bits, which saturate
+  Avx512Vnni, // fours of unsigned by signed bytes
+  Neon,       // single signed bytes to 16 bits
+  NeonDot,    // fours of signed bytes
+  NeonI8mm    // also fours of unsigned by signed bytes, and 2x8 by 8x2 matrices of bytes
+};
+
 struct CpuTarget {
-  /// The name on the command line and in a module: "x86-64-v3" (AVX2) or "x86-64-v4", which here is
-  /// AVX-512 F, BW, CD, DQ and VL with VNNI and VBMI.
+  /// The name on the command line and in a module: "x86-64-v3" (AVX2); "x86-64-v4", which here is
+  /// AVX-512 F, BW, CD, DQ and VL with VNNI and VBMI; "x86-64-v4+amx", with AMX's tiles of bytes
+  /// too; "aarch64" (NEON, Armv8.0), "aarch64-v8.2+dotprod" and "aarch64-v8.2+dotprod+i8mm".
   std::string name;
-  /// LLVM's target triple, processor and features.
-  std::string triple, cpu, features;
+  /// LLVM's target triple, processor and features, and the processor that code is scheduled for.
+  std::string triple, cpu, features, tune;
   /// What the machine must have, in the names of kernel_abi.h.
   std::vector<std::string> requiredFeatures;
   /// Of two targets that a machine can run, the one of higher rank is used.
   int rank;
   /// Width of a vector register.
   unsigned vectorBits;
+  ByteProduct byteProduct;
+  /// Products of tiles of bytes (amx-int8).
+  bool amx = false;
 
   unsigned lanes(unsigned elementBits = 32) const { return vectorBits / elementBits; }
 };
@@ -37,6 +50,10 @@ struct CpuTarget {
 std::optional<CpuTarget> parseCpuTarget(llvm::StringRef name);
 /// The names that parseCpuTarget knows, besides "host".
 std::vector<std::string> cpuTargetNames();
+
+/// Lets this process run code of the target without the runtime, which asks for itself: the system
+/// gives AMX's registers on request. False if it does not.
+bool admitTarget(const CpuTarget &target);
 
 /// Shared objects by target and the text of their functions: parts of a model that differ in their
 /// weights only have the same code.

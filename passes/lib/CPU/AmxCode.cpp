@@ -1,0 +1,60 @@
+//===- AmxCode.cpp - Products of tiles of bytes ---------------------------===//
+
+#include "AmxCode.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
+
+using namespace mlir;
+using namespace tacq;
+
+void AmxCode::call(StringRef intrinsic, ValueRange arguments) {
+  b.create<LLVM::CallIntrinsicOp>(Type(), b.getStringAttr(intrinsic), arguments,
+                                  LLVM::FastmathFlagsAttr());
+}
+
+Value AmxCode::number(unsigned value) {
+  return b.create<LLVM::ConstantOp>(b.getI8Type(), b.getI8IntegerAttr(int8_t(value)));
+}
+
+Value AmxCode::strideOf(int64_t bytes) {
+  return b.create<LLVM::ConstantOp>(b.getI64Type(), b.getI64IntegerAttr(bytes));
+}
+
+Value AmxCode::pointer(Value buffer, Value at) {
+  unsigned width = cast<MemRefType>(buffer.getType()).getElementTypeBitWidth() / 8;
+  Value start = b.create<memref::ExtractAlignedPointerAsIndexOp>(buffer);
+  Value address =
+      b.create<arith::IndexCastOp>(b.getI64Type(), k.add(start, times(at, int64_t(width))));
+  return b.create<LLVM::IntToPtrOp>(LLVM::LLVMPointerType::get(b.getContext()), address);
+}
+
+/// The palette of 8 registers; bytes of a row from byte 16 on, rows from byte 48 on.
+void AmxCode::configure() {
+  constexpr int64_t size = 64, rowBytesAt = 16, rowsAt = 48, registers = 8;
+  Value buffer = stackBuffer(size, b.getI8Type());
+  SmallVector<int8_t> content(size, 0);
+  content[0] = 1;
+  for (int64_t i = 0; i < registers; ++i) {
+    content[rowBytesAt + 2 * i] = bytes;
+    content[rowsAt + i] = rows;
+  }
+  auto type = VectorType::get(size, b.getI8Type());
+  Value bits = b.create<arith::ConstantOp>(DenseElementsAttr::get(type, ArrayRef(content)));
+  b.create<vector::StoreOp>(bits, buffer, ValueRange{k.index(0)});
+  call("llvm.x86.ldtilecfg", pointer(buffer, k.index(0)));
+}
+
+void AmxCode::release() { call("llvm.x86.tilerelease", {}); }
+
+void AmxCode::zero(unsigned tile) { call("llvm.x86.tilezero", number(tile)); }
+
+void AmxCode::load(unsigned tile, Value buffer, Value at, int64_t stride) {
+  call("llvm.x86.tileloadd64", {number(tile), pointer(buffer, at), strideOf(stride)});
+}
+
+void AmxCode::store(unsigned tile, Value buffer, Value at, int64_t stride) {
+  call("llvm.x86.tilestored64", {number(tile), pointer(buffer, at), strideOf(stride)});
+}
+
+void AmxCode::multiply(unsigned sums, unsigned signedBytes, unsigned unsignedBytes) {
+  call("llvm.x86.tdpbsud", {number(sums), number(signedBytes), number(unsignedBytes)});
+}
