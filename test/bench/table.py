@@ -38,7 +38,8 @@ ROWS = (
     Row("matvec-avx2", KERNEL + "2 bit g128 + circuit in slots, AVX2", "gemv_avx2, no circuit",
         0.9, "Gw/s"),
     Row("matmul", "matmul 4096 x 4096 x 256, 1 thread: 2 bit g128 + circuit in slots",
-        "multiply-adds of bytes from registers", 0.6, "GMAC/s"),
+        "vpdpbusd from registers (without AVX-512: vpmaddubsw)", 0.6, "GMAC/s"),
+    Row("matmul-vectors", "the same on a target without AMX", "the same", 0.6, "GMAC/s"),
     *(Row(f"decode-{model}-{bits}bit-{threads}t",
           f"decode 64, {model}, {bits} bit g128 + 0.47 % in slots, {threads} thread(s)",
           f"llama.cpp {peer}", reach, "tok/s", "best")

@@ -22,7 +22,7 @@ def row(name):
 def test_rows_are_selected_by_the_beginning_of_their_names():
     assert table.selected([]) == list(table.ROWS)
     names = [r.name for r in table.selected(["decode-1.1b-3bit", "matmul"])]
-    assert names == ["matmul", "decode-1.1b-3bit-1t", "decode-1.1b-3bit-2t"]
+    assert names == ["matmul", "matmul-vectors", "decode-1.1b-3bit-1t", "decode-1.1b-3bit-2t"]
     with pytest.raises(ValueError, match="no row 'nosuch'"):
         table.selected(["nosuch"])
     assert len({r.name for r in table.ROWS}) == len(table.ROWS)
@@ -125,7 +125,7 @@ def test_what_is_missing_is_said(tmp_path):
                         "--probes", tmp_path / "nowhere", "--json")
     assert result.returncode == 1
     results = json.loads(result.stdout)
-    assert [r["row"] for r in results] == ["matvec-slots", "matmul"]
+    assert [r["row"] for r in results] == ["matvec-slots", "matmul", "matmul-vectors"]
     assert all("tacq-bench does not run" in r["error"] for r in results)
     probes = peers.Probes(pathlib.Path("/nowhere"), tmp_path)
     with pytest.raises(peers.CannotMeasure, match="--probes"):

@@ -119,6 +119,10 @@ Error Benchmark::prepare(KernelBenchmarkResult &result) {
     return makeError(TACQ_UNSUPPORTED,
                      "the system does not let this process use the registers of '%s'",
                      target.name.c_str());
+  if (!admitTarget(target))
+    return makeError(TACQ_UNSUPPORTED,
+                     "the system does not let this process use the registers of %s",
+                     target.name.c_str());
   result.target = target.name;
   DialectRegistry registry;
   registerAllDialects(registry);

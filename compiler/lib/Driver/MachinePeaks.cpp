@@ -13,6 +13,8 @@ using namespace tacq;
 /// So many sums are under way at once: more than a multiply-add has cycles times units.
 static constexpr int chains = 12;
 static constexpr int64_t rounds = 200'000;
+/// A product of tiles takes longer than one of registers.
+static constexpr int64_t tileRounds = 8;
 
 #if defined(__x86_64__)
 
@@ -28,6 +30,24 @@ TACQ_WITH("avx512f,avx512vnni") static void productsOfVnni512() {
       sums[j] = _mm512_dpbusd_epi32(sums[j], x, y);
       asm volatile("" : "+v"(sums[j])); // or the products would be moved out of the loop
     }
+}
+
+/// Tiles of 16 rows of 64 bytes. The system must have admitted the process to them.
+TACQ_WITH("amx-tile,amx-int8") static void productsOfTiles() {
+  struct alignas(64) {
+    uint8_t palette = 1, startRow = 0, reserved[14] = {};
+    uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
+    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
+  } shape;
+  _tile_loadconfig(&shape);
+  for (int64_t i = 0; i < rounds / tileRounds; ++i) {
+    // Four sums of two tiles each way; the instruction is volatile.
+    _tile_dpbusd(0, 4, 6);
+    _tile_dpbusd(1, 4, 7);
+    _tile_dpbusd(2, 5, 6);
+    _tile_dpbusd(3, 5, 7);
+  }
+  _tile_release();
 }
 
 TACQ_WITH("avx2,avxvnni") static void productsOfVnni256() {
@@ -152,14 +172,17 @@ static double secondsOf(void (*loop)()) {
 }
 
 ComputePeak tacq::measureComputePeak(const CpuTarget &target, bool integers) {
-  auto measured = [](const char *instruction, int lanes, void (*loop)()) {
-    return ComputePeak{instruction, double(rounds) * chains * lanes / secondsOf(loop)};
+  auto perSecond = [](double macs, void (*loop)()) { return macs / secondsOf(loop); };
+  auto measured = [&](const char *instruction, int lanes, void (*loop)()) {
+    return ComputePeak{instruction, perSecond(double(rounds) * chains * lanes, loop)};
   };
 #if defined(__x86_64__)
   auto has = [&](const char *feature) {
     return std::find(target.requiredFeatures.begin(), target.requiredFeatures.end(), feature) !=
            target.requiredFeatures.end();
   };
+  if (integers && has("amx-int8"))
+    return {"tdpbusd", perSecond(double(rounds) / tileRounds * 4 * 16 * 16 * 64, productsOfTiles)};
   if (integers && has("avx512vnni"))
     return measured("vpdpbusd zmm", 64, productsOfVnni512);
   if (integers && has("avxvnni"))

@@ -95,7 +95,7 @@ Error ModelQuantizer::collect(const llvm::StringMap<CircuitMask> *circuits) {
                                              std::to_string(entry.plan->group) +
                                              " columns is wider than its " + std::to_string(*k) +
                                              " inputs; take a smaller one, or 0 for whole rows");
-      entries[name] = std::move(entry);
+      entries[name] = entry;
       order.push_back(name);
     }
   return checkStatistics(/*gradients=*/!circuits && hasCircuit(plan));
