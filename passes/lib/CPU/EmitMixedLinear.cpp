@@ -67,6 +67,10 @@ private:
                 int64_t width, Value firstRow, Value lastRow);
   void emitBlock(MutableArrayRef<Panel> task, Value number, int64_t width, Value firstRow,
                  Value row, Value lastRow, int64_t tileRows, int64_t firstPanel);
+  SmallVector<Value> products(MutableArrayRef<Panel> task, ArrayRef<Value> inputs, Value start,
+                              int64_t width, int64_t firstPanel);
+  SmallVector<Value> matrixProducts(ArrayRef<Value> inputs, Value start, int64_t width,
+                                    int64_t firstPanel);
   Value addTileSlots(Panel &panel, int64_t number, Value slots, Value tile, int64_t width,
                      Value firstRow, Value lastRow);
   void emitResult(const Weight &weight, Value rowOfTiles, Value row, Value sum, Value other,
@@ -331,7 +335,8 @@ void MixedLinearKernel::emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Va
                                  Value number, int64_t columns, Value firstRow, Value lastRow) {
   for (auto [i, panel] : llvm::enumerate(task)) {
     int64_t width = columns == quantizedColumns ? columns : panel.tile->format.lastColumns;
-    panel.tile->decode(panel.tile->tileAt(number), width, decoded, k.index(i * panelBytes));
+    panel.tile->decode(panel.tile->tileAt(number), width, decoded, k.index(i * panelBytes),
+                       hasMatrices());
   }
   Value count = k.sub(lastRow, firstRow);
   Value blockEnd = k.sub(lastRow, b.create<arith::RemUIOp>(count, k.index(rows)));
@@ -353,8 +358,6 @@ void MixedLinearKernel::emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Va
 void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int64_t columns,
                                   Value firstRow, Value row, Value lastRow, int64_t tileRows,
                                   int64_t firstPanel) {
-  // Columns of a step: a divisor of every block, and on AArch64 what a register holds.
-  const int64_t stepColumns = isArm() ? registerBytes : 8;
   SmallVector<Value> inputs, scalesAt;
   for (int64_t i = 0; i < tileRows; ++i) {
     Value from = tileRows == rows ? row : k.min(plus(row, i), plus(lastRow, -1));
@@ -366,33 +369,8 @@ void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int
   Value sumsRow = k.sub(row, firstRow);
   auto emitColumns = [&](Value blockOfTile, int64_t width) {
     Value start = times(blockOfTile, block);
-    SmallVector<Value> dots(tileRows * jointPanels * parts(), zeroSums());
-    dots =
-        loop(k.index(0), k.index(llvm::alignTo(width, stepColumns)), stepColumns, dots,
-             [&](Value column, ValueRange carried) {
-               SmallVector<Value> next(carried);
-               SmallVector<InputColumns> columns;
-               for (Value input : inputs)
-                 columns.push_back(loadColumns(x, k.add(input, k.add(start, column)), stepColumns));
-               for (int64_t offset = 0; offset < stepColumns; offset += quadColumns) {
-                 Value at = plus(k.add(start, column), offset);
-                 SmallVector<Value> codes;
-                 for (int64_t i = 0; i < jointPanels * parts(); ++i) {
-                   int64_t from =
-                       (firstPanel + i / parts()) * panelBytes + i % parts() * registerBytes;
-                   codes.push_back(
-                       loadBytes(decoded, plus(times(at, vectorLanes), from), registerBytes));
-                 }
-                 for (int64_t r = 0; r < tileRows; ++r) {
-                   Value quad = loadQuad(columns[r], offset);
-                   for (auto [i, code] : llvm::enumerate(codes)) {
-                     Value &sum = next[r * codes.size() + i];
-                     sum = dot(sum, code, quad, task[firstPanel + i / parts()].tile->largest());
-                   }
-                 }
-               }
-               return next;
-             });
+    SmallVector<Value> dots = hasMatrices() ? matrixProducts(inputs, start, width, firstPanel)
+                                            : products(task, inputs, start, width, firstPanel);
     Value blockNumber = k.add(times(number, quantizedColumns / block), blockOfTile);
     for (int64_t p = 0; p < jointPanels; ++p) {
       MixedTile &tile = *task[firstPanel + p].tile;
@@ -416,6 +394,72 @@ void MixedLinearKernel::emitBlock(MutableArrayRef<Panel> task, Value number, int
     loop(k.index(0), k.index(whole), 1, [&](Value i) { emitColumns(i, block); });
   if (int64_t rest = columns % block)
     emitColumns(k.index(whole), rest);
+}
+
+/// The products of some rows of the input with some panels over columns from `start` on: sums of
+/// each row, of each panel, of each part.
+SmallVector<Value> MixedLinearKernel::products(MutableArrayRef<Panel> task, ArrayRef<Value> inputs,
+                                               Value start, int64_t width, int64_t firstPanel) {
+  // Columns of a step: a divisor of every block, and on AArch64 what a register holds.
+  const int64_t stepColumns = isArm() ? registerBytes : 8;
+  SmallVector<Value> dots(inputs.size() * jointPanels * parts(), zeroSums());
+  return loop(
+      k.index(0), k.index(llvm::alignTo(width, stepColumns)), stepColumns, dots,
+      [&](Value column, ValueRange carried) {
+        SmallVector<Value> next(carried);
+        SmallVector<InputColumns> columns;
+        for (Value input : inputs)
+          columns.push_back(loadColumns(x, k.add(input, k.add(start, column)), stepColumns));
+        for (int64_t offset = 0; offset < stepColumns; offset += quadColumns) {
+          Value at = plus(k.add(start, column), offset);
+          SmallVector<Value> codes;
+          for (int64_t i = 0; i < jointPanels * parts(); ++i) {
+            int64_t from = (firstPanel + i / parts()) * panelBytes + i % parts() * registerBytes;
+            codes.push_back(loadBytes(decoded, plus(times(at, vectorLanes), from), registerBytes));
+          }
+          for (size_t r = 0; r < inputs.size(); ++r) {
+            Value quad = loadQuad(columns[r], offset);
+            for (auto [i, code] : llvm::enumerate(codes)) {
+              Value &sum = next[r * codes.size() + i];
+              sum = dot(sum, code, quad, task[firstPanel + i / parts()].tile->largest());
+            }
+          }
+        }
+        return next;
+      });
+}
+
+/// The same by products of matrices: two rows of the input with each two rows of a tile.
+SmallVector<Value> MixedLinearKernel::matrixProducts(ArrayRef<Value> inputs, Value start,
+                                                     int64_t width, int64_t firstPanel) {
+  constexpr int64_t stepColumns = 8, pairs = vectorLanes / 2;
+  int64_t rowPairs = int64_t(inputs.size()) / 2;
+  SmallVector<Value> dots(rowPairs * pairs, zeroSums());
+  dots = loop(k.index(0), k.index(llvm::alignTo(width, stepColumns)), stepColumns, dots,
+              [&](Value column, ValueRange carried) {
+                SmallVector<Value> next(carried), rows;
+                Value at = k.add(start, column);
+                for (int64_t r = 0; r < rowPairs; ++r)
+                  rows.push_back(concat({loadBytes(x, k.add(inputs[2 * r], at), stepColumns),
+                                         loadBytes(x, k.add(inputs[2 * r + 1], at), stepColumns)}));
+                for (int64_t i = 0; i < pairs; ++i) {
+                  int64_t from = firstPanel * panelBytes + i * registerBytes;
+                  Value codes =
+                      loadBytes(decoded, plus(times(at, vectorLanes), from), registerBytes);
+                  for (int64_t r = 0; r < rowPairs; ++r)
+                    next[r * pairs + i] = multiplyMatrices(next[r * pairs + i], codes, rows[r]);
+                }
+                return next;
+              });
+  // Each has two rows of the tile by two of the input.
+  SmallVector<Value> sums;
+  for (int64_t r = 0; r < int64_t(inputs.size()); ++r)
+    for (int64_t part = 0; part < parts(); ++part) {
+      int64_t first = r / 2 * pairs + 2 * part, lane = r % 2;
+      sums.push_back(
+          pickNumbers(dots[first], dots[first + 1], {lane, 2 + lane, 4 + lane, 6 + lane}));
+    }
+  return sums;
 }
 
 /// Adds what a tile has in slots to the sums of the task's rows; gives the next tile's first slot.
