@@ -1,4 +1,5 @@
 """Fixtures of the end-to-end tests: the built tools and the compiled exports."""
+import json
 import os
 import pathlib
 import subprocess
@@ -76,3 +77,21 @@ def module(tools, work, onnx_file):
         return done[name]
 
     return compiled
+
+
+@pytest.fixture(scope="session")
+def sample(work):
+    """Some sequences of the task, cut short."""
+    path = work / "sample.jsonl"
+    lines = (exports.TINY / "math_calib.jsonl").read_text().splitlines()[:8]
+    path.write_text("".join(json.dumps({"tokens": json.loads(line)["tokens"][:160]}) + "\n"
+                            for line in lines))
+    return path
+
+
+@pytest.fixture(scope="session")
+def statistics(tools, work, onnx_file, sample):
+    """What tacq-calibrate finds in it."""
+    path = work / "sample.stats"
+    tools.run("tacq-calibrate", onnx_file("dynamo_past_opset18"), "--data", sample, "-o", path)
+    return path

@@ -11,24 +11,6 @@ import pytest
 import exports
 
 EXPORT = "dynamo_past_opset18"
-SEQUENCES, LENGTH = 8, 160
-
-
-@pytest.fixture(scope="session")
-def sample(work):
-    """Some sequences of the task, cut short."""
-    path = work / "sample.jsonl"
-    lines = (exports.TINY / "math_calib.jsonl").read_text().splitlines()[:SEQUENCES]
-    path.write_text("".join(json.dumps({"tokens": json.loads(line)["tokens"][:LENGTH]}) + "\n"
-                            for line in lines))
-    return path
-
-
-@pytest.fixture(scope="session")
-def statistics(tools, work, onnx_file, sample):
-    path = work / "sample.stats"
-    tools.run("tacq-calibrate", onnx_file(EXPORT), "--data", sample, "-o", path)
-    return path
 
 
 @pytest.fixture(scope="session")

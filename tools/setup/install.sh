@@ -18,6 +18,8 @@ packages=(
   # tools and tests
   libclang-rt-19-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev
   python3 python3-venv xz-utils
+  # the runtime for AArch64, and what runs it here
+  crossbuild-essential-arm64 qemu-user
 )
 missing=()
 for package in "${packages[@]}"; do

@@ -164,6 +164,17 @@ Value DotCode::dot(Value sums, Value codes, Value quad, unsigned largest) {
   return b.create<arith::AddIOp>(sums, b.create<arith::AddIOp>(even, odd));
 }
 
+Value DotCode::multiplyMatrices(Value sums, Value codes, Value input) {
+  return intrinsic("llvm.aarch64.neon.smmla.v4i32.v16i8", sums.getType(), {sums, codes, input});
+}
+
+Value DotCode::pickNumbers(Value x, Value y, ArrayRef<int64_t> lanes) {
+  VectorType numbers = vector(registerBytes / 4, 32);
+  Value picked = b.create<vector::ShuffleOp>(b.create<vector::BitCastOp>(numbers, x),
+                                             b.create<vector::BitCastOp>(numbers, y), lanes);
+  return b.create<vector::BitCastOp>(cast<VectorType>(x.getType()), picked);
+}
+
 Value DotCode::opaque(Value value, bool isOrdered) {
   auto dialect = LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT);
   return b

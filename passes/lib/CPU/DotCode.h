@@ -35,6 +35,9 @@ public:
     return product == ByteProduct::AvxVnni || product == ByteProduct::Avx512Vnni;
   }
   bool isArm() const { return registerBytes == 16; }
+  /// There are products of 2x8 by 8x2 matrices, for which a decoded tile has pairs of rows, each of
+  /// eight columns, in a register.
+  bool hasMatrices() const { return product == ByteProduct::NeonI8mm; }
   /// Registers of 16 rows by four columns.
   int64_t parts() const { return vectorLanes * quadColumns / registerBytes; }
   /// The largest code whose products with signed bytes `dot` sums exactly in the fast way.
@@ -80,6 +83,12 @@ public:
   bool multipliesPairs() const { return product == ByteProduct::Avx2; }
   /// The largest magnitude of a pair of products of codes up to `largest`.
   static int64_t largestPair(unsigned largest) { return 2 * 127 * int64_t(largest); }
+  /// Adds the products of two rows of codes with two rows of the input, which are the columns.
+  mlir::Value multiplyMatrices(mlir::Value sums, mlir::Value codes, mlir::Value input);
+  /// Vectors of equal length, a power of two of them, as one.
+  mlir::Value concat(llvm::ArrayRef<mlir::Value> parts);
+  /// Four of the numbers of two registers.
+  mlir::Value pickNumbers(mlir::Value x, mlir::Value y, llvm::ArrayRef<int64_t> lanes);
   mlir::Value zeroSums() {
     return b.create<mlir::arith::ConstantOp>(b.getZeroAttr(vector(registerBytes / 4, 32)));
   }
@@ -98,7 +107,6 @@ public:
 private:
   mlir::Value intrinsic(llvm::StringRef name, mlir::Type result, mlir::ValueRange arguments);
   mlir::Value half(mlir::Value all, int64_t number);
-  mlir::Value concat(llvm::ArrayRef<mlir::Value> parts);
   mlir::Value dotArm(mlir::Value sums, mlir::Value codes, mlir::Value quad);
 
   const ByteProduct product;

@@ -157,7 +157,7 @@ Value MixedTile::multiply(Value tileAt, int64_t width, int64_t first, int64_t co
     if (!decoded)
       decoded = stackBuffer(quantizedColumns * vectorLanes, b.getI8Type());
     if (first == 0)
-      decode(tileAt, width, decoded, k.index(0));
+      decode(tileAt, width, decoded, k.index(0), /*asMatrices=*/false);
   }
   // On AArch64 the loads of two neighbouring parts are one instruction.
   int64_t together = isArm() ? 2 : 1;
@@ -357,18 +357,34 @@ Value MixedTile::multiplyByShift(Value tileAt, int64_t width, int64_t first, int
   return above;
 }
 
-void MixedTile::decode(Value tileAt, int64_t width, Value panel, Value panelAt) {
+Value MixedTile::decodeQuad(Value tileAt, int64_t width, int64_t column, int64_t part) {
+  SmallVector<Value> raw;
+  for (unsigned plane = 0; plane < format.planes.size(); ++plane)
+    raw.push_back(load(tileAt, width, plane, column, part));
+  Value all = codes(raw, column);
+  return format.codebook ? levels(all, part) : asOperand(all);
+}
+
+void MixedTile::decode(Value tileAt, int64_t width, Value panel, Value panelAt, bool asMatrices) {
   if (format.codebook && format.bits == 8)
-    return decodeByLevels(tileAt, width, panel, panelAt);
-  for (int64_t column = 0; column < width; column += quadColumns)
+    return decodeByLevels(tileAt, width, panel, panelAt, asMatrices);
+  auto store = [&](Value bytes, int64_t at) {
+    b.create<vector::StoreOp>(bytes, panel, ValueRange{plus(panelAt, at)});
+  };
+  int64_t step = asMatrices ? 2 * quadColumns : quadColumns;
+  for (int64_t column = 0; column < width; column += step)
     for (int64_t part = 0; part < parts(); ++part) {
-      SmallVector<Value> raw;
-      for (unsigned plane = 0; plane < format.planes.size(); ++plane)
-        raw.push_back(load(tileAt, width, plane, column, part));
-      Value all = codes(raw, column);
-      all = format.codebook ? levels(all, part) : asOperand(all);
-      Value to = plus(panelAt, column / quadColumns * quadBytes + part * registerBytes);
-      b.create<vector::StoreOp>(all, panel, ValueRange{to});
+      Value all = decodeQuad(tileAt, width, column, part);
+      int64_t at = column / quadColumns * quadBytes;
+      if (!asMatrices) {
+        store(all, at + part * registerBytes);
+        continue;
+      }
+      // Columns beyond the tile may be anything: the input is 0 there.
+      int64_t second = std::min(column + quadColumns, width - quadColumns);
+      Value next = decodeQuad(tileAt, width, second, part);
+      store(pickNumbers(all, next, {0, 4, 1, 5}), at + 2 * part * registerBytes);
+      store(pickNumbers(all, next, {2, 6, 3, 7}), at + (2 * part + 1) * registerBytes);
     }
 }
 
@@ -445,7 +461,8 @@ Value MixedTile::levels(Value codes, int64_t part) {
 }
 
 /// 256 levels a row are too many for registers.
-void MixedTile::decodeByLevels(Value tileAt, int64_t width, Value panel, Value panelAt) {
+void MixedTile::decodeByLevels(Value tileAt, int64_t width, Value panel, Value panelAt,
+                               bool asMatrices) {
   loop(k.index(0), k.index(width * vectorLanes), 1, [&](Value i) {
     Value code = loadNumber(buffer, k.add(tileAt, i), 1);
     Value rowOfTile = b.create<arith::RemUIOp>(b.create<arith::DivUIOp>(i, k.index(quadColumns)),
@@ -454,7 +471,16 @@ void MixedTile::decodeByLevels(Value tileAt, int64_t width, Value panel, Value p
     Value level = b.create<memref::LoadOp>(buffer, ValueRange{at});
     if (hasSignedCodes())
       level = b.create<arith::XOrIOp>(level, k.integer(b.getI8Type(), 128));
-    b.create<memref::StoreOp>(level, panel, ValueRange{k.add(panelAt, i)});
+    Value to = i;
+    if (asMatrices) {
+      // Where i is column % 4 + 4 * row + 64 * (column / 4).
+      Value inQuad = b.create<arith::RemUIOp>(i, k.index(quadColumns));
+      Value quad = b.create<arith::DivUIOp>(i, k.index(quadBytes));
+      Value odd = b.create<arith::RemUIOp>(quad, k.index(2));
+      to = k.add(times(k.sub(quad, odd), quadBytes), times(rowOfTile, 2 * quadColumns));
+      to = k.add(to, k.add(times(odd, quadColumns), inQuad));
+    }
+    b.create<memref::StoreOp>(level, panel, ValueRange{k.add(panelAt, to)});
   });
 }
 

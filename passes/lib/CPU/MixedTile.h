@@ -65,8 +65,9 @@ public:
   mlir::Value multiply(mlir::Value tileAt, int64_t width, int64_t first, int64_t count,
                        const InputColumns &x);
   /// Stores the codes, or their levels, as operands of `dot`: for each four columns those of the 16
-  /// rows.
-  void decode(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt);
+  /// rows; or as those of `multiplyMatrices`: for each eight columns.
+  void decode(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt,
+              bool asMatrices);
   /// The largest byte that `decode` stores, if they are unsigned.
   unsigned largest() const { return format.codebook ? 255 : (1u << format.bits) - 1; }
 
@@ -115,7 +116,9 @@ private:
   mlir::Value codes(llvm::ArrayRef<mlir::Value> raw, int64_t column);
   mlir::Value levels(mlir::Value codes, int64_t part);
   mlir::Value load(mlir::Value tileAt, int64_t width, unsigned plane, int64_t column, int64_t part);
-  void decodeByLevels(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt);
+  mlir::Value decodeQuad(mlir::Value tileAt, int64_t width, int64_t column, int64_t part);
+  void decodeByLevels(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt,
+                      bool asMatrices);
   mlir::Value groupOf(mlir::Value block);
 
   mlir::Value codesAt, metadataStart, levelsStart, countsStart, slotsStart, row;

@@ -1,0 +1,115 @@
+//===- MixedLinearKernel.h - Products with mixed weights --------*- C++ -*-===//
+//
+// A task is a group of rows of the input by two rows of tiles of a weight (by one of each of two
+// weights, if gated): the panels of the task, of 16 results for each row.
+//
+// A single row (decoding) is bound by the weights' way from memory: the codes stream through
+// registers, a tile of 16 rows by 128 columns at a time, and each lane keeps the sum of its row.
+//
+// For several rows a tile of each panel is decoded once into bytes on the stack; then tiles of the
+// result, `rows` rows by the panels, are held in registers as integers over a block of columns, and
+// are scaled and added to the task's sums in memory. What a tile has in slots is added row by row.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_LIB_CPU_MIXEDLINEARKERNEL_H
+#define TACQ_LIB_CPU_MIXEDLINEARKERNEL_H
+
+#include "AmxCode.h"
+#include "MixedTile.h"
+
+namespace tacq {
+
+/// Rows of a task: enough to use decoded tiles many times, few enough to share the work.
+constexpr int64_t rowsPerTask = 96;
+constexpr int64_t panels = 2;
+/// Rows that AMX multiplies with the panels at a time, in four registers of sums.
+constexpr int64_t amxRows = 2 * AmxCode::rows;
+/// Bytes of a decoded tile.
+constexpr int64_t panelBytes = quantizedColumns * vectorLanes;
+/// How far ahead of a single row's product its codes are asked for.
+constexpr int64_t prefetchBytes = 2048, lineBytes = 64;
+
+class MixedLinearKernel : DotCode {
+public:
+  MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target)
+      : DotCode(k, target), op(op), target(target), gated(op.getGated()), amx(k) {
+    // Twelve by two sums of 32 registers (AVX-512); three by one of two parts each of 16 (AVX2);
+    // four by one of four parts each of 32 (NEON).
+    rows = isWide() ? 12 : isArm() ? 4 : 3;
+    tailRows = isWide() ? 4 : isArm() ? 2 : 3;
+    jointPanels = isWide() ? panels : 1;
+  }
+  mlir::LogicalResult emit();
+
+private:
+  struct Weight {
+    MixedFormat format;
+    mlir::Value weight, bias, output;
+    /// Groups of panels.
+    int64_t groups;
+  };
+  /// A row of tiles of a weight that a task works on.
+  struct Panel {
+    const Weight *weight;
+    std::unique_ptr<MixedTile> tile;
+    mlir::Value rowOfTiles;
+  };
+
+  mlir::LogicalResult collect();
+  void emitTask(const Weight &weight, mlir::Value group, mlir::Value firstRow, mlir::Value lastRow);
+  void emitPanels(const Weight &weight, mlir::Value group, mlir::Value firstRow,
+                  mlir::Value lastRow);
+  Panel beginPanel(const Weight &weight, mlir::Value rowOfTiles);
+  mlir::Value singleRow(const Weight &weight, mlir::Value rowOfTiles, mlir::Value row);
+  llvm::SmallVector<mlir::Value> addTile(MixedTile &tile, mlir::Value number, int64_t width,
+                                         mlir::Value row, mlir::ValueRange carried);
+  void emitTile(llvm::MutableArrayRef<Panel> task, llvm::SmallVectorImpl<mlir::Value> &slots,
+                mlir::Value number, int64_t width, mlir::Value firstRow, mlir::Value lastRow);
+  void emitAmxRows(llvm::MutableArrayRef<Panel> task, mlir::Value number, int64_t columns,
+                   mlir::Value firstRow, mlir::Value row);
+  void addBlock(Panel &panel, mlir::Value block, mlir::Value dots, mlir::Value scaleAt,
+                mlir::Value sumsAt);
+  void emitBlock(llvm::MutableArrayRef<Panel> task, mlir::Value number, int64_t width,
+                 mlir::Value firstRow, mlir::Value row, mlir::Value lastRow, int64_t tileRows,
+                 int64_t firstPanel);
+  llvm::SmallVector<mlir::Value> products(llvm::MutableArrayRef<Panel> task,
+                                          llvm::ArrayRef<mlir::Value> inputs, mlir::Value start,
+                                          int64_t width, int64_t firstPanel);
+  llvm::SmallVector<mlir::Value> matrixProducts(llvm::ArrayRef<mlir::Value> inputs,
+                                                mlir::Value start, int64_t width,
+                                                int64_t firstPanel);
+  mlir::Value addTileSlots(Panel &panel, int64_t number, mlir::Value slots, mlir::Value tile,
+                           int64_t width, mlir::Value firstRow, mlir::Value lastRow);
+  void emitResult(const Weight &weight, mlir::Value rowOfTiles, mlir::Value row, mlir::Value sum,
+                  mlir::Value other, const Weight *otherWeight);
+
+  /// Where the columns of a tile of a row of the input are.
+  mlir::Value inputAt(mlir::Value row, mlir::Value tile) {
+    return times(k.add(k.mul(tile, k.sym(rowCount)), row), quantizedColumns);
+  }
+  mlir::Value inputScalesAt(mlir::Value row) { return times(row, 2 * blocks); }
+  mlir::Value sumAt(mlir::Value row, int64_t panel) {
+    return plus(times(row, panels * vectorLanes), panel * vectorLanes);
+  }
+
+  LinearOp op;
+  const CpuTarget &target;
+  bool gated;
+  int64_t rows, tailRows, jointPanels;
+  int64_t blocks = 0, block = 0;
+  Sym rowCount;
+  mlir::Value x, xScales, residual;
+  /// AMX multiplies whole registers of columns, if there are any in a block.
+  bool usesAmx() const { return target.amx && block % AmxCode::bytes == 0; }
+
+  AmxCode amx;
+  mlir::Value tileProducts; // of amxRows by the panels, i32
+  mlir::Value decoded;      // a tile of each panel, as bytes
+  mlir::Value sums;         // of a task, [rowsPerTask][panels][16]
+  llvm::SmallVector<Weight> weights;
+};
+
+} // namespace tacq
+
+#endif // TACQ_LIB_CPU_MIXEDLINEARKERNEL_H
