@@ -163,12 +163,13 @@ Value MixedTile::multiply(Value tileAt, int64_t width, int64_t first, int64_t co
   int64_t together = isArm() ? 2 : 1;
   for (int64_t part = 0; part < parts(); part += together) {
     SmallVector<Value> sums;
-    for (int64_t i = 0; i < together && multipliesByShift(); ++i)
-      sums.push_back(multiplyByShift(tileAt, width, first, count, x, part + i));
     if (multipliesInWords())
       sums.push_back(multiplyInWords(tileAt, width, first, count, x, part));
-    if (sums.empty())
+    else if (!multipliesByShift())
       sums = multiplyParts(tileAt, width, first, count, x, part, together);
+    else
+      for (int64_t i = 0; i < together; ++i)
+        sums.push_back(multiplyByShift(tileAt, width, first, count, x, part + i));
     for (Value sum : sums)
       totals.push_back(isArm() ? opaque(sum, /*isOrdered=*/true) : sum);
   }
