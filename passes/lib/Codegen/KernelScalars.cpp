@@ -9,6 +9,9 @@
 using namespace mlir;
 using namespace tacq;
 
+/// Of the status words: counts the tasks that had something to report, where they share the words.
+static constexpr int64_t claimWord = 6;
+
 static bool isFloatValue(Value value) {
   return isa<FloatType>(getElementTypeOrSelf(value.getType()));
 }
@@ -208,6 +211,14 @@ Value KernelBuilder::checkedIndex(Value at, Value extent, NodeOp node) {
       put(word, value);
       put(word + 1, b.create<arith::ShRSIOp>(value, index(32)));
     };
+    if (sharedStatus) {
+      Value claims = b.create<memref::AtomicRMWOp>(arith::AtomicRMWKind::addi,
+                                                   integer(b.getI32Type(), 1), status,
+                                                   ValueRange{index(claimWord)});
+      auto first = b.create<scf::IfOp>(equal(claims, integer(b.getI32Type(), 0)),
+                                       /*withElseRegion=*/false);
+      b.setInsertionPointToStart(first.thenBlock());
+    }
     put(0, number);
     put(1, index(1));
     putWide(2, at);
