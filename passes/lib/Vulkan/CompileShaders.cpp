@@ -54,7 +54,6 @@ LogicalResult tacq::compileVulkanKernels(ModuleOp kernels, VulkanProfileAttr pro
     OwningOpRef<ModuleOp> own = ModuleOp::create(function.getLoc());
     function->moveBefore(own->getBody(), own->getBody()->end());
     PassManager manager(kernels.getContext(), ModuleOp::getOperationName());
-    manager.enableVerifier(false);
     buildVulkanPipeline(manager, profile.getName());
     if (mlir::failed(manager.run(*own))) {
       failed = true;

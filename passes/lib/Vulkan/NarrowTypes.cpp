@@ -337,6 +337,29 @@ struct BitcastPattern : OpConversionPattern<arith::BitcastOp> {
   }
 };
 
+/// An index has 32 bits: what does not fit becomes the nearest number that does, which is out of
+/// range wherever the number itself would be.
+struct ClampIndexPattern : OpConversionPattern<arith::IndexCastOp> {
+  using OpConversionPattern::OpConversionPattern;
+  LogicalResult matchAndRewrite(arith::IndexCastOp op, OpAdaptor adaptor,
+                                ConversionPatternRewriter &rewriter) const override {
+    if (!isWide(op))
+      return failure();
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    auto limit = [&](int64_t value) -> Value {
+      return b.create<arith::ConstantOp>(b.getI64IntegerAttr(value));
+    };
+    Value value = b.create<arith::MaxSIOp>(adaptor.getIn(), limit(INT32_MIN));
+    value = b.create<arith::MinSIOp>(value, limit(INT32_MAX));
+    value = b.create<arith::TruncIOp>(b.getI32Type(), value);
+    rewriter.replaceOpWithNewOp<arith::IndexCastOp>(op, op.getType(), value);
+    return success();
+  }
+  static bool isWide(arith::IndexCastOp op) {
+    return op.getIn().getType().isInteger(64) && isa<IndexType>(op.getType());
+  }
+};
+
 /// The words of a buffer of narrow elements, which is what it has become.
 struct WordsOfPattern : OpConversionPattern<UnrealizedConversionCastOp> {
   using OpConversionPattern::OpConversionPattern;
@@ -359,7 +382,7 @@ class NarrowTypesPass : public tacq::impl::VulkanNarrowTypesBase<NarrowTypesPass
     ConversionTarget target(*context);
     patterns.add<LoadPattern, AllocaPattern, ConstantPattern, ShiftLeftPattern, ComparePattern,
                  SelectPattern, TruncatePattern, ExtendFloatPattern, TruncateFloatPattern,
-                 BitcastPattern, WordsOfPattern>(converter, context);
+                 BitcastPattern, WordsOfPattern, ClampIndexPattern>(converter, context);
     patterns.add<StorePattern>(converter, context, numStores);
     patterns.add<
         WidenPattern<arith::AddIOp, Extend::Not>, WidenPattern<arith::SubIOp, Extend::Not>,
@@ -388,6 +411,9 @@ class NarrowTypesPass : public tacq::impl::VulkanNarrowTypesBase<NarrowTypesPass
     target.addDynamicallyLegalDialect<arith::ArithDialect, math::MathDialect,
                                       memref::MemRefDialect>(
         [&](Operation *op) { return converter.isLegal(op); });
+    target.addDynamicallyLegalOp<arith::IndexCastOp>([&](arith::IndexCastOp op) {
+      return converter.isLegal(op) && !ClampIndexPattern::isWide(op);
+    });
     target.addIllegalOp<UnrealizedConversionCastOp>();
     target.markUnknownOpDynamicallyLegal([](Operation *) { return true; });
     if (failed(applyPartialConversion(getOperation(), target, std::move(patterns))))

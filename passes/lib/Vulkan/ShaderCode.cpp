@@ -87,7 +87,9 @@ Value ShaderCode::loadNumber(Value words, Value byteAt, int64_t bytes) {
 }
 
 Value ShaderCode::loadHalf(Value words, Value byteAt) {
-  Value bits = b.create<arith::TruncIOp>(b.getI16Type(), loadNumber(words, byteAt, 2));
+  Value low = loadNumber(words, byteAt, 1), high = loadNumber(words, plus(byteAt, 1), 1);
+  Value both = b.create<arith::OrIOp>(low, b.create<arith::ShLIOp>(high, word(8)));
+  Value bits = b.create<arith::TruncIOp>(b.getI16Type(), both);
   Value half = b.create<arith::BitcastOp>(b.getF16Type(), bits);
   return b.create<arith::ExtFOp>(b.getF32Type(), half);
 }

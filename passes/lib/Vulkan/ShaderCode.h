@@ -40,7 +40,7 @@ public:
   mlir::Value loadWord(mlir::Value words, mlir::Value byteAt);
   /// A little-endian number of 1, 2 or 4 bytes, which does not cross a word, as i32.
   mlir::Value loadNumber(mlir::Value words, mlir::Value byteAt, int64_t bytes);
-  /// An f16 number, as f32.
+  /// An f16 number at any byte, as f32.
   mlir::Value loadHalf(mlir::Value words, mlir::Value byteAt);
   mlir::Value shiftRight(mlir::Value x, int64_t by);
   mlir::Value toIndex(mlir::Value word);

@@ -73,7 +73,6 @@ class ToSPIRVPass : public tacq::impl::VulkanToSPIRVBase<ToSPIRVPass> {
       return module.emitError("it says nothing of its target");
     SPIRVConversionOptions options;
     options.emulateLT32BitScalarTypes = false;
-    options.use64bitIndex = true;
     SPIRVTypeConverter converter(environment, options);
     std::unique_ptr<ConversionTarget> target = SPIRVConversionTarget::get(environment);
     RewritePatternSet patterns(context);
@@ -88,6 +87,37 @@ class ToSPIRVPass : public tacq::impl::VulkanToSPIRVBase<ToSPIRVPass> {
     if (failed(applyFullConversion(module.getOperation(), *target, std::move(patterns))))
       return failure();
     keepRounding();
+    bool failed = false;
+    getOperation().walk([&](spirv::LoopOp loop) { failed |= mlir::failed(storeInitial(loop)); });
+    return failure(failed);
+  }
+
+  /// The upstream pattern gives the results of a loop in variables, which it stores to at the end of
+  /// each iteration: a loop without iterations needs the initial values there.
+  LogicalResult storeInitial(spirv::LoopOp loop) {
+    Block &entry = loop.getBody().front();
+    auto enter = dyn_cast<spirv::BranchOp>(entry.getTerminator());
+    if (!enter)
+      return success();
+    Block *header = enter.getTarget();
+    SmallVector<Value> variables;
+    for (Block *block : header->getPredecessors()) {
+      if (block == &entry)
+        continue;
+      for (auto store : block->getOps<spirv::StoreOp>())
+        if (auto variable = store.getPtr().getDefiningOp<spirv::VariableOp>();
+            variable && !loop->isProperAncestor(variable))
+          variables.push_back(variable);
+    }
+    if (variables.empty())
+      return success();
+    // In front of the carried values comes the induction variable.
+    OperandRange initial = enter.getBlockArguments();
+    if (initial.size() != variables.size() + 1)
+      return loop.emitError("a loop has other results than it carries");
+    OpBuilder builder(loop);
+    for (auto [variable, value] : llvm::zip(variables, initial.drop_front()))
+      builder.create<spirv::StoreOp>(loop.getLoc(), variable, value);
     return success();
   }
 

@@ -304,6 +304,11 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
                                                             : dispatch.symbols[info.task_symbol];
   if (tasks <= 0)
     return success();
+  for (uint32_t i = 0; i < dispatch.symbol_count; ++i)
+    if (dispatch.symbols[i] < INT32_MIN || dispatch.symbols[i] > INT32_MAX)
+      return makeError(TACQ_UNSUPPORTED,
+                       "module '%s': a kernel gets the number %lld; shaders count to 2^31 only",
+                       desc.name, static_cast<long long>(dispatch.symbols[i]));
   const VkPhysicalDeviceLimits &limits = device.properties.limits;
   int64_t offset = 0, symbolBytes = std::max<int64_t>(1, dispatch.symbol_count) * 8;
   if (Error error = reserveArena(symbolBytes, offset))

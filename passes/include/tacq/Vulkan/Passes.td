@@ -51,7 +51,8 @@ def VulkanNarrowTypes : Pass<"tacq-vulkan-narrow-types"> {
     A buffer of such elements becomes one of words; elements are shifted out of them, and stored with
     atomic operations on the word, since other invocations store its other elements. Integers live
     in the low bits of 32, what is above them is undefined. f16 and bf16 live as their bits and are
-    converted to and from f32 in integer arithmetic, rounding to nearest even.
+    converted to and from f32 in integer arithmetic, rounding to nearest even. 64-bit integers that
+    become an index, which has 32 bits, are clamped to its range.
   }];
   let statistics = [
     Statistic<"numStores", "word-stores", "Stores of elements smaller than a word">
@@ -63,7 +64,7 @@ def VulkanNarrowTypes : Pass<"tacq-vulkan-narrow-types"> {
 def VulkanToSPIRV : Pass<"tacq-vulkan-to-spirv", "::mlir::ModuleOp"> {
   let summary = "Entry points to spirv.module operations";
   let description = [{
-    Index values are 64-bit integers. What has no form in SPIR-V, or needs a capability that the
+    Index values are 32-bit integers. What has no form in SPIR-V, or needs a capability that the
     profile does not have, is an error.
   }];
   let dependentDialects = ["::mlir::spirv::SPIRVDialect"];
