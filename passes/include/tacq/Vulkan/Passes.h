@@ -5,6 +5,7 @@
 
 #include "mlir/IR/BuiltinOps.h"
 #include "mlir/Pass/Pass.h"
+#include "tacq/Dialect/TACQ/TACQDialect.h"
 
 namespace tacq {
 #define GEN_PASS_DECL

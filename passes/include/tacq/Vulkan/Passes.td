@@ -19,7 +19,7 @@ def EmitVulkanKernels : Pass<"tacq-emit-vulkan-kernels", "::mlir::ModuleOp"> {
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
                            "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
-                           "::mlir::scf::SCFDialect"];
+                           "::mlir::scf::SCFDialect", "::mlir::spirv::SPIRVDialect"];
 }
 
 def VulkanEntryPoints : Pass<"tacq-vulkan-entry-points", "::mlir::ModuleOp"> {
@@ -33,7 +33,8 @@ def VulkanEntryPoints : Pass<"tacq-vulkan-entry-points", "::mlir::ModuleOp"> {
     Option<"profile", "profile", "std::string", /*default=*/"\"generic\"", "The device profile">
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::gpu::GPUDialect",
-                           "::mlir::memref::MemRefDialect", "::mlir::spirv::SPIRVDialect"];
+                           "::mlir::memref::MemRefDialect", "::mlir::spirv::SPIRVDialect",
+                           "::tacq::TACQDialect"];
 }
 
 def VulkanExpandMath : Pass<"tacq-vulkan-expand-math"> {
