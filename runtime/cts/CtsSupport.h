@@ -20,7 +20,8 @@
 namespace tacq::test {
 
 /// "staged" is the null driver without access to host memory, as on a device with its own.
-inline const char *const kDevices[] = {"cpu:threads=1", "cpu:threads=3", "null", "staged"};
+inline const char *const kDevices[] = {"cpu:threads=1", "cpu:threads=3", "null", "staged",
+                                       "vulkan:0"};
 /// Those that run kernels.
 inline const char *const kComputingDevices[] = {"cpu:threads=1", "cpu:threads=2", "cpu:threads=5"};
 

@@ -11,6 +11,12 @@ namespace tacq {
 /// Options: threads=N.
 const tacq_driver_t *cpuDriver();
 
+#if TACQ_HAVE_VULKAN
+/// Runs executables of format spirv on devices with Vulkan 1.1, if there is a Vulkan loader.
+/// Options: the device's number, validate (the validation layer of Khronos).
+const tacq_driver_t *vulkanDriver();
+#endif
+
 /// Does everything but compute: outputs that only kernels write are zero. No options.
 const tacq_driver_t *nullDriver();
 

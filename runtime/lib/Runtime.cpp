@@ -59,6 +59,9 @@ tacq_status_t *tacq_runtime_create(const tacq_runtime_options_t *options,
   result->host.log = chosen.log;
   result->host.log_user = chosen.log_user;
   result->drivers = {cpuDriver(), nullDriver()};
+#if TACQ_HAVE_VULKAN
+  result->drivers.push_back(vulkanDriver());
+#endif
   *runtime = result.release();
   return nullptr;
 }

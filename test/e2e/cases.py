@@ -47,13 +47,13 @@ class CaseFile:
         self.list.write(json.dumps(line) + "\n")
         self.count += 1
 
-    def run(self, tools):
+    def run(self, tools, *flags):
         """Returns {name: {"status", "message", ...}}."""
         self.list.close()
         self.data.close()
         results = self.folder / "results.jsonl"
         tools.run("tacq-case-runner", self.folder / "cases.jsonl", "--data",
-                  self.folder / "cases.bin", "--jobs", tools.jobs, "--output", results,
+                  self.folder / "cases.bin", "--jobs", tools.jobs, "--output", results, *flags,
                   timeout=1800)
         lines = [json.loads(line) for line in results.read_text().splitlines()]
         assert len(lines) == self.count

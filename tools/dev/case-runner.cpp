@@ -41,7 +41,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 struct Options {
-  std::string list, data, output;
+  std::string list, data, output, target = "cpu=host", device = "cpu:threads=1";
   int64_t jobs = 2, timeout = 60;
 };
 
@@ -142,11 +142,11 @@ Verdict Case::runSet(const json &set) {
 Verdict Case::run() {
   std::string path = context.scratch + "/" + line["name"].get<std::string>() + ".tacq";
   CompileOptions options;
-  options.targets = {"cpu=host"};
+  options.targets = {context.options.target};
   options.output = path;
   if (Error error = compileModel(line["model"].get<std::string>(), options))
     return refused(error);
-  Error error = load(path, "cpu:threads=1", loaded);
+  Error error = load(path, context.options.device, loaded);
   unlink(path.c_str());
   if (error)
     return refused(error);
@@ -285,6 +285,8 @@ int main(int argc, char **argv) {
   app.add_option("--jobs", options.jobs, "Cases at once (default: 2)")->check(wholeNumber(1));
   app.add_option("--timeout", options.timeout, "Seconds for a case (default: 60)")
       ->check(wholeNumber(1));
+  app.add_option("--target", options.target, "What to compile for (default: cpu=host)");
+  app.add_option("--device", options.device, "Where to run (default: cpu:threads=1)");
   describeTool(app, "  tacq-case-runner cases.jsonl --data cases.bin --output results.jsonl\n");
   return runTool(app, argc, argv, [&] { return run(options); });
 }

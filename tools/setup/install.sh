@@ -15,6 +15,8 @@ packages=(
   libflatbuffers-dev flatbuffers-compiler libxxhash-dev libzip-dev zlib1g-dev
   # dense algebra of calibration and quantization
   libopenblas-dev liblapacke-dev
+  # Vulkan: headers for the driver; a software device, a validator and layers for its tests
+  libvulkan-dev mesa-vulkan-drivers spirv-tools vulkan-validationlayers
   # tools and tests
   libclang-rt-19-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev
   python3 python3-venv xz-utils

@@ -16,7 +16,7 @@ struct Options {
   std::string module, device = "cpu", prompts;
   TensorRunOptions tensors;
   GenerationOptions generation;
-  bool generate = false, stats = false;
+  bool generate = false, stats = false, listDevices = false, validate = false;
 };
 } // namespace
 
@@ -76,7 +76,35 @@ static Error runGeneration(const Options &options) {
   return report(options, model->session());
 }
 
-static Error run(const Options &options) {
+static Error listDevices() {
+  tacq_runtime_t *created = nullptr;
+  if (Error error = take(tacq_runtime_create(nullptr, &created)))
+    return error;
+  Runtime runtime(created);
+  size_t count = 0;
+  if (Error error = take(tacq_runtime_list_devices(created, nullptr, 0, &count)))
+    return error;
+  std::vector<tacq_device_info_t> infos(count);
+  if (count > 0)
+    infos[0].struct_size = sizeof(tacq_device_info_t);
+  if (Error error = take(tacq_runtime_list_devices(created, infos.data(), infos.size(), &count)))
+    return error;
+  for (const tacq_device_info_t &info : infos)
+    std::printf("%-12s %s\n", info.name, info.description);
+  return success();
+}
+
+static Error run(Options options) {
+  if (options.listDevices)
+    return listDevices();
+  if (options.module.empty())
+    return makeError(TACQ_INVALID_ARGUMENT, "the module is missing (see tacq-run --help)");
+  if (options.validate) {
+    if (options.device.compare(0, 6, "vulkan") != 0)
+      return makeError(TACQ_INVALID_ARGUMENT, "--validate is for Vulkan devices: give --device "
+                                              "vulkan:0");
+    options.device += options.device == "vulkan" ? ":validate" : ",validate";
+  }
   if (options.generate)
     return runGeneration(options);
   if (!options.prompts.empty())
@@ -95,7 +123,6 @@ int main(int argc, char **argv) {
   CLI::App app("Runs a compiled model: tensors in, tensors out, or text continued.", "tacq-run");
   Options options;
   app.add_option("module", options.module, "The module, as tacq-compile wrote it")
-      ->required()
       ->type_name("M.tacq");
   app.add_option("--input", options.tensors.inputs,
                  "An input: NAME=@x.npy or NAME=@x.npz:KEY; @x.npz: each array that is named as "
@@ -134,8 +161,12 @@ int main(int argc, char **argv) {
       ->expected(1)
       ->take_all();
   app.add_option("--device", options.device,
-                 "cpu, cpu:threads=N, null (default: cpu with all cores)")
+                 "cpu, cpu:threads=N, vulkan:N, null (default: cpu with all cores)")
       ->type_name("DEVICE");
+  app.add_flag("--list-devices", options.listDevices, "Print the devices of this machine");
+  app.add_flag("--validate", options.validate,
+               "On a Vulkan device: with the validation layer of Khronos, whose messages go to "
+               "stdout");
   app.add_option("--capacity", options.tensors.capacity,
                  "Entries of the caches (default: they grow)")
       ->check(wholeNumber(1));

@@ -35,7 +35,8 @@ enum class EmitStage {
 };
 
 struct CompileOptions {
-  /// "cpu=host", "cpu=x86-64-v3", "cpu=aarch64", …; one executable of the module for each.
+  /// "cpu=host", "cpu=x86-64-v3", "cpu=aarch64", "vulkan=generic", …; one executable of the module
+  /// for each.
   std::vector<std::string> targets = {"cpu=host"};
   EmitStage emit = EmitStage::Module;
   /// The module file, or the text of another stage; "-" for standard output (texts only).

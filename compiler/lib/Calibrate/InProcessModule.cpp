@@ -93,7 +93,7 @@ Error InProcessModule::compile(ModuleOp module, const ParameterStore &parameters
   if (Error error = name.create())
     return error;
   if (Error error = runGuarded(*copy, options.file, [&] {
-        return emitModule(*copy, {*target}, parameters, options.file, name.str(),
+        return emitModule(*copy, {{*target}, {}}, parameters, options.file, name.str(),
                           /*mixed=*/nullptr, options.kernels);
       }))
     return error;

@@ -16,6 +16,7 @@
 #include "tacq/Reproducer.h"
 #include "tacq/Schedule/Passes.h"
 #include "tacq/TextFile.h"
+#include "tacq/Vulkan/VulkanTarget.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/Path.h"
 
@@ -50,23 +51,36 @@ void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterSt
   manager.addPass(createPlanSchedule());
 }
 
-static Error parseTargets(const std::vector<std::string> &names, std::vector<CpuTarget> &targets) {
+static std::string knownTargets() {
+  return "targets are cpu=host, cpu=" + llvm::join(cpuTargetNames(), ", cpu=") +
+         ", vulkan=" + llvm::join(vulkanProfileNames(), ", vulkan=");
+}
+
+static Error parseTargets(const std::vector<std::string> &names, MLIRContext &context,
+                          ModuleTargets &targets) {
   if (names.empty())
-    return Error(TACQ_INVALID_ARGUMENT, "there is no target: targets are cpu=host, cpu=" +
-                                            llvm::join(cpuTargetNames(), ", cpu="));
+    return Error(TACQ_INVALID_ARGUMENT, "there is no target: " + knownTargets());
   for (const std::string &name : names) {
-    auto [driver, processor] = StringRef(name).split('=');
+    auto [driver, kind] = StringRef(name).split('=');
+    if (driver == "vulkan") {
+      VulkanProfileAttr profile = vulkanProfile(&context, kind.empty() ? "generic" : kind);
+      if (!profile)
+        return Error(TACQ_INVALID_ARGUMENT, "unknown target '" + name + "': profiles are " +
+                                                llvm::join(vulkanProfileNames(), ", "));
+      if (!llvm::is_contained(targets.vulkan, profile))
+        targets.vulkan.push_back(profile);
+      continue;
+    }
     if (driver != "cpu")
-      return Error(TACQ_INVALID_ARGUMENT,
-                   "unknown target '" + name +
-                       "': targets are cpu=host, cpu=" + llvm::join(cpuTargetNames(), ", cpu="));
-    std::optional<CpuTarget> target = parseCpuTarget(processor.empty() ? "host" : processor);
+      return Error(TACQ_INVALID_ARGUMENT, "unknown target '" + name + "': " + knownTargets());
+    std::optional<CpuTarget> target = parseCpuTarget(kind.empty() ? "host" : kind);
     if (!target)
       return Error(TACQ_INVALID_ARGUMENT, "unknown target '" + name + "': processors are host, " +
                                               llvm::join(cpuTargetNames(), ", "));
     // "host" may be another name of one that is there.
-    if (llvm::none_of(targets, [&](const CpuTarget &other) { return other.name == target->name; }))
-      targets.push_back(*target);
+    if (llvm::none_of(targets.cpu,
+                      [&](const CpuTarget &other) { return other.name == target->name; }))
+      targets.cpu.push_back(*target);
   }
   return Error();
 }
@@ -88,9 +102,35 @@ static Error emitKernelText(ModuleOp module, const CpuTarget &target, EmitStage 
   return writeTextFile(path, [&](llvm::raw_ostream &os) { os << assembly; });
 }
 
+/// Of the first CPU target, or else of the first profile.
+static Error emitText(ModuleOp module, const ModuleTargets &targets, EmitStage stage,
+                      const std::string &path) {
+  if (!targets.cpu.empty())
+    return emitKernelText(module, targets.cpu.front(), stage, path);
+  llvm::StringMap<KernelCode> codes;
+  FailureOr<OwningOpRef<ModuleOp>> kernels = buildVulkanKernels(module, codes);
+  StringRef profile = targets.vulkan.front().getName();
+  auto failure = [&] {
+    return Error(TACQ_UNSUPPORTED, "code generation for vulkan=" + profile.str() + " failed");
+  };
+  if (failed(kernels))
+    return failure();
+  if (stage == EmitStage::Assembly) {
+    PassManager manager(module.getContext());
+    buildVulkanPipeline(manager, profile);
+    if (failed(manager.run(**kernels)))
+      return failure();
+  }
+  return writeTextFile(path, [&](llvm::raw_ostream &os) { (*kernels)->print(os); });
+}
+
 Error tacq::compileModel(const std::string &path, const CompileOptions &options) {
-  std::vector<CpuTarget> targets;
-  if (Error error = parseTargets(options.targets, targets))
+  DialectRegistry registry;
+  registerAllDialects(registry);
+  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
+  context.loadAllAvailableDialects();
+  ModuleTargets targets;
+  if (Error error = parseTargets(options.targets, context, targets))
     return error;
   if (options.output == "-" && options.emit == EmitStage::Module)
     return Error(TACQ_INVALID_ARGUMENT, "a module cannot be written to the standard output");
@@ -104,10 +144,6 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
       options.progress(stage, done, 4);
   };
 
-  DialectRegistry registry;
-  registerAllDialects(registry);
-  MLIRContext context(registry, MLIRContext::Threading::DISABLED);
-  context.loadAllAvailableDialects();
   report("import", 0);
   ImportOptions importOptions;
   importOptions.unsupportedReason = [](StringRef domain, StringRef op, int64_t) -> std::string {
@@ -158,7 +194,7 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   report("generate code", 2);
   Error error = runGuarded(*model.module, file, [&] {
     if (options.emit != EmitStage::Module)
-      return emitKernelText(*model.module, targets.front(), options.emit, options.output);
+      return emitText(*model.module, targets, options.emit, options.output);
     return emitModule(*model.module, targets, model.parameters, file, options.output, &weights);
   });
   if (!error)

@@ -3,10 +3,12 @@
 #include "tacq/Register.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "tacq/CPU/Passes.h"
 #include "tacq/Calibration/Passes.h"
@@ -16,13 +18,14 @@
 #include "tacq/Ops/Passes.h"
 #include "tacq/Quantize/Passes.h"
 #include "tacq/Schedule/Passes.h"
+#include "tacq/Vulkan/Passes.h"
 
 using namespace mlir;
 
 void tacq::registerAllDialects(DialectRegistry &registry) {
   registry.insert<TACQDialect, rt::ScheduleDialect, arith::ArithDialect, func::FuncDialect,
                   math::MathDialect, memref::MemRefDialect, scf::SCFDialect, vector::VectorDialect,
-                  LLVM::LLVMDialect>();
+                  LLVM::LLVMDialect, gpu::GPUDialect, spirv::SPIRVDialect>();
 }
 
 void tacq::registerAllPasses() {
@@ -33,4 +36,5 @@ void tacq::registerAllPasses() {
   registerTACQOpsPasses();
   registerTACQQuantizePasses();
   registerTACQSchedulePasses();
+  registerTACQVulkanPasses();
 }

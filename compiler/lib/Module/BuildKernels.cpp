@@ -33,3 +33,30 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
   }
   return kernels;
 }
+
+FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
+                                                          llvm::StringMap<KernelCode> &codes) {
+  OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
+  OpBuilder builder(module.getContext());
+  bool failed = false;
+  for (auto kernel : module.getOps<rt::KernelOp>()) {
+    builder.setInsertionPointToEnd(kernels->getBody());
+    KernelCode &code = codes[kernel.getSymName()];
+    std::unique_ptr<KernelBuilder> k =
+        KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
+    VulkanKernelOptions options;
+    for (auto attention : kernel.getBody().getOps<AttentionOp>())
+      if (attention.getPastKey()) {
+        options.capacity = Sym::name("%capacity");
+        options.append = kernel.getPhase() == 0;
+      }
+    if (mlir::failed(emitVulkanKernel(*k, options))) {
+      failed = true;
+      continue;
+    }
+    code.shaderTasks = k->taskCount();
+  }
+  if (failed)
+    return failure();
+  return kernels;
+}

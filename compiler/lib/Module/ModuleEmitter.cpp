@@ -6,6 +6,8 @@
 #include "tacq/CPU/WeightPacking.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "tacq/ModuleWriter.h"
+#include "tacq/VulkanExecutable.h"
+#include <set>
 
 using namespace mlir;
 using namespace tacq;
@@ -48,10 +50,12 @@ public:
       : module(module), parameters(parameters), mixed(mixed), cache(cache), file(file),
         writer(writer), contents(writer.module()), symbols(contents) {}
 
-  Error run(const std::vector<CpuTarget> &targets);
+  Error run(const ModuleTargets &targets);
 
 private:
-  Error compileKernels(const std::vector<CpuTarget> &targets);
+  Error compileKernels(const ModuleTargets &targets);
+  Error compileShaders(VulkanProfileAttr profile);
+  Error addExecutable(format::ExecutableT executable, const void *code, size_t size);
   Error emitInput(StringRef name, Type type);
   Error emitInterface(rt::ScheduleOp schedule);
   void emitOutputs(rt::ScheduleOp schedule);
@@ -97,16 +101,74 @@ private:
 };
 } // namespace
 
-Error ModuleEmitter::compileKernels(const std::vector<CpuTarget> &targets) {
+Error ModuleEmitter::addExecutable(format::ExecutableT executable, const void *code, size_t size) {
+  executable.kernels.resize(kernelNumbers.size());
+  for (auto &[name, number] : kernelNumbers)
+    executable.kernels[number] = name.str();
+  uint32_t index;
+  return writer.addExecutable(executable, code, size, index);
+}
+
+/// The shaders of all kernels for one profile, in the form of tacq/VulkanExecutable.h.
+Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
+  FailureOr<OwningOpRef<ModuleOp>> kernels = buildVulkanKernels(module, codes);
+  std::vector<VulkanShader> shaders;
+  // Everything that has no shader is named at once.
+  bool built = succeeded(kernels);
+  if (!built || failed(compileVulkanKernels(**kernels, profile, shaders)))
+    return Error(TACQ_UNSUPPORTED, "'" + file + "' cannot be compiled for vulkan=" +
+                                       profile.getName().str() + ":\n" + diagnostics);
+  tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION,
+                               uint32_t(shaders.size()), profile.getWorkgroup()};
+  std::vector<char> bytes(sizeof(header) + shaders.size() * sizeof(tacq_vulkan_kernel));
+  memcpy(bytes.data(), &header, sizeof(header));
+  std::set<std::string> features;
+  unsigned buffers = 0;
+  for (const VulkanShader &shader : shaders) {
+    auto kernel = module.lookupSymbol<rt::KernelOp>(shader.name);
+    Block &body = kernel.getBody().front();
+    KernelCode &code = codes[shader.name];
+    tacq_vulkan_kernel entry = {};
+    entry.code_offset = bytes.size();
+    entry.code_size = shader.code.size() * sizeof(uint32_t);
+    entry.read_count = body.getNumArguments();
+    entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
+    buffers = std::max(buffers, entry.buffer_count + 2);
+    if (std::optional<int64_t> count = code.shaderTasks.constant()) {
+      entry.task_symbol = TACQ_VULKAN_NO_SYMBOL;
+      entry.task_count = *count;
+    } else {
+      entry.task_symbol = code.symbols.indexOf(code.shaderTasks);
+    }
+    size_t number = kernelNumbers.lookup(shader.name);
+    memcpy(bytes.data() + sizeof(header) + number * sizeof(entry), &entry, sizeof(entry));
+    auto *words = reinterpret_cast<const char *>(shader.code.data());
+    bytes.insert(bytes.end(), words, words + entry.code_size);
+    features.insert(shader.features.begin(), shader.features.end());
+  }
+  format::ExecutableT executable;
+  executable.driver = "vulkan";
+  executable.target = profile.getName().str();
+  executable.format = "spirv";
+  executable.features.assign(features.begin(), features.end());
+  executable.features.push_back("buffers=" + std::to_string(buffers));
+  executable.rank = vulkanProfileRank(profile);
+  return addExecutable(std::move(executable), bytes.data(), bytes.size());
+}
+
+Error ModuleEmitter::compileKernels(const ModuleTargets &targets) {
   for (auto kernel : module.getOps<rt::KernelOp>())
     kernelNumbers.try_emplace(kernel.getSymName(), kernelNumbers.size());
   contents.kernel_count = kernelNumbers.size();
-  for (const CpuTarget &target : targets) {
-    ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
-      if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
-        diagnostics += diagnostic.str() + "\n";
-      return mlir::success();
-    });
+  ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+    if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+      diagnostics += diagnostic.str() + "\n";
+    return mlir::success();
+  });
+  for (VulkanProfileAttr profile : targets.vulkan)
+    if (Error error = compileShaders(profile))
+      return error;
+  for (const CpuTarget &target : targets.cpu) {
     FailureOr<OwningOpRef<ModuleOp>> kernels = buildCpuKernels(module, target, codes);
     CpuCompileOptions options;
     options.cache = cache;
@@ -120,11 +182,7 @@ Error ModuleEmitter::compileKernels(const std::vector<CpuTarget> &targets) {
         StringRef(target.triple).starts_with("aarch64") ? "elf64-aarch64" : "elf64-x86-64";
     executable.features = target.requiredFeatures;
     executable.rank = target.rank;
-    executable.kernels.resize(kernelNumbers.size());
-    for (auto &[name, number] : kernelNumbers)
-      executable.kernels[number] = name.str();
-    uint32_t index;
-    if (Error error = writer.addExecutable(executable, elf.data(), elf.size(), index))
+    if (Error error = addExecutable(std::move(executable), elf.data(), elf.size()))
       return error;
   }
   return Error();
@@ -405,7 +463,7 @@ void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion
   KernelCode &code = codes[op.getKernel()];
   for (const Sym &symbol : code.symbols.list())
     dispatch.symbols.push_back(symbols.lower(specialize(symbol)));
-  dispatch.tasks = symbols.lower(specialize(*code.tasks));
+  dispatch.tasks = symbols.lower(specialize(code.tasks ? *code.tasks : code.shaderTasks));
   for (auto [name, type] : llvm::zip(op.getNodes().getAsValueRange<StringAttr>(),
                                      op.getNodeOps().getAsValueRange<StringAttr>())) {
     auto node = std::make_unique<format::NodeInfoT>();
@@ -489,7 +547,7 @@ Error ModuleEmitter::emitIf(rt::IfOp op, std::vector<format::CommandUnion> &comm
   return Error();
 }
 
-Error ModuleEmitter::run(const std::vector<CpuTarget> &targets) {
+Error ModuleEmitter::run(const ModuleTargets &targets) {
   auto schedules = module.getOps<rt::ScheduleOp>();
   if (schedules.empty())
     return Error(TACQ_INTERNAL, "there is no schedule to write");
@@ -513,7 +571,7 @@ Error ModuleEmitter::run(const std::vector<CpuTarget> &targets) {
   return writer.finish();
 }
 
-Error tacq::emitModule(ModuleOp module, const std::vector<CpuTarget> &targets,
+Error tacq::emitModule(ModuleOp module, const ModuleTargets &targets,
                        const ParameterStore &parameters, const std::string &file,
                        const std::string &path, const llvm::StringMap<MixedWeight> *mixed,
                        KernelCache *cache) {

@@ -10,6 +10,7 @@
 #include "tacq/Error.h"
 #include "tacq/Import/ParameterStore.h"
 #include "tacq/Quantize/MixedWeight.h"
+#include "tacq/Vulkan/VulkanTarget.h"
 #include <optional>
 #include <string>
 
@@ -18,7 +19,10 @@ namespace tacq {
 /// What the code of a kernel asks of its launches.
 struct KernelCode {
   KernelSymbols symbols;
-  std::optional<Sym> tasks; // of a kernel that has been built
+  /// Of the CPU's code, once there is any.
+  std::optional<Sym> tasks;
+  /// Of the shader: a constant, or one of the symbols.
+  Sym shaderTasks;
 };
 
 /// Builds the functions of all kernels of the module for one target. `codes` collects what they ask
@@ -26,10 +30,21 @@ struct KernelCode {
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<KernelCode> &codes);
 
+/// The same for shaders. Their numbers of tasks are symbols, since those of `codes` are the CPU's
+/// where a module has both.
+mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
+buildVulkanKernels(mlir::ModuleOp module, llvm::StringMap<KernelCode> &codes);
+
+/// The targets of a module, in the order in which they were asked for.
+struct ModuleTargets {
+  std::vector<CpuTarget> cpu;
+  std::vector<VulkanProfileAttr> vulkan;
+};
+
 /// Writes the module with one `tacq_rt.schedule` to `path`, with an executable for each target.
 /// `file` is the model's file name for messages. `mixed` has the quantized weights by the names of
 /// their parameters, `cache` kernels that need not be compiled again; both may be null.
-Error emitModule(mlir::ModuleOp module, const std::vector<CpuTarget> &targets,
+Error emitModule(mlir::ModuleOp module, const ModuleTargets &targets,
                  const ParameterStore &parameters, const std::string &file, const std::string &path,
                  const llvm::StringMap<MixedWeight> *mixed = nullptr, KernelCache *cache = nullptr);
 

@@ -46,6 +46,22 @@ void TACQDialect::initialize() {
       >();
 }
 
+LogicalResult VulkanProfileAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef,
+                                        unsigned, unsigned workgroup, unsigned buffers,
+                                        ArrayRef<StringAttr> features) {
+  if (workgroup == 0 || buffers < 4)
+    return emitError() << "vulkan_profile.limits: a workgroup has at least one invocation, and a "
+                          "shader may bind at least 4 buffers";
+  static const StringRef known[] = {"int64",   "float64", "storage8",          "storage16",
+                                    "float16", "dot8",    "cooperative_matrix"};
+  for (StringAttr feature : features)
+    if (!llvm::is_contained(known, feature.getValue()))
+      return emitError() << "vulkan_profile.features: '" << feature.getValue()
+                         << "' is no feature of a device; known are "
+                         << llvm::join(ArrayRef(known), ", ");
+  return success();
+}
+
 LogicalResult ShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                 ArrayRef<StringAttr> dims) {
   for (StringAttr dim : dims)

@@ -15,7 +15,7 @@
 
 #include "AttentionCode.h"
 #include "tacq/CPU/HotKernels.h"
-#include "tacq/CPU/MathExpansion.h"
+#include "tacq/Codegen/MathExpansion.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;

@@ -24,7 +24,7 @@
 #include "mlir/Dialect/Vector/Transforms/VectorRewritePatterns.h"
 #include "mlir/IR/BuiltinDialect.h"
 #include "mlir/Transforms/DialectConversion.h"
-#include "tacq/CPU/MathExpansion.h"
+#include "tacq/Codegen/MathExpansion.h"
 
 using namespace mlir;
 using namespace tacq;

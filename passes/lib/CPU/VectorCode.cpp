@@ -1,7 +1,7 @@
 //===- VectorCode.cpp - Vectors of f32 over flat buffers ------------------===//
 
 #include "VectorCode.h"
-#include "tacq/CPU/MathExpansion.h"
+#include "tacq/Codegen/MathExpansion.h"
 
 using namespace mlir;
 using namespace tacq;

@@ -9,6 +9,9 @@
 using namespace mlir;
 using namespace tacq;
 
+/// Of the status words: counts the tasks that had something to report, where they share the words.
+static constexpr int64_t claimWord = 6;
+
 static bool isFloatValue(Value value) {
   return isa<FloatType>(getElementTypeOrSelf(value.getType()));
 }
@@ -200,14 +203,27 @@ Value KernelBuilder::checkedIndex(Value at, Value extent, NodeOp node) {
   {
     OpBuilder::InsertionGuard guard(b);
     b.setInsertionPointToStart(report.thenBlock());
+    auto store = [&](int64_t word, Value value) {
+      b.create<memref::StoreOp>(value, status, ValueRange{index(word)});
+    };
     auto put = [&](int64_t word, Value value) {
-      Value low = b.create<arith::IndexCastOp>(b.getI32Type(), value);
-      b.create<memref::StoreOp>(low, status, ValueRange{index(word)});
+      store(word, b.create<arith::IndexCastOp>(b.getI32Type(), value));
     };
     auto putWide = [&](int64_t word, Value value) {
       put(word, value);
-      put(word + 1, b.create<arith::ShRSIOp>(value, index(32)));
+      // An index may have 32 bits only.
+      Value wide = b.create<arith::IndexCastOp>(b.getI64Type(), value);
+      Value high = b.create<arith::ShRSIOp>(wide, integer(b.getI64Type(), 32));
+      store(word + 1, b.create<arith::TruncIOp>(b.getI32Type(), high));
     };
+    if (sharedStatus) {
+      Value claims =
+          b.create<memref::AtomicRMWOp>(arith::AtomicRMWKind::addi, integer(b.getI32Type(), 1),
+                                        status, ValueRange{index(claimWord)});
+      auto first = b.create<scf::IfOp>(equal(claims, integer(b.getI32Type(), 0)),
+                                       /*withElseRegion=*/false);
+      b.setInsertionPointToStart(first.thenBlock());
+    }
     put(0, number);
     put(1, index(1));
     putWide(2, at);

@@ -16,7 +16,7 @@ static void emitElementKernel(KernelBuilder &k, Value root) {
   Dims dims = k.dims(root);
   size_t split = dims.size();
   int64_t inner = 1;
-  while (split > 0 && inner < minInnerElements) {
+  while (!k.isScalar() && split > 0 && inner < minInnerElements) {
     std::optional<int64_t> extent = dims[--split].constant();
     if (!extent)
       break;
@@ -62,7 +62,7 @@ LogicalResult tacq::emitNodeKernel(KernelBuilder &k) {
   if (terminator->getNumOperands() != 1)
     return terminator->emitError("an element kernel has one result");
   // A node at the root may have a better loop nest than one element after the other.
-  if (auto root = terminator->getOperand(0).getDefiningOp<NodeOp>())
+  if (auto root = terminator->getOperand(0).getDefiningOp<NodeOp>(); root && !k.isScalar())
     if (const OpSpec *spec = lookupOp(root); spec && spec->loops && succeeded(spec->loops(k, root)))
       return success();
   emitElementKernel(k, terminator->getOperand(0));

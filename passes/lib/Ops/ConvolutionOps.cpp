@@ -71,7 +71,8 @@ public:
     if (bias && isAbsent(bias))
       bias = {};
     groupOut = Sym::floorDiv(outDims[1], groups);
-    lanes = VectorBuffer::lanesFor(k, element);
+    if (!k.isScalar())
+      lanes = VectorBuffer::lanesFor(k, element);
   }
 
   bool isPointwise() const {
@@ -137,7 +138,8 @@ public:
     });
   }
 
-  /// The input is a constant within the kernel.
+  /// A task is an element of the result: the input is a constant within the kernel, or the target
+  /// has no vectors.
   void emitScalar() {
     size_t rank = windows.rank();
     k.parallel(elementCount(outDims), [&](Value task) {
@@ -288,14 +290,14 @@ private:
   Value x, weight, bias;
   Dims xDims, wDims, outDims;
   Type element;
-  int64_t groups, lanes, vectors = 2, block = 4;
+  int64_t groups, lanes = 0, vectors = 2, block = 4;
   Windows windows;
   Sym groupOut;
 };
 
 LogicalResult emitConv(KernelBuilder &k, NodeOp node) {
   ConvEmitter emitter(k, node);
-  if (!k.inputOf(node.getInputs()[0]))
+  if (k.isScalar() || !k.inputOf(node.getInputs()[0]))
     emitter.emitScalar();
   else if (emitter.isPointwise())
     emitter.emitPointwise();

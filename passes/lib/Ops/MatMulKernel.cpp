@@ -199,7 +199,39 @@ private:
 
 } // namespace
 
+/// A task is an element of the result.
+static void emitScalarMatMul(KernelBuilder &k, const MatMulProblem &p) {
+  Dims results = {p.batches, p.m, p.n};
+  Type element = k.elementType(p.a), compute = computeType(element);
+  auto load = [&](Value tensor, Value position) -> Value {
+    Value raw = k.b.create<memref::LoadOp>(k.inputBuffer(*k.inputOf(tensor)), position);
+    if (isFloat(element) && raw.getType() != compute)
+      raw = k.b.create<arith::ExtFOp>(compute, raw);
+    return raw;
+  };
+  k.parallel(elementCount(results), [&](Value task) {
+    KernelBuilder::Index at = k.delinearize(task, results);
+    auto [aBase, bBase, outBase] = p.offsets(at[0]);
+    Value m = k.sym(p.m), n = k.sym(p.n), depth = k.sym(p.depth), one = k.index(1);
+    Value aRow = p.aTransposed ? one : depth, aDepth = p.aTransposed ? m : one;
+    Value bColumn = p.bTransposed ? depth : one, bDepth = p.bTransposed ? one : n;
+    Value aAt = k.add(aBase, k.mul(at[1], aRow)), bAt = k.add(bBase, k.mul(at[2], bColumn));
+    Value init = p.initial ? p.initial(at[0], at[1]) : k.constant(compute, 0);
+    Value sum = k.reduce(p.depth, init, [&](ValueRange i, ValueRange carried) {
+      Value x = load(p.a, k.add(aAt, k.mul(i[0], aDepth)));
+      Value y = load(p.b, k.add(bAt, k.mul(i[0], bDepth)));
+      return SmallVector<Value>{addAnyOrder(k, carried[0], mulFast(k, x, y))};
+    })[0];
+    if (storageType(element) != sum.getType())
+      sum = k.b.create<arith::TruncFOp>(storageType(element), sum);
+    k.b.create<memref::StoreOp>(sum, k.outputBuffer(0),
+                                k.add(outBase, k.add(k.mul(at[1], n), at[2])));
+  });
+}
+
 void tacq::emitMatMul(KernelBuilder &k, const MatMulProblem &problem) {
+  if (k.isScalar())
+    return emitScalarMatMul(k, problem);
   Dims blocks = {problem.batches, Sym::ceilDiv(problem.m, taskRows),
                  Sym::ceilDiv(problem.n, taskColumns)};
   MatMulEmitter emitter(k, problem);

@@ -139,8 +139,12 @@ public:
   /// out of range is reported as an error of the call, naming `node`, and clamped.
   mlir::Value checkedIndex(mlir::Value index, mlir::Value extent, NodeOp node);
 
-  /// The width of the target's vector registers, for kernels that choose their tiles by it.
+  /// The width of the target's vector registers, for kernels that choose their tiles by it. 0: the
+  /// target runs many small tasks at once, and kernels are scalar, with a task for each result.
   unsigned vectorBits = 256;
+  bool isScalar() const { return vectorBits == 0; }
+  /// Tasks run at once and share one status: the first that claims it reports.
+  bool sharedStatus = false;
 
   /// The number of tasks given to `parallel`.
   const Sym &taskCount() const { return tasks; }

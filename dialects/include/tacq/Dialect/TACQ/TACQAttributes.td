@@ -159,6 +159,33 @@ def TACQ_LayoutAttr : TACQ_Attr<"Layout", "layout"> {
   let genVerifyDecl = 1;
 }
 
+def TACQ_VulkanProfileAttr : TACQ_Attr<"VulkanProfile", "vulkan_profile"> {
+  let summary = "What the shaders for a kind of Vulkan device may use";
+  let description = [{
+    `subgroup`: invocations of a subgroup, 0 if unknown. `workgroup`: invocations of a workgroup.
+    `buffers`: storage buffers that a shader may bind. `features`: what the device may be asked for,
+    of `int64`, `float64`, `storage8`, `storage16`, `float16`, `dot8` and `cooperative_matrix`; a
+    shader requires only those of them that it uses.
+
+    Example: `#tacq.vulkan_profile<"generic", subgroup = 0, workgroup = 64, buffers = 32,
+    features = ["int64", "float64"]>`.
+  }];
+  let parameters = (ins StringRefParameter<"name">:$name, "unsigned":$subgroup,
+                        "unsigned":$workgroup, "unsigned":$buffers,
+                        ArrayRefParameter<"::mlir::StringAttr">:$features);
+  let assemblyFormat = [{
+    `<` $name `,` `subgroup` `=` $subgroup `,` `workgroup` `=` $workgroup `,` `buffers` `=` $buffers
+    `,` `features` `=` `[` $features `]` `>`
+  }];
+  let extraClassDeclaration = [{
+    bool has(::llvm::StringRef feature) const {
+      return ::llvm::any_of(getFeatures(),
+                            [&](::mlir::StringAttr each) { return each.getValue() == feature; });
+    }
+  }];
+  let genVerifyDecl = 1;
+}
+
 def TACQ_NormKind : I32EnumAttr<"NormKind", "kind of normalization over the last axis", [
     I32EnumAttrCase<"RMS", 0, "rms">, I32EnumAttrCase<"Layer", 1, "layer">]> {
   let cppNamespace = "::tacq";

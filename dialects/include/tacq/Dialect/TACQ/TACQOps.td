@@ -182,9 +182,9 @@ def TACQ_QuantizeRowsOp : TACQ_Op<"quantize_rows", [Pure]> {
     Each block of `block` columns of a row (the last may be shorter) has the scale `s = max|x| / 127`
     and the integers `q = round(x / s)`, ties to even, so that `s * q` is x up to `s / 2`. For `x` of
     shape `[…, K]`, `q` is `[…, K']` with K' the next multiple of 128 and zeros beyond K; `scales` is
-    `[…, blocks, 2]`: s, and s times the sum of the block's integers. In memory `q` is
-    `[K'/128, …, 128]`: what a product reads of several rows for one column of tiles stands side by
-    side.
+    `[…, blocks, 2]`: s, and s times the sum of the block's integers. How they stand
+    in memory is the target's: on CPUs `q` is `[K'/128, …, 128]`, so that what a product reads of
+    several rows for one column of tiles stands side by side.
 
     A block whose largest magnitude is below 2^-100 is taken for zeros. A block that holds NaN or an
     infinity has scales of NaN and zeros for integers, so that whatever is computed from it is NaN.

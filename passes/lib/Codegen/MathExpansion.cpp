@@ -1,6 +1,6 @@
 //===- MathExpansion.cpp - Elementary functions in arithmetic -------------===//
 
-#include "tacq/CPU/MathExpansion.h"
+#include "tacq/Codegen/MathExpansion.h"
 
 using namespace mlir;
 using namespace tacq;

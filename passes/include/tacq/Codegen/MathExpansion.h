@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef TACQ_CPU_MATHEXPANSION_H
-#define TACQ_CPU_MATHEXPANSION_H
+#ifndef TACQ_CODEGEN_MATHEXPANSION_H
+#define TACQ_CODEGEN_MATHEXPANSION_H
 
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/IR/PatternMatch.h"
@@ -29,4 +29,4 @@ void populateMathExpansionPatterns(mlir::RewritePatternSet &patterns);
 
 } // namespace tacq
 
-#endif // TACQ_CPU_MATHEXPANSION_H
+#endif // TACQ_CODEGEN_MATHEXPANSION_H

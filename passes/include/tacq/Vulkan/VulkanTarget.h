@@ -1,0 +1,57 @@
+//===- VulkanTarget.h - Device profiles and shaders -------------*- C++ -*-===//
+//
+// From kernel functions (see KernelBuilder.h) to one executable of SPIR-V shaders for each device
+// profile, as tacq/VulkanExecutable.h describes it.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_VULKAN_VULKANTARGET_H
+#define TACQ_VULKAN_VULKANTARGET_H
+
+#include "tacq/Codegen/KernelBuilder.h"
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace mlir {
+class OpPassManager;
+} // namespace mlir
+
+namespace tacq {
+
+/// The names that vulkanProfile knows.
+std::vector<std::string> vulkanProfileNames();
+/// The profile of a name; null if there is none.
+VulkanProfileAttr vulkanProfile(mlir::MLIRContext *context, llvm::StringRef name);
+/// Of two profiles that a device supports, the one of higher rank is used.
+int32_t vulkanProfileRank(VulkanProfileAttr profile);
+
+struct VulkanKernelOptions {
+  /// As CpuKernelOptions has them.
+  std::optional<Sym> capacity;
+  bool append = false;
+};
+
+/// Emits the kernel of a region: of its one named operation, or of its nodes. The builder must be
+/// new.
+mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel,
+                                     const VulkanKernelOptions &options = {});
+
+/// The passes from kernel functions to spirv.module operations, one for each.
+void buildVulkanPipeline(mlir::OpPassManager &manager, llvm::StringRef profile);
+
+struct VulkanShader {
+  std::string name;
+  std::vector<uint32_t> code;
+  /// What the device must have, in the names that executables use for features.
+  std::vector<std::string> features;
+};
+
+/// Compiles every function of `kernels`, which is left unusable, to a shader, in their order. Fails
+/// with a diagnostic for each one that cannot be.
+mlir::LogicalResult compileVulkanKernels(mlir::ModuleOp kernels, VulkanProfileAttr profile,
+                                         std::vector<VulkanShader> &shaders);
+
+} // namespace tacq
+
+#endif // TACQ_VULKAN_VULKANTARGET_H

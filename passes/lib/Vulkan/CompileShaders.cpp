@@ -1,0 +1,73 @@
+//===- CompileShaders.cpp - Kernel functions to shaders -------------------===//
+
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
+#include "mlir/Dialect/SPIRV/Transforms/Passes.h"
+#include "mlir/Pass/PassManager.h"
+#include "mlir/Target/SPIRV/Serialization.h"
+#include "mlir/Transforms/Passes.h"
+#include "tacq/Vulkan/Passes.h"
+#include "tacq/Vulkan/VulkanTarget.h"
+
+using namespace mlir;
+using namespace tacq;
+
+void tacq::buildVulkanPipeline(OpPassManager &manager, StringRef profile) {
+  VulkanEntryPointsOptions options;
+  options.profile = profile.str();
+  manager.addPass(createVulkanEntryPoints(options));
+  manager.addPass(createVulkanExpandMath());
+  manager.addPass(createVulkanNarrowTypes());
+  manager.addPass(createCanonicalizerPass());
+  manager.addPass(createCSEPass());
+  manager.addPass(createVulkanToSPIRV());
+  OpPassManager &shaders = manager.nest<spirv::ModuleOp>();
+  shaders.addPass(spirv::createSPIRVLowerABIAttributesPass());
+  shaders.addPass(spirv::createSPIRVUpdateVCEPass());
+}
+
+/// The names that executables use for what the device must have.
+static void collectFeatures(spirv::ModuleOp module, std::vector<std::string> &features) {
+  using spirv::Capability;
+  static const std::pair<Capability, const char *> names[] = {
+      {Capability::Int64, "int64"},
+      {Capability::Float64, "float64"},
+      {Capability::Float16, "float16"},
+      {Capability::Int16, "int16"},
+      {Capability::Int8, "int8"},
+      {Capability::StorageBuffer16BitAccess, "storage16"},
+      {Capability::StorageBuffer8BitAccess, "storage8"},
+  };
+  std::optional<spirv::VerCapExtAttr> used = module.getVceTriple();
+  for (auto [capability, name] : names)
+    if (used && llvm::is_contained(used->getCapabilities(), capability))
+      features.push_back(name);
+}
+
+LogicalResult tacq::compileVulkanKernels(ModuleOp kernels, VulkanProfileAttr profile,
+                                         std::vector<VulkanShader> &shaders) {
+  // One after the other, so that all that cannot be compiled are named at once.
+  bool failed = false;
+  for (auto function : llvm::to_vector(kernels.getOps<func::FuncOp>())) {
+    VulkanShader shader;
+    shader.name = function.getName().str();
+    OwningOpRef<ModuleOp> own = ModuleOp::create(function.getLoc());
+    function->moveBefore(own->getBody(), own->getBody()->end());
+    PassManager manager(kernels.getContext(), ModuleOp::getOperationName());
+    buildVulkanPipeline(manager, profile.getName());
+    if (mlir::failed(manager.run(*own))) {
+      failed = true;
+      continue;
+    }
+    auto module = *own->getOps<spirv::ModuleOp>().begin();
+    SmallVector<uint32_t> code;
+    if (mlir::failed(spirv::serialize(module, code))) {
+      failed = true;
+      continue;
+    }
+    shader.code.assign(code.begin(), code.end());
+    collectFeatures(module, shader.features);
+    shaders.push_back(std::move(shader));
+  }
+  return failure(failed);
+}

@@ -1,0 +1,75 @@
+//===- EmitKernels.cpp - Scalar kernels of regions ------------------------===//
+
+#include "ShaderKernels.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "tacq/Vulkan/Passes.h"
+
+namespace tacq {
+#define GEN_PASS_DEF_EMITVULKANKERNELS
+#include "tacq/Vulkan/Passes.h.inc"
+} // namespace tacq
+
+using namespace mlir;
+using namespace tacq;
+
+static LogicalResult emitRegion(KernelBuilder &kernel, const VulkanKernelOptions &options) {
+  for (Operation &op : kernel.region().front()) {
+    if (auto linear = dyn_cast<LinearOp>(op))
+      return linear.getXScales() ? emitMixedLinearShader(kernel, linear)
+                                 : emitLinearShader(kernel, linear);
+    if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
+      return emitQuantizeRowsShader(kernel, quantize);
+    if (auto attention = dyn_cast<AttentionOp>(op))
+      return options.append ? emitCacheAppendShader(kernel, attention, options.capacity)
+                            : emitAttentionShader(kernel, attention, options.capacity);
+    if (auto attention = dyn_cast<AttentionGradOp>(op))
+      return attention.emitError("there is no shader for the gradients of attention");
+    if (auto norm = dyn_cast<NormOp>(op))
+      return emitNormShader(kernel, norm);
+    if (auto rope = dyn_cast<RopeOp>(op))
+      return emitRopeShader(kernel, rope);
+  }
+  return emitNodeKernel(kernel);
+}
+
+LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, const VulkanKernelOptions &options) {
+  kernel.vectorBits = 0;
+  kernel.sharedStatus = true;
+  if (failed(emitRegion(kernel, options)))
+    return failure();
+  // A shader knows how many tasks there are, and does not get the last one.
+  func::FuncOp function = kernel.function();
+  OpBuilder::InsertionGuard guard(kernel.b);
+  kernel.b.setInsertionPointToStart(&function.getBody().front());
+  Value tasks = kernel.sym(kernel.taskCount());
+  function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
+  return success();
+}
+
+namespace {
+
+class EmitKernelsPass : public tacq::impl::EmitVulkanKernelsBase<EmitKernelsPass> {
+  using EmitVulkanKernelsBase::EmitVulkanKernelsBase;
+
+  void runOnOperation() override {
+    VulkanKernelOptions options;
+    if (!capacity.empty())
+      options.capacity = Sym::name(capacity);
+    options.append = append;
+    for (auto region : llvm::to_vector(getOperation().getOps<func::FuncOp>())) {
+      OpBuilder builder(region);
+      KernelSymbols symbols;
+      std::unique_ptr<KernelBuilder> kernel =
+          KernelBuilder::create(builder, region.getName(), region.getBody(), symbols);
+      if (failed(emitVulkanKernel(*kernel, options)))
+        return signalPassFailure();
+      region.erase();
+    }
+  }
+};
+
+} // namespace

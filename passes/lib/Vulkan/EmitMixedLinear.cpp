@@ -1,0 +1,357 @@
+//===- EmitMixedLinear.cpp - Products with mixed-precision weights --------===//
+//
+// A task is an element of the result, or one of each pair of a gated operation, in the order in
+// which the weight's rows are stored: neighbouring tasks read neighbouring words of a tile, and a
+// workgroup reads whole tiles. Weights are in the layout of the CPU targets, so that one module has
+// one copy of them, and results are those of the same integers.
+//
+//===----------------------------------------------------------------------===//
+
+#include "ShaderCode.h"
+#include "ShaderKernels.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "tacq/Codegen/MixedFormat.h"
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+
+constexpr int64_t halfBytes = 2, startBytes = 4;
+
+class MixedLinearShader : ShaderCode {
+public:
+  MixedLinearShader(KernelBuilder &k, LinearOp op) : ShaderCode(k), op(op) {}
+  LogicalResult emit();
+
+private:
+  struct Weight {
+    MixedFormat format;
+    Value words, bias, output;
+  };
+  /// Where a stored row of a weight has its numbers.
+  struct Place {
+    const Weight *weight;
+    Value stored, rowOfTiles, lane;
+    /// The levels of a codebook of up to 3 bits, four in a word.
+    SmallVector<Value, 2> levels;
+    Value levelsAt;
+  };
+
+  LogicalResult collect();
+  Place placeOf(const Weight &weight, Value stored);
+  Value numberAt(const Place &place, Value block, int64_t section, int64_t bytes);
+  Value code(const Place &place, ArrayRef<Value> words, int64_t column);
+  Value dots(const Place &place, Value number, int64_t width, Value input, Value first,
+             int64_t count);
+  Value inputNumber(Value input, Value column);
+  Value inputScale(Value row, Value column);
+  Value addSlots(const Place &place, Value row, Value sum);
+  Value addList(const Place &place, Value row, Value sum);
+  Value product(const Weight &weight, Value row, Value stored);
+  void emitResult(const Weight &weight, Value row, Value stored);
+
+  LinearOp op;
+  int64_t inputColumns = 0, blocks = 0, block = 0;
+  Sym rowCount;
+  Value x, xScales, residual;
+  SmallVector<Weight> weights;
+};
+
+LogicalResult MixedLinearShader::collect() {
+  if (!op.getWeightLayouts())
+    return op.emitError("the kernel of a linear operation with mixed-precision weights needs "
+                        "packed weights");
+  Dims xDims = k.dims(op.getX()), scaleDims = k.dims(op.getXScales());
+  inputColumns = *xDims.back().constant();
+  blocks = *scaleDims[scaleDims.size() - 2].constant();
+  rowCount = elementCount(ArrayRef(xDims).drop_back());
+  Value input = inputBuffer(op.getX());
+  xScales = inputBuffer(op.getXScales());
+  residual = inputBuffer(op.getResidual());
+  if (!input || !xScales || bool(op.getResidual()) != bool(residual))
+    return op.emitError("the kernel of a linear operation holds that operation alone");
+  x = wordsOf(input);
+  for (auto [i, operand] : llvm::enumerate(op.getWeights())) {
+    auto type = cast<MixedType>(operand.getType());
+    auto layout = cast<LayoutAttr>((*op.getWeightLayouts())[i]);
+    block = *quantizationBlock(type.getColumns(), blocks);
+    std::optional<MixedFormat> format = MixedFormat::get(type, layout, block);
+    Value buffer = inputBuffer(operand);
+    Value output = outputBuffer(op.getResults()[op.getGated() ? 0 : i]);
+    Value bias = op.getBiases().empty() ? Value() : inputBuffer(op.getBiases()[i]);
+    if (!format || !buffer || !output || (!op.getBiases().empty() && !bias))
+      return op.emitError("there is no shader for a weight of type ")
+             << type << " in " << layout << " and input in blocks of " << block;
+    weights.push_back({*format, wordsOf(buffer), bias, output});
+  }
+  if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted))
+    return op.emitError("the weights of a gated linear operation have their rows in the natural "
+                        "order");
+  return success();
+}
+
+MixedLinearShader::Place MixedLinearShader::placeOf(const Weight &weight, Value stored) {
+  Place place{&weight,
+              stored,
+              quotient(stored, k.index(formatTileRows)),
+              remainder(stored, k.index(formatTileRows)),
+              {},
+              {}};
+  const MixedFormat &format = weight.format;
+  if (!format.codebook)
+    return place;
+  place.levelsAt = plus(times(stored, int64_t(1) << format.bits), format.levelsAt);
+  for (int64_t i = 0; format.bits <= 3 && i < int64_t(1) << format.bits; i += 4)
+    place.levels.push_back(loadWord(weight.words, plus(place.levelsAt, i)));
+  return place;
+}
+
+/// Of the metadata of the group that a block of the input belongs to.
+Value MixedLinearShader::numberAt(const Place &place, Value block, int64_t section, int64_t bytes) {
+  const MixedFormat &format = place.weight->format;
+  Value at = times(place.rowOfTiles, format.groups);
+  if (!format.oneGroup()) {
+    int64_t blocksOfGroup = format.group / format.block;
+    at = k.add(at, blocksOfGroup == 1 ? block : quotient(block, k.index(blocksOfGroup)));
+  }
+  at = k.add(times(at, formatTileRows), place.lane);
+  return plus(times(at, bytes), section);
+}
+
+/// The code of a column of a step, or the level that it stands for, as i32. `words` has the step's
+/// words of all planes, one plane after the other.
+Value MixedLinearShader::code(const Place &place, ArrayRef<Value> words, int64_t column) {
+  const MixedFormat &format = place.weight->format;
+  Value result;
+  unsigned low = 0;
+  size_t firstWord = 0;
+  int64_t step = formatInterleave * 8 / *llvm::min_element(format.planes);
+  for (unsigned bits : format.planes) {
+    int64_t blockColumns = formatInterleave * 8 / bits;
+    Value word = words[firstWord + column / blockColumns];
+    int64_t inBlock = column % blockColumns;
+    int64_t shift = inBlock % formatInterleave * 8 + inBlock / formatInterleave * bits;
+    Value part = b.create<arith::AndIOp>(shiftRight(word, shift), this->word((1 << bits) - 1));
+    if (low)
+      part = b.create<arith::ShLIOp>(part, this->word(low));
+    result = result ? b.create<arith::OrIOp>(result, part).getResult() : part;
+    low += bits;
+    firstWord += step / blockColumns;
+  }
+  if (!format.codebook)
+    return result;
+  if (place.levels.empty())
+    return loadNumber(place.weight->words, k.add(place.levelsAt, toIndex(result)), 1);
+  Value word = place.levels[0];
+  if (place.levels.size() == 2) {
+    Value isHigh = b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, result, this->word(4));
+    word = k.select(isHigh, place.levels[1], word);
+    result = b.create<arith::AndIOp>(result, this->word(3));
+  }
+  Value shift = b.create<arith::ShLIOp>(result, this->word(3));
+  return b.create<arith::AndIOp>(b.create<arith::ShRUIOp>(word, shift), this->word(255));
+}
+
+/// The sum of products of columns [first, first + count) of a tile, as i32. `input` is the byte at
+/// which the tile's columns begin in the input.
+Value MixedLinearShader::dots(const Place &place, Value number, int64_t width, Value input,
+                              Value first, int64_t count) {
+  const MixedFormat &format = place.weight->format;
+  int64_t step = formatInterleave * 8 / *llvm::min_element(format.planes);
+  Value tile = k.add(times(place.rowOfTiles, format.rowOfTilesBytes()),
+                     times(number, format.tileBytes(quantizedColumns)));
+  Value lane = times(place.lane, formatInterleave);
+  return loop(first, plus(first, count), step, word(0), [&](Value column, ValueRange carried) {
+    SmallVector<Value> words;
+    Value plane = tile;
+    for (unsigned bits : format.planes) {
+      int64_t blockColumns = formatInterleave * 8 / bits;
+      int64_t blockBytes = formatTileRows * formatInterleave;
+      Value from = times(quotient(column, k.index(blockColumns)), blockBytes);
+      from = k.add(k.add(plane, from), lane);
+      for (int64_t i = 0; i < step / blockColumns; ++i)
+        words.push_back(loadWord(place.weight->words, plus(from, i * blockBytes)));
+      plane = plus(plane, formatTileRows * width * bits / 8);
+    }
+    Value sum = carried[0];
+    for (int64_t quad = 0; quad < step; quad += 4) {
+      Value quads = loadWord(x, k.add(input, plus(column, quad)));
+      for (int64_t i = 0; i < 4; ++i) {
+        Value left = b.create<arith::ShLIOp>(quads, word(24 - 8 * i));
+        Value integer = b.create<arith::ShRSIOp>(left, word(24));
+        sum = k.add(sum, k.mul(code(place, words, quad + i), integer));
+      }
+    }
+    return SmallVector<Value>{sum};
+  })[0];
+}
+
+Value MixedLinearShader::inputNumber(Value input, Value column) {
+  Value byte = loadNumber(x, k.add(input, column), 1);
+  Value left = b.create<arith::ShLIOp>(byte, word(24));
+  return b.create<arith::SIToFPOp>(b.getF32Type(), b.create<arith::ShRSIOp>(left, word(24)));
+}
+
+/// What an integer of a row's column is multiplied with.
+Value MixedLinearShader::inputScale(Value row, Value column) {
+  Value number = k.add(times(row, blocks), quotient(column, k.index(block)));
+  return load(xScales, times(number, 2));
+}
+
+Value MixedLinearShader::addSlots(const Place &place, Value row, Value sum) {
+  const MixedFormat &format = place.weight->format;
+  Value words = place.weight->words, input = times(row, inputColumns);
+  bool uniform = format.circuit == MixedFormat::Circuit::Uniform;
+  Value slots, counts;
+  if (uniform) {
+    int64_t bytes = format.columnsOfTiles * format.uniformSlots * format.slotBytes();
+    slots = plus(times(place.rowOfTiles, bytes), format.slotsAt());
+  } else {
+    Value start = plus(times(place.rowOfTiles, startBytes), format.circuitAt);
+    start = toIndex(loadNumber(words, start, startBytes));
+    slots = plus(times(start, format.slotBytes()), format.slotsAt());
+    counts = plus(times(place.rowOfTiles, format.columnsOfTiles), format.countsAt());
+  }
+  return loop(
+      k.index(0), k.index(format.columnsOfTiles), 1, {sum, slots},
+      [&](Value tile, ValueRange carried) {
+        Value count = uniform ? k.index(format.uniformSlots)
+                              : toIndex(loadNumber(words, k.add(counts, tile), 1));
+        Value end = k.add(carried[1], times(count, format.slotBytes()));
+        Value first = times(tile, quantizedColumns);
+        Value total =
+            loop(carried[1], end, format.slotBytes(), carried[0], [&](Value at, ValueRange sums) {
+              Value from = k.add(at, times(place.lane, format.positionBytes));
+              Value column = toIndex(loadNumber(words, from, format.positionBytes));
+              column = k.add(first, column);
+              Value value = loadHalf(words, k.add(plus(at, formatTileRows * format.positionBytes),
+                                                  times(place.lane, halfBytes)));
+              Value number = k.mul(inputNumber(input, column), inputScale(row, column));
+              return SmallVector<Value>{k.add(sums[0], k.mul(value, number))};
+            })[0];
+        return SmallVector<Value>{total, end};
+      })[0];
+}
+
+Value MixedLinearShader::addList(const Place &place, Value row, Value sum) {
+  const MixedFormat &format = place.weight->format;
+  Value words = place.weight->words, input = times(row, inputColumns);
+  int64_t entryBytes = format.positionBytes + halfBytes;
+  int64_t entriesAt = format.circuitAt + startBytes * (format.rows + 1);
+  Value start = plus(times(place.stored, startBytes), format.circuitAt);
+  auto entry = [&](Value at) {
+    return plus(times(toIndex(loadNumber(words, at, startBytes)), entryBytes), entriesAt);
+  };
+  return loop(entry(start), entry(plus(start, startBytes)), entryBytes, sum,
+              [&](Value at, ValueRange carried) {
+                Value position = loadNumber(words, at, halfBytes);
+                // An entry is aligned to two bytes only.
+                if (format.positionBytes > halfBytes) {
+                  Value high = loadNumber(words, plus(at, halfBytes), halfBytes);
+                  high = b.create<arith::ShLIOp>(high, word(16));
+                  position = b.create<arith::OrIOp>(position, high);
+                }
+                Value column = toIndex(position);
+                Value value = loadHalf(words, plus(at, format.positionBytes));
+                Value number = k.mul(inputNumber(input, column), inputScale(row, column));
+                return SmallVector<Value>{k.add(carried[0], k.mul(value, number))};
+              })[0];
+}
+
+Value MixedLinearShader::product(const Weight &weight, Value row, Value stored) {
+  const MixedFormat &format = weight.format;
+  Place place = placeOf(weight, stored);
+  auto scaleOf = [&](Value block) {
+    return loadHalf(weight.words, numberAt(place, block, format.scalesAt, halfBytes));
+  };
+  auto zeroOf = [&](Value block) {
+    // Levels stand for level - 128.
+    if (format.codebook)
+      return f(128.0);
+    Value zero = loadNumber(weight.words, numberAt(place, block, format.zerosAt, 1), 1);
+    return Value(b.create<arith::UIToFPOp>(b.getF32Type(), zero));
+  };
+  auto addBlock = [&](Value number, int64_t width, Value first, int64_t count, ValueRange carried) {
+    Value input = k.add(times(row, inputColumns), times(number, quantizedColumns));
+    Value sum = dots(place, number, width, input, first, count);
+    Value block =
+        k.add(times(number, quantizedColumns / this->block), quotient(first, k.index(this->block)));
+    Value scaleAt = times(k.add(times(row, blocks), block), 2);
+    Value scale = load(xScales, scaleAt), offset = load(xScales, plus(scaleAt, 1));
+    Value low = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), sum), scale);
+    if (format.oneGroup())
+      return SmallVector<Value>{k.add(carried[0], low), k.add(carried[1], offset)};
+    Value decoded = k.mul(scaleOf(block), k.sub(low, k.mul(zeroOf(block), offset)));
+    return SmallVector<Value>{k.add(carried[0], decoded), carried[1]};
+  };
+  SmallVector<Value> carried = {f(0.0), f(0.0)};
+  int64_t blocksOfTile = quantizedColumns / block;
+  carried = loop(k.index(0), k.index(format.wholeTiles * blocksOfTile), 1, carried,
+                 [&](Value i, ValueRange carried) {
+                   Value number = quotient(i, k.index(blocksOfTile));
+                   Value first = times(remainder(i, k.index(blocksOfTile)), block);
+                   return addBlock(number, quantizedColumns, first, block, carried);
+                 });
+  for (int64_t first = 0; first < format.lastColumns; first += block)
+    carried = addBlock(k.index(format.wholeTiles), format.lastColumns, k.index(first),
+                       std::min(block, format.lastColumns - first), carried);
+  Value sum = carried[0];
+  if (format.oneGroup()) {
+    Value only = k.index(0);
+    sum = k.mul(scaleOf(only), k.sub(sum, k.mul(zeroOf(only), carried[1])));
+  }
+  if (format.circuit == MixedFormat::Circuit::List)
+    return addList(place, row, sum);
+  return format.circuit == MixedFormat::Circuit::None ? sum : addSlots(place, row, sum);
+}
+
+void MixedLinearShader::emitResult(const Weight &weight, Value row, Value stored) {
+  const MixedFormat &format = weight.format;
+  Value feature = stored;
+  if (format.sorted) {
+    Value inBlock = toIndex(loadNumber(weight.words, plus(stored, format.permutationAt), 1));
+    Value block = quotient(stored, k.index(permutationBlock));
+    feature = k.add(times(block, permutationBlock), inBlock);
+  }
+  auto withBias = [&](const Weight &weight, Value sum) {
+    return weight.bias ? k.add(sum, load(weight.bias, feature)) : sum;
+  };
+  Value y = activate(op.getActivation(), withBias(weight, product(weight, row, stored)));
+  if (op.getGated())
+    y = k.mul(y, withBias(weights[1], product(weights[1], row, stored)));
+  Value at = k.add(times(row, format.rows), feature);
+  if (residual)
+    y = k.add(y, load(residual, at));
+  store(y, weight.output, at);
+}
+
+LogicalResult MixedLinearShader::emit() {
+  if (failed(collect()))
+    return failure();
+  ArrayRef<Weight> parts = ArrayRef(weights).take_front(op.getGated() ? 1 : weights.size());
+  int64_t features = 0;
+  for (const Weight &weight : parts)
+    features += weight.format.rows;
+  k.parallel(rowCount * features, [&](Value task) {
+    Value row = quotient(task, k.index(features)), feature = remainder(task, k.index(features));
+    int64_t first = 0;
+    for (const Weight &weight : parts) {
+      Value stored = plus(feature, -first);
+      if (parts.size() == 1)
+        return emitResult(weight, row, stored);
+      Value isIt = k.logicalAnd(k.lessEqual(k.index(first), feature),
+                                k.less(feature, k.index(first + weight.format.rows)));
+      when(isIt, [&] { emitResult(weight, row, stored); });
+      first += weight.format.rows;
+    }
+  });
+  return success();
+}
+
+} // namespace
+
+LogicalResult tacq::emitMixedLinearShader(KernelBuilder &kernel, LinearOp op) {
+  return MixedLinearShader(kernel, op).emit();
+}

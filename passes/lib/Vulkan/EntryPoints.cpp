@@ -1,0 +1,140 @@
+//===- EntryPoints.cpp - Kernel functions to entry points -----------------===//
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Func/IR/FuncOps.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SCF/IR/SCF.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
+#include "tacq/Vulkan/Passes.h"
+#include "tacq/Vulkan/VulkanTarget.h"
+
+namespace tacq {
+#define GEN_PASS_DEF_VULKANENTRYPOINTS
+#include "tacq/Vulkan/Passes.h.inc"
+} // namespace tacq
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+
+/// What the profile's features are in SPIR-V. 8-bit integers and 16-bit storage bring conversions.
+spirv::TargetEnvAttr targetEnvironment(VulkanProfileAttr profile) {
+  using spirv::Capability, spirv::Extension;
+  SmallVector<Capability> capabilities = {Capability::Shader};
+  SmallVector<Extension> extensions;
+  auto add = [&](StringRef feature, ArrayRef<Capability> more) {
+    if (profile.has(feature))
+      capabilities.append(more.begin(), more.end());
+  };
+  add("int64", {Capability::Int64});
+  add("float64", {Capability::Float64});
+  add("float16", {Capability::Float16});
+  add("storage16", {Capability::StorageBuffer16BitAccess});
+  add("storage8", {Capability::StorageBuffer8BitAccess, Capability::Int8});
+  MLIRContext *context = profile.getContext();
+  auto triple = spirv::VerCapExtAttr::get(spirv::Version::V_1_3, capabilities, extensions, context);
+  return spirv::TargetEnvAttr::get(triple, spirv::getDefaultResourceLimits(context),
+                                   spirv::ClientAPI::Vulkan);
+}
+
+class EntryPoint {
+public:
+  EntryPoint(func::FuncOp function, VulkanProfileAttr profile)
+      : function(function), profile(profile), b(function) {}
+  LogicalResult emit();
+
+private:
+  MemRefType inStorageBuffer(Type element) {
+    auto space = spirv::StorageClassAttr::get(b.getContext(), spirv::StorageClass::StorageBuffer);
+    return MemRefType::get({ShapedType::kDynamic}, element, AffineMap(), space);
+  }
+  void setTasks(Value begin, Value first, Value stride);
+
+  func::FuncOp function;
+  VulkanProfileAttr profile;
+  OpBuilder b;
+};
+
+/// The loop over tasks starts at the invocation's number.
+void EntryPoint::setTasks(Value begin, Value first, Value stride) {
+  for (Operation *user : begin.getUsers())
+    if (auto loop = dyn_cast<scf::ForOp>(user); loop && loop.getLowerBound() == begin)
+      loop.setStep(stride);
+  begin.replaceAllUsesWith(first);
+}
+
+LogicalResult EntryPoint::emit() {
+  Location loc = function.getLoc();
+  Block &old = function.getBody().front();
+  SmallVector<BlockArgument> buffers, symbols;
+  for (BlockArgument argument : old.getArguments().drop_back(3))
+    (isa<MemRefType>(argument.getType()) ? buffers : symbols).push_back(argument);
+  // The symbols and the status are buffers, too.
+  if (buffers.size() + 2 > profile.getBuffers())
+    return function.emitError() << "it binds " << buffers.size() + 2
+                                << " buffers, and shaders of the profile '" << profile.getName()
+                                << "' may bind " << profile.getBuffers();
+  auto module = b.create<gpu::GPUModuleOp>(loc, function.getName());
+  module->setAttr(spirv::getTargetEnvAttrName(), targetEnvironment(profile));
+  b.setInsertionPointToStart(module.getBody());
+  SmallVector<Type> types;
+  for (BlockArgument buffer : buffers)
+    types.push_back(inStorageBuffer(cast<MemRefType>(buffer.getType()).getElementType()));
+  types.push_back(inStorageBuffer(b.getI64Type()));
+  types.push_back(inStorageBuffer(b.getI32Type()));
+  auto entry = b.create<gpu::GPUFuncOp>(loc, "main", b.getFunctionType(types, {}));
+  entry->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
+  entry->setAttr(
+      spirv::getEntryPointABIAttrName(),
+      spirv::getEntryPointABIAttr(b.getContext(), {int32_t(profile.getWorkgroup()), 1, 1}));
+  Block &body = entry.getBody().front();
+  b.setInsertionPointToStart(&body);
+
+  for (auto [argument, made] : llvm::zip(buffers, body.getArguments()))
+    argument.replaceAllUsesWith(made);
+  Value symbolBuffer = body.getArgument(buffers.size());
+  for (auto [i, symbol] : llvm::enumerate(symbols)) {
+    if (symbol.use_empty())
+      continue;
+    Value at = b.create<arith::ConstantIndexOp>(loc, i);
+    Value raw = b.create<memref::LoadOp>(loc, symbolBuffer, at);
+    symbol.replaceAllUsesWith(b.create<arith::IndexCastOp>(loc, b.getIndexType(), raw));
+  }
+  unsigned last = old.getNumArguments();
+  Value begin = old.getArgument(last - 3), end = old.getArgument(last - 2);
+  if (!end.use_empty())
+    return function.emitError("the kernel asks for its last task");
+  Value first = b.create<gpu::GlobalIdOp>(loc, gpu::Dimension::x);
+  Value groups = b.create<gpu::GridDimOp>(loc, gpu::Dimension::x);
+  Value size = b.create<arith::ConstantIndexOp>(loc, profile.getWorkgroup());
+  setTasks(begin, first, b.create<arith::MulIOp>(loc, groups, size));
+  old.getArgument(last - 1).replaceAllUsesWith(body.getArgument(buffers.size() + 1));
+  old.getTerminator()->erase();
+  body.getOperations().splice(body.end(), old.getOperations());
+  b.setInsertionPointToEnd(&body);
+  b.create<gpu::ReturnOp>(loc);
+  function.erase();
+  return success();
+}
+
+class EntryPointsPass : public tacq::impl::VulkanEntryPointsBase<EntryPointsPass> {
+  using VulkanEntryPointsBase::VulkanEntryPointsBase;
+
+  void runOnOperation() override {
+    VulkanProfileAttr attr = vulkanProfile(&getContext(), profile);
+    if (!attr) {
+      getOperation().emitError("there is no Vulkan profile '") << profile << "'";
+      return signalPassFailure();
+    }
+    bool failed = false;
+    for (auto function : llvm::to_vector(getOperation().getOps<func::FuncOp>()))
+      failed |= mlir::failed(EntryPoint(function, attr).emit());
+    if (failed)
+      signalPassFailure();
+  }
+};
+
+} // namespace

@@ -1,0 +1,101 @@
+//===- ExpandMath.cpp - Elementary functions for shaders ------------------===//
+
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/Arith/Transforms/Passes.h"
+#include "mlir/Dialect/Math/IR/Math.h"
+#include "mlir/Dialect/Math/Transforms/Passes.h"
+#include "mlir/IR/ImplicitLocOpBuilder.h"
+#include "mlir/Transforms/GreedyPatternRewriteDriver.h"
+#include "tacq/Codegen/MathExpansion.h"
+#include "tacq/Vulkan/Passes.h"
+
+namespace tacq {
+#define GEN_PASS_DEF_VULKANEXPANDMATH
+#include "tacq/Vulkan/Passes.h.inc"
+} // namespace tacq
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+
+/// sin and cos of f32: the multiple of pi/2 is taken off in three steps, which is exact up to about
+/// 10^4 and off by 1e-7 of the angle beyond.
+Value emitSinCos(ImplicitLocOpBuilder &b, Value x, bool cosine) {
+  Type f32 = x.getType(), i32 = b.getI32Type();
+  auto f = [&](float value) { return f32Constant(b, f32, value); };
+  auto i = [&](int32_t value) -> Value {
+    return b.create<arith::ConstantOp>(b.getI32IntegerAttr(value));
+  };
+  auto fma = [&](Value x, Value y, Value z) -> Value { return b.create<math::FmaOp>(x, y, z); };
+  Value turns = b.create<arith::MulFOp>(x, f(0.636619772f));
+  Value quarters = b.create<math::RoundEvenOp>(turns);
+  Value r = fma(quarters, f(-1.5703125f), x);
+  r = fma(quarters, f(-4.837512969970703125e-4f), r);
+  r = fma(quarters, f(-7.54978995489188216e-8f), r);
+  Value z = b.create<arith::MulFOp>(r, r);
+  Value s = fma(z, f(-1.9515295891e-4f), f(8.3321608736e-3f));
+  s = fma(s, z, f(-1.6666654611e-1f));
+  s = fma(b.create<arith::MulFOp>(s, z), r, r);
+  Value c = fma(z, f(2.443315711809948e-5f), f(-1.388731625493765e-3f));
+  c = fma(c, z, f(4.166664568298827e-2f));
+  c = fma(c, z, f(-0.5f));
+  c = fma(c, z, f(1.0f));
+  Value quadrant = b.create<arith::FPToSIOp>(i32, quarters);
+  if (cosine)
+    quadrant = b.create<arith::AddIOp>(quadrant, i(1));
+  auto isSet = [&](int32_t bit) -> Value {
+    return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne,
+                                   b.create<arith::AndIOp>(quadrant, i(bit)), i(0));
+  };
+  Value result = b.create<arith::SelectOp>(isSet(1), c, s);
+  Value negated = b.create<arith::NegFOp>(result);
+  return b.create<arith::SelectOp>(isSet(2), negated, result);
+}
+
+template <typename Op, bool cosine> struct ExpandSinCos : OpRewritePattern<Op> {
+  using OpRewritePattern<Op>::OpRewritePattern;
+  LogicalResult matchAndRewrite(Op op, PatternRewriter &rewriter) const override {
+    if (!op.getType().isF32())
+      return failure();
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    rewriter.replaceOp(op, emitSinCos(b, op.getOperand(), cosine));
+    return success();
+  }
+};
+
+class ExpandMathPass : public tacq::impl::VulkanExpandMathBase<ExpandMathPass> {
+  using VulkanExpandMathBase::VulkanExpandMathBase;
+
+  void runOnOperation() override {
+    MLIRContext *context = &getContext();
+    RewritePatternSet patterns(context);
+    populateExpandPowFPattern(patterns);
+    populateExpandFPowIPattern(patterns);
+    populateExpandExp2FPattern(patterns);
+    populateExpandTanPattern(patterns);
+    populateExpandSinhPattern(patterns);
+    populateExpandCoshPattern(patterns);
+    populateExpandAsinhPattern(patterns);
+    populateExpandAcoshPattern(patterns);
+    populateExpandAtanhPattern(patterns);
+    populateExpandRsqrtPattern(patterns);
+    populateExpandCtlzPattern(patterns);
+    arith::populateCeilFloorDivExpandOpsPatterns(patterns);
+    if (failed(applyPatternsAndFoldGreedily(getOperation(), std::move(patterns))))
+      return signalPassFailure();
+    RewritePatternSet functions(context);
+    populateMathExpansionPatterns(functions);
+    functions.add<ExpandSinCos<math::SinOp, false>, ExpandSinCos<math::CosOp, true>>(context);
+    if (failed(applyPatternsAndFoldGreedily(getOperation(), std::move(functions))))
+      return signalPassFailure();
+    // What is left of f32: the inverse functions and a few rare ones.
+    RewritePatternSet rest(context);
+    populateMathPolynomialApproximationPatterns(rest);
+    populateMathExpansionPatterns(rest);
+    if (failed(applyPatternsAndFoldGreedily(getOperation(), std::move(rest))))
+      signalPassFailure();
+  }
+};
+
+} // namespace

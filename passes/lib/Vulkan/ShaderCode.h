@@ -1,0 +1,61 @@
+//===- ShaderCode.h - Scalars over flat buffers -----------------*- C++ -*-===//
+//
+// What the shaders of the named operations have in common: elements of any floating-point type are
+// loaded as f32 and rounded when they are stored, and bytes can be read by the word.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_LIB_VULKAN_SHADERCODE_H
+#define TACQ_LIB_VULKAN_SHADERCODE_H
+
+#include "tacq/Codegen/KernelBuilder.h"
+
+namespace tacq {
+
+class ShaderCode {
+public:
+  explicit ShaderCode(KernelBuilder &k) : k(k), b(k.b) {}
+
+  KernelBuilder &k;
+  mlir::ImplicitLocOpBuilder &b;
+
+  mlir::Value f(double value) { return k.constant(b.getF32Type(), value); }
+  mlir::Value word(int64_t value) { return k.integer(b.getI32Type(), value); }
+  mlir::Value plus(mlir::Value x, int64_t y) { return y == 0 ? x : k.add(x, k.index(y)); }
+  mlir::Value times(mlir::Value x, int64_t y) { return y == 1 ? x : k.mul(x, k.index(y)); }
+  mlir::Value quotient(mlir::Value x, mlir::Value y);
+  mlir::Value remainder(mlir::Value x, mlir::Value y);
+
+  /// The buffer of a tensor of the kernel's region; null for null, and if it is not an input.
+  mlir::Value inputBuffer(mlir::Value tensor);
+  /// The buffer of a result that is yielded; null if it is not.
+  mlir::Value outputBuffer(mlir::Value tensor);
+
+  mlir::Value load(mlir::Value buffer, mlir::Value at);
+  void store(mlir::Value value, mlir::Value buffer, mlir::Value at);
+  mlir::Value activate(Activation activation, mlir::Value x);
+
+  /// The 32-bit words of a buffer of bytes.
+  mlir::Value wordsOf(mlir::Value buffer);
+  mlir::Value loadWord(mlir::Value words, mlir::Value byteAt);
+  /// A little-endian number of 1, 2 or 4 bytes, which does not cross a word, as i32.
+  mlir::Value loadNumber(mlir::Value words, mlir::Value byteAt, int64_t bytes);
+  /// An f16 number at any byte, as f32.
+  mlir::Value loadHalf(mlir::Value words, mlir::Value byteAt);
+  mlir::Value shiftRight(mlir::Value x, int64_t by);
+  mlir::Value toIndex(mlir::Value word);
+
+  /// for i in [first, last) by step, with carried values.
+  llvm::SmallVector<mlir::Value>
+  loop(mlir::Value first, mlir::Value last, int64_t step, mlir::ValueRange carried,
+       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
+  void loop(mlir::Value first, mlir::Value last, int64_t step,
+            llvm::function_ref<void(mlir::Value)> body);
+  void when(mlir::Value condition, llvm::function_ref<void()> then);
+  /// Memory of an invocation.
+  mlir::Value stackBuffer(int64_t elements, mlir::Type element);
+};
+
+} // namespace tacq
+
+#endif // TACQ_LIB_VULKAN_SHADERCODE_H

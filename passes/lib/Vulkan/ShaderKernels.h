@@ -1,0 +1,30 @@
+//===- ShaderKernels.h - Scalar kernels of the named operations -*- C++ -*-===//
+//
+// A region holds exactly one such operation; its block arguments are the operation's tensors, and
+// it yields the operation's results. A task is an element of the result, or a row of it where its
+// elements depend on each other.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_LIB_VULKAN_SHADERKERNELS_H
+#define TACQ_LIB_VULKAN_SHADERKERNELS_H
+
+#include "tacq/Vulkan/VulkanTarget.h"
+
+namespace tacq {
+
+/// Weights in panels, or row-major where they have no layout.
+mlir::LogicalResult emitLinearShader(KernelBuilder &kernel, LinearOp op);
+/// A linear operation whose input is quantized and whose weights are of mixed precision.
+mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op);
+mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op);
+mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op);
+mlir::LogicalResult emitRopeShader(KernelBuilder &kernel, RopeOp op);
+mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
+                                        std::optional<Sym> capacity);
+mlir::LogicalResult emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,
+                                          std::optional<Sym> capacity);
+
+} // namespace tacq
+
+#endif // TACQ_LIB_VULKAN_SHADERKERNELS_H

@@ -1,0 +1,59 @@
+//===- VulkanTarget.cpp - The device profiles -----------------------------===//
+
+#include "tacq/Vulkan/VulkanTarget.h"
+
+using namespace mlir;
+using namespace tacq;
+
+namespace {
+
+struct Profile {
+  StringRef name;
+  int32_t rank;
+  unsigned subgroup, workgroup, buffers;
+  std::vector<StringRef> features;
+};
+
+ArrayRef<Profile> profiles() {
+  static const std::vector<Profile> table = {
+      // Vulkan 1.1 with 64-bit integers, which token numbers and positions are.
+      {"generic", 1, 0, 64, 32, {"int64", "float64"}},
+      {"lavapipe", 2, 8, 64, 32, {"int64", "float64", "storage8", "storage16", "float16"}},
+      {"nvidia-hopper",
+       3,
+       32,
+       128,
+       1024,
+       {"int64", "float64", "storage8", "storage16", "float16", "dot8", "cooperative_matrix"}},
+  };
+  return table;
+}
+
+} // namespace
+
+std::vector<std::string> tacq::vulkanProfileNames() {
+  std::vector<std::string> names;
+  for (const Profile &profile : profiles())
+    names.push_back(profile.name.str());
+  return names;
+}
+
+VulkanProfileAttr tacq::vulkanProfile(MLIRContext *context, StringRef name) {
+  for (const Profile &profile : profiles()) {
+    if (profile.name != name)
+      continue;
+    SmallVector<StringAttr> features;
+    for (StringRef feature : profile.features)
+      features.push_back(StringAttr::get(context, feature));
+    return VulkanProfileAttr::get(context, profile.name, profile.subgroup, profile.workgroup,
+                                  profile.buffers, features);
+  }
+  return {};
+}
+
+int32_t tacq::vulkanProfileRank(VulkanProfileAttr attr) {
+  for (const Profile &profile : profiles())
+    if (profile.name == attr.getName())
+      return profile.rank;
+  return 0;
+}

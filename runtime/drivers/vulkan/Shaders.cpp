@@ -1,0 +1,108 @@
+//===- Shaders.cpp - Pipelines of an executable ---------------------------===//
+
+#include "Shaders.h"
+
+#include <cstring>
+
+using namespace tacq;
+
+Shaders::~Shaders() {
+  for (Shader &shader : shaders)
+    if (shader.pipeline)
+      device.api.DestroyPipeline(device.device, shader.pipeline, nullptr);
+  for (auto &[bindings, made] : layouts) {
+    if (made.pipeline)
+      device.api.DestroyPipelineLayout(device.device, made.pipeline, nullptr);
+    if (made.set)
+      device.api.DestroyDescriptorSetLayout(device.device, made.set, nullptr);
+  }
+}
+
+Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what) {
+  auto broken = [&](const char *why) {
+    return makeError(TACQ_INVALID_MODULE, "%s: %s", what.c_str(), why);
+  };
+  tacq_vulkan_header header;
+  if (size < sizeof(header))
+    return broken("the shaders are truncated");
+  memcpy(&header, code, sizeof(header));
+  if (header.magic != TACQ_VULKAN_EXECUTABLE_MAGIC ||
+      header.version != TACQ_VULKAN_EXECUTABLE_VERSION)
+    return broken("the shaders are of another version");
+  uint64_t tableEnd = sizeof(header) + uint64_t(header.kernel_count) * sizeof(tacq_vulkan_kernel);
+  if (header.kernel_count != kernels || tableEnd > size || header.workgroup_size == 0)
+    return broken("the table of shaders does not fit the module");
+  workgroupSize = header.workgroup_size;
+  shaders.resize(kernels);
+  for (size_t i = 0; i < kernels; ++i) {
+    Shader &shader = shaders[i];
+    memcpy(&shader.info, code + sizeof(header) + i * sizeof(shader.info), sizeof(shader.info));
+    const tacq_vulkan_kernel &info = shader.info;
+    if (info.code_offset % 4 != 0 || info.code_size % 4 != 0 || info.code_size < 20 ||
+        info.code_offset < tableEnd || info.code_offset > size ||
+        info.code_size > size - info.code_offset || info.read_count > info.buffer_count ||
+        info.buffer_count >= device.features.storageBuffers)
+      return broken("a shader lies outside of the executable, or binds too many buffers");
+    if (Error error = makePipeline(shader, code))
+      return Error(error.code(), what + ": " + error.message());
+  }
+  device.savePipelineCache();
+  return success();
+}
+
+Error Shaders::layoutsFor(uint32_t bindings, Layouts &result) {
+  Layouts &made = layouts[bindings];
+  if (!made.set) {
+    std::vector<VkDescriptorSetLayoutBinding> each(bindings);
+    for (uint32_t i = 0; i < bindings; ++i)
+      each[i] = {i, VK_DESCRIPTOR_TYPE_STORAGE_BUFFER, 1, VK_SHADER_STAGE_COMPUTE_BIT, nullptr};
+    VkDescriptorSetLayoutCreateInfo info = {};
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_LAYOUT_CREATE_INFO;
+    info.bindingCount = bindings;
+    info.pBindings = each.data();
+    if (Error error = vulkanError(
+            device.api.CreateDescriptorSetLayout(device.device, &info, nullptr, &made.set),
+            "make a descriptor layout"))
+      return error;
+    VkPipelineLayoutCreateInfo layoutInfo = {};
+    layoutInfo.sType = VK_STRUCTURE_TYPE_PIPELINE_LAYOUT_CREATE_INFO;
+    layoutInfo.setLayoutCount = 1;
+    layoutInfo.pSetLayouts = &made.set;
+    if (Error error = vulkanError(
+            device.api.CreatePipelineLayout(device.device, &layoutInfo, nullptr, &made.pipeline),
+            "make a pipeline layout"))
+      return error;
+  }
+  result = made;
+  return success();
+}
+
+Error Shaders::makePipeline(Shader &shader, const uint8_t *code) {
+  Layouts own;
+  if (Error error = layoutsFor(shader.bindings(), own))
+    return error;
+  shader.setLayout = own.set;
+  shader.layout = own.pipeline;
+  std::vector<uint32_t> words(shader.info.code_size / 4);
+  memcpy(words.data(), code + shader.info.code_offset, shader.info.code_size);
+  VkShaderModuleCreateInfo moduleInfo = {};
+  moduleInfo.sType = VK_STRUCTURE_TYPE_SHADER_MODULE_CREATE_INFO;
+  moduleInfo.codeSize = shader.info.code_size;
+  moduleInfo.pCode = words.data();
+  VkShaderModule module = VK_NULL_HANDLE;
+  if (Error error =
+          vulkanError(device.api.CreateShaderModule(device.device, &moduleInfo, nullptr, &module),
+                      "load a shader"))
+    return error;
+  VkComputePipelineCreateInfo info = {};
+  info.sType = VK_STRUCTURE_TYPE_COMPUTE_PIPELINE_CREATE_INFO;
+  info.stage.sType = VK_STRUCTURE_TYPE_PIPELINE_SHADER_STAGE_CREATE_INFO;
+  info.stage.stage = VK_SHADER_STAGE_COMPUTE_BIT;
+  info.stage.module = module;
+  info.stage.pName = "main";
+  info.layout = shader.layout;
+  VkResult result = device.api.CreateComputePipelines(device.device, device.pipelineCache, 1, &info,
+                                                      nullptr, &shader.pipeline);
+  device.api.DestroyShaderModule(device.device, module, nullptr);
+  return vulkanError(result, "compile a shader");
+}

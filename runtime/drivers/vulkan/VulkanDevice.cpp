@@ -1,0 +1,438 @@
+//===- VulkanDevice.cpp - Devices, memory and transfers -------------------===//
+
+#include "VulkanDevice.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+
+using namespace tacq;
+
+namespace {
+
+constexpr int64_t kAlignment = 64;
+/// Transfers to memory that the host does not see go in pieces of this size.
+constexpr int64_t kStagingBytes = int64_t(16) << 20;
+/// After that the device is taken for hung.
+constexpr uint64_t kTimeout = uint64_t(600) * 1000000000; // ns
+
+VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physical,
+                          const VkPhysicalDeviceProperties &properties) {
+  VkPhysicalDevice16BitStorageFeatures storage16 = {};
+  storage16.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES;
+  VkPhysicalDevice8BitStorageFeatures storage8 = {};
+  storage8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES;
+  VkPhysicalDeviceShaderFloat16Int8Features float16Int8 = {};
+  float16Int8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+  VkPhysicalDeviceFeatures2 all = {};
+  all.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+  all.pNext = &storage16;
+  if (properties.apiVersion >= VK_API_VERSION_1_2) {
+    storage16.pNext = &storage8;
+    storage8.pNext = &float16Int8;
+  }
+  api.GetPhysicalDeviceFeatures2(physical, &all);
+  VulkanFeatures result;
+  result.int64 = all.features.shaderInt64;
+  result.float64 = all.features.shaderFloat64;
+  result.int16 = all.features.shaderInt16;
+  result.storage16 = storage16.storageBuffer16BitAccess;
+  result.storage8 = storage8.storageBuffer8BitAccess;
+  result.int8 = float16Int8.shaderInt8;
+  result.float16 = float16Int8.shaderFloat16;
+  result.storageBuffers = properties.limits.maxPerStageDescriptorStorageBuffers;
+  return result;
+}
+
+void fillInfo(tacq_device_info_t &info, uint32_t index,
+              const VkPhysicalDeviceProperties &properties, const VulkanFeatures &features) {
+  snprintf(info.name, sizeof(info.name), "vulkan:%u", index);
+  snprintf(info.description, sizeof(info.description), "%s, Vulkan %u.%u; %s",
+           properties.deviceName, VK_API_VERSION_MAJOR(properties.apiVersion),
+           VK_API_VERSION_MINOR(properties.apiVersion), features.text().c_str());
+}
+
+/// The devices of Vulkan 1.1 or newer, in the loader's order.
+Error enumerate(const VulkanInstanceApi &api, std::vector<VkPhysicalDevice> &devices) {
+  uint32_t count = 0;
+  if (Error error =
+          vulkanError(api.EnumeratePhysicalDevices(api.instance, &count, nullptr), "list devices"))
+    return error;
+  devices.resize(count);
+  VkResult result = api.EnumeratePhysicalDevices(api.instance, &count, devices.data());
+  if (result != VK_SUCCESS && result != VK_INCOMPLETE)
+    return vulkanError(result, "list devices");
+  devices.resize(count);
+  devices.erase(std::remove_if(devices.begin(), devices.end(),
+                               [&](VkPhysicalDevice device) {
+                                 VkPhysicalDeviceProperties properties;
+                                 api.GetPhysicalDeviceProperties(device, &properties);
+                                 return properties.apiVersion < VK_API_VERSION_1_1;
+                               }),
+                devices.end());
+  return success();
+}
+
+} // namespace
+
+bool VulkanFeatures::has(const std::string &feature) const {
+  if (feature.compare(0, 8, "buffers=") == 0)
+    return strtoul(feature.c_str() + 8, nullptr, 10) <= storageBuffers;
+  const std::pair<const char *, bool> known[] = {
+      {"int64", int64},     {"float64", float64},     {"int16", int16},      {"int8", int8},
+      {"float16", float16}, {"storage16", storage16}, {"storage8", storage8}};
+  for (auto [name, present] : known)
+    if (feature == name)
+      return present;
+  return false;
+}
+
+std::string VulkanFeatures::text() const {
+  std::string result;
+  for (const char *name : {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8"})
+    if (has(name))
+      result += (result.empty() ? "" : " ") + std::string(name);
+  return result;
+}
+
+// ---- devices -------------------------------------------------------------------------------
+
+Error VulkanDevice::list(std::vector<tacq_device_info_t> &infos) {
+  VulkanInstanceApi api;
+  // A machine without Vulkan has no such devices, which is no error.
+  if (Error error = api.open(false))
+    return success();
+  std::vector<VkPhysicalDevice> devices;
+  Error error = enumerate(api, devices);
+  for (uint32_t i = 0; !error && i < devices.size(); ++i) {
+    VkPhysicalDeviceProperties properties;
+    api.GetPhysicalDeviceProperties(devices[i], &properties);
+    tacq_device_info_t info = {};
+    fillInfo(info, i, properties, featuresOf(api, devices[i], properties));
+    infos.push_back(info);
+  }
+  api.close();
+  return error;
+}
+
+Error VulkanDevice::open(const tacq_host_t &host, uint32_t index, bool validate,
+                         std::unique_ptr<VulkanDevice> &result) {
+  std::unique_ptr<VulkanDevice> made(new VulkanDevice(host, index));
+  if (Error error = made->create(validate))
+    return error;
+  result = std::move(made);
+  return success();
+}
+
+Error VulkanDevice::create(bool validate) {
+  if (Error error = instance.open(validate))
+    return error;
+  std::vector<VkPhysicalDevice> devices;
+  if (Error error = enumerate(instance, devices))
+    return error;
+  if (index >= devices.size())
+    return makeError(TACQ_UNSUPPORTED,
+                     devices.empty() ? "there is no device 'vulkan:%u': this machine has no Vulkan "
+                                       "device (%zu)"
+                                     : "there is no device 'vulkan:%u': this machine has %zu",
+                     index, devices.size());
+  physical = devices[index];
+  instance.GetPhysicalDeviceProperties(physical, &properties);
+  features = featuresOf(instance, physical, properties);
+  instance.GetPhysicalDeviceMemoryProperties(physical, &memory);
+  if (Error error = createDevice())
+    return error;
+  VkCommandPoolCreateInfo poolInfo = {};
+  poolInfo.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
+  poolInfo.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
+  poolInfo.queueFamilyIndex = queueFamily;
+  VkFenceCreateInfo fenceInfo = {};
+  fenceInfo.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO;
+  if (Error error = vulkanError(api.CreateCommandPool(device, &poolInfo, nullptr, &pool),
+                                "make a command pool"))
+    return error;
+  if (Error error =
+          vulkanError(api.CreateFence(device, &fenceInfo, nullptr, &fence), "make a fence"))
+    return error;
+  if (Error error = makeCommandBuffer(transfers))
+    return error;
+  loadPipelineCache();
+  return success();
+}
+
+Error VulkanDevice::createDevice() {
+  uint32_t count = 0;
+  instance.GetPhysicalDeviceQueueFamilyProperties(physical, &count, nullptr);
+  std::vector<VkQueueFamilyProperties> families(count);
+  instance.GetPhysicalDeviceQueueFamilyProperties(physical, &count, families.data());
+  auto family = std::find_if(families.begin(), families.end(), [](const auto &each) {
+    return each.queueFlags & VK_QUEUE_COMPUTE_BIT;
+  });
+  if (family == families.end())
+    return makeError(TACQ_UNSUPPORTED, "device 'vulkan:%u' has no queue for compute shaders",
+                     index);
+  queueFamily = static_cast<uint32_t>(family - families.begin());
+  float priority = 1;
+  VkDeviceQueueCreateInfo queueInfo = {};
+  queueInfo.sType = VK_STRUCTURE_TYPE_DEVICE_QUEUE_CREATE_INFO;
+  queueInfo.queueFamilyIndex = queueFamily;
+  queueInfo.queueCount = 1;
+  queueInfo.pQueuePriorities = &priority;
+  // What there is is enabled: an executable asks for what it needs before it is chosen.
+  VkPhysicalDevice16BitStorageFeatures storage16 = {};
+  storage16.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_16BIT_STORAGE_FEATURES;
+  storage16.storageBuffer16BitAccess = features.storage16;
+  VkPhysicalDevice8BitStorageFeatures storage8 = {};
+  storage8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES;
+  storage8.storageBuffer8BitAccess = features.storage8;
+  VkPhysicalDeviceShaderFloat16Int8Features float16Int8 = {};
+  float16Int8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+  float16Int8.shaderFloat16 = features.float16;
+  float16Int8.shaderInt8 = features.int8;
+  VkPhysicalDeviceFeatures2 enabled = {};
+  enabled.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
+  enabled.features.shaderInt64 = features.int64;
+  enabled.features.shaderFloat64 = features.float64;
+  enabled.features.shaderInt16 = features.int16;
+  enabled.pNext = &storage16;
+  if (properties.apiVersion >= VK_API_VERSION_1_2) {
+    storage16.pNext = &storage8;
+    storage8.pNext = &float16Int8;
+  }
+  VkDeviceCreateInfo info = {};
+  info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
+  info.pNext = &enabled;
+  info.queueCreateInfoCount = 1;
+  info.pQueueCreateInfos = &queueInfo;
+  if (Error error =
+          vulkanError(instance.CreateDevice(physical, &info, nullptr, &device), "open the device"))
+    return error;
+  if (Error error = api.load(instance, device))
+    return error;
+  api.GetDeviceQueue(device, queueFamily, 0, &queue);
+  return success();
+}
+
+VulkanDevice::~VulkanDevice() {
+  if (device && api.DestroyDevice && api.DeviceWaitIdle) {
+    api.DeviceWaitIdle(device);
+    release(staging);
+    if (pipelineCache)
+      api.DestroyPipelineCache(device, pipelineCache, nullptr);
+    if (fence)
+      api.DestroyFence(device, fence, nullptr);
+    if (pool)
+      api.DestroyCommandPool(device, pool, nullptr);
+    api.DestroyDevice(device, nullptr);
+  }
+  instance.close();
+}
+
+void VulkanDevice::describe(tacq_device_info_t &info) const {
+  fillInfo(info, index, properties, features);
+}
+
+void VulkanDevice::log(tacq_log_level_t level, const std::string &message) const {
+  if (host.log)
+    host.log(host.log_user, level, message.c_str());
+}
+
+// ---- command buffers -----------------------------------------------------------------------
+
+Error VulkanDevice::makeCommandBuffer(VkCommandBuffer &commands) {
+  VkCommandBufferAllocateInfo info = {};
+  info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_ALLOCATE_INFO;
+  info.commandPool = pool;
+  info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
+  info.commandBufferCount = 1;
+  return vulkanError(api.AllocateCommandBuffers(device, &info, &commands), "make a command buffer");
+}
+
+Error VulkanDevice::begin(VkCommandBuffer commands) {
+  // A run that failed may have left it half recorded.
+  if (Error error = vulkanError(api.ResetCommandBuffer(commands, 0), "record commands"))
+    return error;
+  VkCommandBufferBeginInfo info = {};
+  info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
+  info.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
+  return vulkanError(api.BeginCommandBuffer(commands, &info), "record commands");
+}
+
+Error VulkanDevice::submit(VkCommandBuffer commands) {
+  if (lost)
+    return vulkanError(VK_ERROR_DEVICE_LOST, "run commands");
+  VkMemoryBarrier barrier = {};
+  barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+  barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+  barrier.dstAccessMask = VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT;
+  api.CmdPipelineBarrier(commands,
+                         VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
+                         VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+  if (Error error = vulkanError(api.EndCommandBuffer(commands), "record commands"))
+    return error;
+  VkSubmitInfo info = {};
+  info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
+  info.commandBufferCount = 1;
+  info.pCommandBuffers = &commands;
+  VkResult result = api.ResetFences(device, 1, &fence);
+  if (result == VK_SUCCESS)
+    result = api.QueueSubmit(queue, 1, &info, fence);
+  if (result == VK_SUCCESS)
+    result = api.WaitForFences(device, 1, &fence, VK_TRUE, kTimeout);
+  if (result != VK_SUCCESS) {
+    // What was submitted may still run, so that nothing can be used again.
+    lost = true;
+    return vulkanError(result, "run commands");
+  }
+  return success();
+}
+
+// ---- memory --------------------------------------------------------------------------------
+
+int32_t VulkanDevice::memoryType(uint32_t allowed, VkMemoryPropertyFlags wanted) const {
+  for (uint32_t i = 0; i < memory.memoryTypeCount; ++i)
+    if ((allowed >> i & 1) && (memory.memoryTypes[i].propertyFlags & wanted) == wanted)
+      return static_cast<int32_t>(i);
+  return -1;
+}
+
+Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
+  int64_t padded;
+  if (size < 0 || __builtin_add_overflow(std::max<int64_t>(size, 1), kAlignment - 1, &padded))
+    return makeError(TACQ_OUT_OF_MEMORY, "device 'vulkan' cannot allocate %lld bytes",
+                     static_cast<long long>(size));
+  padded &= ~(kAlignment - 1);
+  VkBufferCreateInfo info = {};
+  info.sType = VK_STRUCTURE_TYPE_BUFFER_CREATE_INFO;
+  info.size = static_cast<VkDeviceSize>(padded);
+  info.usage = VK_BUFFER_USAGE_STORAGE_BUFFER_BIT | VK_BUFFER_USAGE_TRANSFER_SRC_BIT |
+               VK_BUFFER_USAGE_TRANSFER_DST_BIT;
+  std::string what = formatText("allocate %lld bytes", static_cast<long long>(padded));
+  if (Error error =
+          vulkanError(api.CreateBuffer(device, &info, nullptr, &buffer.buffer), what.c_str()))
+    return error;
+  VkMemoryRequirements needs;
+  api.GetBufferMemoryRequirements(device, buffer.buffer, &needs);
+  constexpr VkMemoryPropertyFlags mapped =
+      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+  // A device with the host's memory has memory that is both.
+  bool unified = properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+  int32_t type = -1;
+  if (use == Use::Host)
+    type = memoryType(needs.memoryTypeBits, mapped);
+  else if (unified)
+    type = memoryType(needs.memoryTypeBits, mapped | VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+  bool visible = type >= 0;
+  if (type < 0 && use == Use::Device)
+    type = memoryType(needs.memoryTypeBits, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+  VkMemoryAllocateInfo allocation = {};
+  allocation.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
+  allocation.allocationSize = needs.size;
+  allocation.memoryTypeIndex = static_cast<uint32_t>(std::max(type, 0));
+  VkResult result = type < 0 ? VK_ERROR_OUT_OF_DEVICE_MEMORY
+                             : api.AllocateMemory(device, &allocation, nullptr, &buffer.memory);
+  if (result == VK_SUCCESS)
+    result = api.BindBufferMemory(device, buffer.buffer, buffer.memory, 0);
+  void *address = nullptr;
+  if (result == VK_SUCCESS && visible)
+    result = api.MapMemory(device, buffer.memory, 0, VK_WHOLE_SIZE, 0, &address);
+  if (result != VK_SUCCESS) {
+    release(buffer);
+    return vulkanError(result, what.c_str());
+  }
+  buffer.mapped = static_cast<uint8_t *>(address);
+  buffer.size = padded;
+  if (buffer.mapped) {
+    memset(buffer.mapped, 0, static_cast<size_t>(padded));
+    return success();
+  }
+  Error error = begin(transfers);
+  if (!error) {
+    api.CmdFillBuffer(transfers, buffer.buffer, 0, VK_WHOLE_SIZE, 0);
+    error = submit(transfers);
+  }
+  if (error)
+    release(buffer);
+  return error;
+}
+
+void VulkanDevice::release(VulkanBuffer &buffer) {
+  if (buffer.buffer)
+    api.DestroyBuffer(device, buffer.buffer, nullptr);
+  if (buffer.memory)
+    api.FreeMemory(device, buffer.memory, nullptr);
+  buffer = VulkanBuffer();
+}
+
+Error VulkanDevice::stage(int64_t size, VulkanBuffer *&buffer) {
+  buffer = &staging;
+  if (staging.size >= std::min(size, kStagingBytes))
+    return success();
+  release(staging);
+  return allocate(std::min(size, kStagingBytes), Use::Host, staging);
+}
+
+Error VulkanDevice::copy(VulkanBuffer &to, int64_t toOffset, VulkanBuffer &from, int64_t fromOffset,
+                         int64_t size) {
+  if (size <= 0)
+    return success();
+  bool overlaps =
+      to.buffer == from.buffer && toOffset < fromOffset + size && fromOffset < toOffset + size;
+  if (to.mapped && from.mapped) {
+    memmove(to.mapped + toOffset, from.mapped + fromOffset, static_cast<size_t>(size));
+    return success();
+  }
+  if (overlaps) {
+    VulkanBuffer temporary;
+    if (Error error = allocate(size, Use::Device, temporary))
+      return error;
+    Error error = copy(temporary, 0, from, fromOffset, size);
+    if (!error)
+      error = copy(to, toOffset, temporary, 0, size);
+    release(temporary);
+    return error;
+  }
+  if (Error error = begin(transfers))
+    return error;
+  VkBufferCopy region = {static_cast<VkDeviceSize>(fromOffset), static_cast<VkDeviceSize>(toOffset),
+                         static_cast<VkDeviceSize>(size)};
+  api.CmdCopyBuffer(transfers, from.buffer, to.buffer, 1, &region);
+  return submit(transfers);
+}
+
+Error VulkanDevice::write(VulkanBuffer &to, int64_t offset, const void *data, int64_t size) {
+  const auto *bytes = static_cast<const uint8_t *>(data);
+  if (to.mapped) {
+    memcpy(to.mapped + offset, bytes, static_cast<size_t>(size));
+    return success();
+  }
+  VulkanBuffer *piece;
+  if (Error error = stage(size, piece))
+    return error;
+  for (int64_t at = 0; at < size; at += kStagingBytes) {
+    int64_t count = std::min(size - at, kStagingBytes);
+    memcpy(piece->mapped, bytes + at, static_cast<size_t>(count));
+    if (Error error = copy(to, offset + at, *piece, 0, count))
+      return error;
+  }
+  return success();
+}
+
+Error VulkanDevice::read(void *data, VulkanBuffer &from, int64_t offset, int64_t size) {
+  auto *bytes = static_cast<uint8_t *>(data);
+  if (from.mapped) {
+    memcpy(bytes, from.mapped + offset, static_cast<size_t>(size));
+    return success();
+  }
+  VulkanBuffer *piece;
+  if (Error error = stage(size, piece))
+    return error;
+  for (int64_t at = 0; at < size; at += kStagingBytes) {
+    int64_t count = std::min(size - at, kStagingBytes);
+    if (Error error = copy(*piece, 0, from, offset + at, count))
+      return error;
+    memcpy(bytes + at, piece->mapped, static_cast<size_t>(count));
+  }
+  return success();
+}

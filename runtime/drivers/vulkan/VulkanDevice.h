@@ -1,0 +1,109 @@
+//===- VulkanDevice.h - Objects of the vulkan driver ------------*- C++ -*-===//
+
+#ifndef TACQ_DRIVERS_VULKAN_VULKANDEVICE_H
+#define TACQ_DRIVERS_VULKAN_VULKANDEVICE_H
+
+#include "VulkanApi.h"
+#include "tacq/driver.h"
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace tacq {
+
+struct VulkanBuffer {
+  VkBuffer buffer = VK_NULL_HANDLE;
+  VkDeviceMemory memory = VK_NULL_HANDLE;
+  /// Where the host sees it; null if it does not.
+  uint8_t *mapped = nullptr;
+  int64_t size = 0;
+
+  static VulkanBuffer *of(tacq_driver_buffer_t *buffer) {
+    return reinterpret_cast<VulkanBuffer *>(buffer);
+  }
+};
+
+/// What a physical device has that executables may ask for.
+struct VulkanFeatures {
+  bool int64 = false, float64 = false, int16 = false, int8 = false, float16 = false;
+  bool storage16 = false, storage8 = false;
+  uint32_t storageBuffers = 0;
+
+  /// False for an unknown name.
+  bool has(const std::string &feature) const;
+  std::string text() const;
+};
+
+/// A device, its one queue and a command buffer for transfers. Used by one thread at a time, as
+/// everything of a session is; sessions on several threads need a device each.
+class VulkanDevice {
+public:
+  ~VulkanDevice();
+  static Error open(const tacq_host_t &host, uint32_t index, bool validate,
+                    std::unique_ptr<VulkanDevice> &result);
+  static Error list(std::vector<tacq_device_info_t> &infos);
+  static VulkanDevice *of(tacq_driver_device_t *device) {
+    return reinterpret_cast<VulkanDevice *>(device);
+  }
+
+  enum class Use { Device, Host };
+  /// Zeroed. `Use::Host` memory is always mapped, and coherent.
+  Error allocate(int64_t size, Use use, VulkanBuffer &buffer);
+  void release(VulkanBuffer &buffer);
+  Error write(VulkanBuffer &to, int64_t offset, const void *data, int64_t size);
+  Error read(void *data, VulkanBuffer &from, int64_t offset, int64_t size);
+  /// The ranges may overlap.
+  Error copy(VulkanBuffer &to, int64_t toOffset, VulkanBuffer &from, int64_t fromOffset,
+             int64_t size);
+
+  /// Ends and runs a command buffer, waits for it and begins it anew.
+  Error submit(VkCommandBuffer commands);
+  Error begin(VkCommandBuffer commands);
+  Error makeCommandBuffer(VkCommandBuffer &commands);
+
+  void describe(tacq_device_info_t &info) const;
+  void log(tacq_log_level_t level, const std::string &message) const;
+
+  /// The pipeline cache of this device and driver, from the user's cache folder.
+  VkPipelineCache pipelineCache = VK_NULL_HANDLE;
+  void savePipelineCache();
+
+  const tacq_host_t host;
+  VulkanInstanceApi instance;
+  VulkanDeviceApi api;
+  VkPhysicalDevice physical = VK_NULL_HANDLE;
+  VkDevice device = VK_NULL_HANDLE;
+  VkPhysicalDeviceProperties properties = {};
+  VulkanFeatures features;
+
+private:
+  VulkanDevice(const tacq_host_t &host, uint32_t index) : host(host), index(index) {}
+  Error create(bool validate);
+  Error createDevice();
+  int32_t memoryType(uint32_t allowed, VkMemoryPropertyFlags wanted) const;
+  Error stage(int64_t size, VulkanBuffer *&buffer);
+  void loadPipelineCache();
+  std::string cachePath() const;
+
+  uint32_t index, queueFamily = 0;
+  VkPhysicalDeviceMemoryProperties memory = {};
+  VkQueue queue = VK_NULL_HANDLE;
+  VkCommandPool pool = VK_NULL_HANDLE;
+  VkCommandBuffer transfers = VK_NULL_HANDLE;
+  VkFence fence = VK_NULL_HANDLE;
+  VulkanBuffer staging;
+  size_t savedCacheSize = 0;
+  /// Nothing more can be done with the device.
+  bool lost = false;
+};
+
+tacq_status_t *createVulkanProgram(tacq_driver_device_t *device, const tacq_program_desc_t *desc,
+                                   tacq_driver_program_t **program);
+void destroyVulkanProgram(tacq_driver_program_t *program);
+tacq_status_t *runVulkanProgram(tacq_driver_program_t *program, tacq_run_t *run);
+
+} // namespace tacq
+
+#endif // TACQ_DRIVERS_VULKAN_VULKANDEVICE_H

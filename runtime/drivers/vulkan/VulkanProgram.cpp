@@ -1,0 +1,512 @@
+//===- VulkanProgram.cpp - Runs modules on a Vulkan device ----------------===//
+//
+// All commands of a run go into one command buffer, which is submitted at its end, and in between
+// only where the host has to read what was computed. A barrier is recorded where a command touches
+// bytes that a command since the last barrier has written, or writes bytes that one has read.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Shaders.h"
+#include "Status.h"
+#include "tacq/ModuleView.h"
+#include "tacq/kernel_abi.h"
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+
+using namespace tacq;
+
+namespace {
+
+/// Symbols' values, and bytes to fill with, of the commands that are not submitted yet.
+constexpr int64_t kArenaBytes = 1 << 20;
+/// Constants are put together in buffers of about this size.
+constexpr int64_t kChunkBytes = int64_t(64) << 20;
+constexpr uint32_t kSetsPerPool = 256, kBuffersPerPool = 4096;
+/// What Vulkan promises along each axis of a grid.
+constexpr int64_t kLargestGrid = 65535;
+constexpr int64_t kStatusBytes = TACQ_STATUS_WORDS * 4;
+
+uint64_t now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<uint64_t>(time.tv_sec) * 1000000000u + static_cast<uint64_t>(time.tv_nsec);
+}
+
+/// Bytes of a buffer.
+struct Range {
+  VulkanBuffer *object = nullptr;
+  int64_t begin = 0, end = 0;
+  bool overlaps(const Range &other) const {
+    return object == other.object && begin < other.end && other.begin < end;
+  }
+};
+
+class VulkanProgram {
+public:
+  VulkanProgram(VulkanDevice &device, const tacq_program_desc_t &desc)
+      : device(device), desc(desc), module(*format::GetModule(desc.metadata)), shaders(device),
+        slots(module.slot_count()) {}
+  ~VulkanProgram();
+
+  Error load();
+  tacq_status_t *run(tacq_run_t &activeRun);
+
+private:
+  static VulkanProgram &of(void *user) { return *static_cast<VulkanProgram *>(user); }
+  static tacq_status_t *reserveSlot(void *user, uint32_t slot, int64_t bytes);
+  static tacq_status_t *bind(void *user, const tacq_binding_t *buffers, uint32_t count);
+  static tacq_status_t *dispatch(void *user, const tacq_dispatch_t *dispatch);
+  static tacq_status_t *copy(void *user, uint32_t dst, int64_t dstOffset, uint32_t src,
+                             int64_t srcOffset, int64_t size);
+  static tacq_status_t *fill(void *user, uint32_t dst, int64_t offset, int64_t size,
+                             uint64_t pattern, uint32_t width);
+  static tacq_status_t *read(void *user, uint32_t buffer, int64_t offset, void *value,
+                             int64_t size);
+
+  Error uploadConstants();
+  Error growSlot(uint32_t slot, int64_t bytes);
+  Error record(const tacq_dispatch_t &dispatch);
+  Error recordFill(Range target, uint64_t pattern, uint32_t width);
+  Error makeSet(const Shader &shader, VkDescriptorSet &set);
+  Error reserveArena(int64_t bytes, int64_t &offset);
+  void order(const std::vector<Range> &reads, const std::vector<Range> &writes);
+  /// Runs what is recorded; the host sees the results. Not yet an error: `words` of a kernel.
+  Error flush();
+  tacq_status_t *flushAndCheck();
+
+  VulkanDevice &device;
+  const tacq_program_desc_t desc;
+  const format::Module &module;
+  Shaders shaders;
+  std::vector<VulkanBuffer> slots;
+  std::vector<VulkanBuffer> chunks;
+  std::vector<Range> constants;
+  VulkanBuffer arena, status;
+  VkCommandBuffer commands = VK_NULL_HANDLE;
+  std::vector<VkDescriptorPool> pools;
+  // Of the current run.
+  tacq_run_t *active = nullptr;
+  std::vector<Range> bindings; // by buffer of the module
+  // Since the last submission.
+  int64_t arenaUsed = 0;
+  size_t poolsUsed = 0;
+  bool recorded = false;
+  // Since the last barrier.
+  std::vector<Range> pendingReads, pendingWrites;
+};
+
+VulkanProgram::~VulkanProgram() {
+  for (VkDescriptorPool pool : pools)
+    device.api.DestroyDescriptorPool(device.device, pool, nullptr);
+  for (std::vector<VulkanBuffer> *buffers : {&slots, &chunks})
+    for (VulkanBuffer &buffer : *buffers)
+      device.release(buffer);
+  device.release(arena);
+  device.release(status);
+}
+
+Error VulkanProgram::load() {
+  if (Error error = device.allocate(kArenaBytes, VulkanDevice::Use::Host, arena))
+    return error;
+  if (Error error = device.allocate(kStatusBytes, VulkanDevice::Use::Host, status))
+    return error;
+  if (Error error = device.makeCommandBuffer(commands))
+    return error;
+  if (Error error = uploadConstants())
+    return error;
+  if (desc.executable < 0) // a module without kernels
+    return success();
+  const format::Executable &executable =
+      *module.executables()->Get(static_cast<uint32_t>(desc.executable));
+  std::string what =
+      formatText("module '%s', executable '%s'", desc.name, executable.target()->c_str());
+  return shaders.load(static_cast<const uint8_t *>(desc.data) + executable.offset(),
+                      executable.size(), sizeOf(executable.kernels()), what);
+}
+
+Error VulkanProgram::uploadConstants() {
+  size_t count = sizeOf(module.constants());
+  auto sizeOfConstant = [&](size_t i) {
+    uint64_t size = module.constants()->Get(static_cast<uint32_t>(i))->size();
+    return static_cast<int64_t>((size + 255) & ~uint64_t(255));
+  };
+  constants.resize(count);
+  // Ranges are set when no chunk moves any more.
+  std::vector<std::pair<size_t, int64_t>> places;
+  for (size_t i = 0; i < count;) {
+    int64_t bytes = 0;
+    do {
+      places.push_back({chunks.size(), bytes});
+      bytes += sizeOfConstant(i++);
+    } while (i < count && bytes + sizeOfConstant(i) <= kChunkBytes);
+    VulkanBuffer chunk;
+    if (Error error = device.allocate(bytes, VulkanDevice::Use::Device, chunk))
+      return error;
+    chunks.push_back(chunk);
+  }
+  const auto *data = static_cast<const uint8_t *>(desc.data);
+  for (size_t i = 0; i < count; ++i) {
+    const format::Constant &constant = *module.constants()->Get(static_cast<uint32_t>(i));
+    VulkanBuffer &chunk = chunks[places[i].first];
+    constants[i] = {&chunk, places[i].second,
+                    places[i].second + static_cast<int64_t>(constant.size())};
+    if (Error error = device.write(chunk, places[i].second, data + constant.offset(),
+                                   static_cast<int64_t>(constant.size())))
+      return error;
+  }
+  return success();
+}
+
+// ---- what the interpreter calls --------------------------------------------------------------
+
+Error VulkanProgram::growSlot(uint32_t slot, int64_t bytes) {
+  VulkanBuffer &current = slots[slot];
+  if (current.buffer && current.size >= bytes)
+    return success();
+  VulkanBuffer larger;
+  if (Error error = device.allocate(bytes, VulkanDevice::Use::Device, larger))
+    return error;
+  if (current.buffer) {
+    // Commands that use the old buffer may be recorded already.
+    Error error = flush();
+    if (!error)
+      error = device.copy(larger, 0, current, 0, current.size);
+    if (error) {
+      device.release(larger);
+      return error;
+    }
+  }
+  device.release(current);
+  current = larger;
+  ++*active->allocations;
+  return success();
+}
+
+tacq_status_t *VulkanProgram::reserveSlot(void *user, uint32_t slot, int64_t bytes) {
+  return toStatus(of(user).growSlot(slot, bytes));
+}
+
+tacq_status_t *VulkanProgram::bind(void *user, const tacq_binding_t *buffers, uint32_t count) {
+  VulkanProgram &self = of(user);
+  // The runtime may have replaced outputs that recorded commands use.
+  if (self.recorded)
+    if (tacq_status_t *failed = self.flushAndCheck())
+      return failed;
+  self.bindings.assign(count, Range());
+  for (uint32_t i = 0; i < count; ++i) {
+    const tacq_binding_t &binding = buffers[i];
+    Range &range = self.bindings[i];
+    tacq_driver_buffer_t *object = nullptr;
+    switch (binding.kind) {
+    case TACQ_BUFFER_INPUT:
+      object = self.active->inputs[binding.index];
+      break;
+    case TACQ_BUFFER_OUTPUT:
+      object = self.active->outputs[binding.index];
+      break;
+    case TACQ_BUFFER_STATE:
+      object = self.active->states[binding.index];
+      break;
+    case TACQ_BUFFER_CONSTANT:
+      range = self.constants[binding.index];
+      break;
+    case TACQ_BUFFER_TRANSIENT:
+      range.object = &self.slots[binding.index];
+      break;
+    }
+    if (object)
+      range.object = VulkanBuffer::of(object);
+    if (!range.object || !range.object->buffer || binding.size < 0) {
+      range = Range();
+      continue;
+    }
+    range.begin += binding.offset;
+    range.end = range.begin + binding.size;
+  }
+  return nullptr;
+}
+
+void VulkanProgram::order(const std::vector<Range> &reads, const std::vector<Range> &writes) {
+  auto meet = [](const std::vector<Range> &some, const std::vector<Range> &others) {
+    return std::any_of(some.begin(), some.end(), [&](const Range &range) {
+      return std::any_of(others.begin(), others.end(),
+                         [&](const Range &other) { return range.overlaps(other); });
+    });
+  };
+  if (meet(reads, pendingWrites) || meet(writes, pendingWrites) || meet(writes, pendingReads)) {
+    VkMemoryBarrier barrier = {};
+    barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+    barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                            VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    VkPipelineStageFlags stages =
+        VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+    device.api.CmdPipelineBarrier(commands, stages, stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+    pendingReads.clear();
+    pendingWrites.clear();
+  }
+  pendingReads.insert(pendingReads.end(), reads.begin(), reads.end());
+  pendingWrites.insert(pendingWrites.end(), writes.begin(), writes.end());
+  recorded = true;
+}
+
+Error VulkanProgram::reserveArena(int64_t bytes, int64_t &offset) {
+  int64_t alignment = std::max<int64_t>(
+      64, static_cast<int64_t>(device.properties.limits.minStorageBufferOffsetAlignment));
+  if (arenaUsed + bytes > kArenaBytes)
+    if (Error error = flush())
+      return error;
+  offset = arenaUsed;
+  arenaUsed += (bytes + alignment - 1) / alignment * alignment;
+  return success();
+}
+
+Error VulkanProgram::makeSet(const Shader &shader, VkDescriptorSet &set) {
+  for (;; ++poolsUsed) {
+    bool isNew = poolsUsed == pools.size();
+    if (isNew) {
+      VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
+                                   std::max(kBuffersPerPool, shader.bindings())};
+      VkDescriptorPoolCreateInfo info = {};
+      info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_POOL_CREATE_INFO;
+      info.maxSets = kSetsPerPool;
+      info.poolSizeCount = 1;
+      info.pPoolSizes = &size;
+      VkDescriptorPool pool = VK_NULL_HANDLE;
+      if (Error error =
+              vulkanError(device.api.CreateDescriptorPool(device.device, &info, nullptr, &pool),
+                          "make a descriptor pool"))
+        return error;
+      pools.push_back(pool);
+    }
+    VkDescriptorSetAllocateInfo info = {};
+    info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
+    info.descriptorPool = pools[poolsUsed];
+    info.descriptorSetCount = 1;
+    info.pSetLayouts = &shader.setLayout;
+    VkResult result = device.api.AllocateDescriptorSets(device.device, &info, &set);
+    if (isNew || (result != VK_ERROR_OUT_OF_POOL_MEMORY && result != VK_ERROR_FRAGMENTED_POOL))
+      return vulkanError(result, "make a descriptor set");
+  }
+}
+
+Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
+  const Shader &shader = shaders[dispatch.kernel];
+  const tacq_vulkan_kernel &info = shader.info;
+  if (dispatch.buffer_count != info.buffer_count ||
+      (info.task_symbol != TACQ_VULKAN_NO_SYMBOL && info.task_symbol >= dispatch.symbol_count))
+    return makeError(TACQ_INVALID_MODULE,
+                     "module '%s': a dispatch does not have the buffers or symbols of its shader",
+                     desc.name);
+  int64_t tasks = info.task_symbol == TACQ_VULKAN_NO_SYMBOL ? info.task_count
+                                                            : dispatch.symbols[info.task_symbol];
+  if (tasks <= 0)
+    return success();
+  for (uint32_t i = 0; i < dispatch.symbol_count; ++i)
+    if (dispatch.symbols[i] < INT32_MIN || dispatch.symbols[i] > INT32_MAX)
+      return makeError(TACQ_UNSUPPORTED,
+                       "module '%s': a kernel gets the number %lld; shaders count to 2^31 only",
+                       desc.name, static_cast<long long>(dispatch.symbols[i]));
+  const VkPhysicalDeviceLimits &limits = device.properties.limits;
+  int64_t offset = 0, symbolBytes = std::max<int64_t>(1, dispatch.symbol_count) * 8;
+  if (Error error = reserveArena(symbolBytes, offset))
+    return error;
+  if (dispatch.symbol_count)
+    memcpy(arena.mapped + offset, dispatch.symbols, dispatch.symbol_count * 8);
+
+  std::vector<VkDescriptorBufferInfo> infos;
+  std::vector<Range> reads, writes;
+  for (uint32_t i = 0; i < dispatch.buffer_count; ++i) {
+    const Range &range = bindings[dispatch.buffers[i]];
+    // A buffer without bytes is never read, but has to be there.
+    VulkanBuffer &object = range.object ? *range.object : status;
+    int64_t begin = range.object ? range.begin : 0;
+    int64_t size = std::max<int64_t>(4, (range.end - range.begin + 7) & ~int64_t(7));
+    size = std::min(size, object.size - begin);
+    if (begin % static_cast<int64_t>(limits.minStorageBufferOffsetAlignment) != 0 ||
+        static_cast<uint64_t>(size) > limits.maxStorageBufferRange)
+      return makeError(TACQ_UNSUPPORTED,
+                       "module '%s': a kernel binds %lld bytes at offset %lld of a buffer; device "
+                       "'%s' binds at most %u bytes, at multiples of %llu",
+                       desc.name, static_cast<long long>(size), static_cast<long long>(begin),
+                       device.properties.deviceName, limits.maxStorageBufferRange,
+                       static_cast<unsigned long long>(limits.minStorageBufferOffsetAlignment));
+    infos.push_back(
+        {object.buffer, static_cast<VkDeviceSize>(begin), static_cast<VkDeviceSize>(size)});
+    if (range.object)
+      (i < info.read_count ? reads : writes).push_back(range);
+  }
+  infos.push_back(
+      {arena.buffer, static_cast<VkDeviceSize>(offset), static_cast<VkDeviceSize>(symbolBytes)});
+  infos.push_back({status.buffer, 0, kStatusBytes});
+  VkDescriptorSet set = VK_NULL_HANDLE;
+  if (Error error = makeSet(shader, set))
+    return error;
+  std::vector<VkWriteDescriptorSet> sets(infos.size());
+  for (uint32_t i = 0; i < sets.size(); ++i) {
+    sets[i].sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+    sets[i].dstSet = set;
+    sets[i].dstBinding = i;
+    sets[i].descriptorCount = 1;
+    sets[i].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    sets[i].pBufferInfo = &infos[i];
+  }
+  device.api.UpdateDescriptorSets(device.device, static_cast<uint32_t>(sets.size()), sets.data(), 0,
+                                  nullptr);
+  order(reads, writes);
+  device.api.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, shader.pipeline);
+  device.api.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, shader.layout, 0, 1,
+                                   &set, 0, nullptr);
+  int64_t groups = (tasks - 1) / shaders.workgroupSize + 1;
+  device.api.CmdDispatch(commands, static_cast<uint32_t>(std::min(groups, kLargestGrid)), 1, 1);
+  return success();
+}
+
+tacq_status_t *VulkanProgram::dispatch(void *user, const tacq_dispatch_t *dispatch) {
+  VulkanProgram &self = of(user);
+  if (!self.active->profile_ns)
+    return toStatus(self.record(*dispatch));
+  // A profiled dispatch runs alone.
+  if (tacq_status_t *failed = self.flushAndCheck())
+    return failed;
+  uint64_t start = now();
+  if (Error error = self.record(*dispatch))
+    return toStatus(error);
+  tacq_status_t *failed = self.flushAndCheck();
+  self.active->profile_ns[dispatch->ordinal] += now() - start;
+  ++self.active->profile_count[dispatch->ordinal];
+  return failed;
+}
+
+tacq_status_t *VulkanProgram::copy(void *user, uint32_t dst, int64_t dstOffset, uint32_t src,
+                                   int64_t srcOffset, int64_t size) {
+  VulkanProgram &self = of(user);
+  Range to = self.bindings[dst], from = self.bindings[src];
+  to = {to.object, to.begin + dstOffset, to.begin + dstOffset + size};
+  from = {from.object, from.begin + srcOffset, from.begin + srcOffset + size};
+  if (to.overlaps(from)) {
+    if (tacq_status_t *failed = self.flushAndCheck())
+      return failed;
+    return toStatus(self.device.copy(*to.object, to.begin, *from.object, from.begin, size));
+  }
+  self.order({from}, {to});
+  VkBufferCopy region = {static_cast<VkDeviceSize>(from.begin), static_cast<VkDeviceSize>(to.begin),
+                         static_cast<VkDeviceSize>(size)};
+  self.device.api.CmdCopyBuffer(self.commands, from.object->buffer, to.object->buffer, 1, &region);
+  return nullptr;
+}
+
+/// Vulkan fills words; this is for any place and width: the first bytes come from the arena, and
+/// what is filled already is copied behind itself.
+Error VulkanProgram::recordFill(Range target, uint64_t pattern, uint32_t width) {
+  constexpr int64_t seedBytes = 4096;
+  int64_t size = target.end - target.begin, offset = 0, seed = std::min(size, seedBytes);
+  if (Error error = reserveArena(seed, offset))
+    return error;
+  for (int64_t i = 0; i < seed; i += width)
+    memcpy(arena.mapped + offset + i, &pattern, width);
+  Range from{&arena, offset, offset + seed};
+  Range to{target.object, target.begin, target.begin + seed};
+  for (;;) {
+    order({from}, {to});
+    VkBufferCopy region = {static_cast<VkDeviceSize>(from.begin),
+                           static_cast<VkDeviceSize>(to.begin),
+                           static_cast<VkDeviceSize>(to.end - to.begin)};
+    device.api.CmdCopyBuffer(commands, from.object->buffer, to.object->buffer, 1, &region);
+    int64_t done = to.end - target.begin;
+    if (done == size)
+      return success();
+    from = {target.object, target.begin, target.begin + std::min(done, size - done)};
+    to = {target.object, target.begin + done, target.begin + std::min(2 * done, size)};
+  }
+}
+
+tacq_status_t *VulkanProgram::fill(void *user, uint32_t dst, int64_t offset, int64_t size,
+                                   uint64_t pattern, uint32_t width) {
+  VulkanProgram &self = of(user);
+  Range target = self.bindings[dst];
+  target = {target.object, target.begin + offset, target.begin + offset + size};
+  return toStatus(self.recordFill(target, pattern, width));
+}
+
+tacq_status_t *VulkanProgram::read(void *user, uint32_t buffer, int64_t offset, void *value,
+                                   int64_t size) {
+  VulkanProgram &self = of(user);
+  if (tacq_status_t *failed = self.flushAndCheck())
+    return failed;
+  Range &range = self.bindings[buffer];
+  return toStatus(self.device.read(value, *range.object, range.begin + offset, size));
+}
+
+// ---- runs ----------------------------------------------------------------------------------
+
+Error VulkanProgram::flush() {
+  if (!recorded)
+    return success();
+  Error error = device.submit(commands);
+  recorded = false;
+  arenaUsed = 0;
+  pendingReads.clear();
+  pendingWrites.clear();
+  if (error)
+    return error;
+  for (size_t i = 0; i < std::min(poolsUsed + 1, pools.size()); ++i)
+    if (Error failed =
+            vulkanError(device.api.ResetDescriptorPool(device.device, pools[i], 0), "go on"))
+      return failed;
+  poolsUsed = 0;
+  return device.begin(commands);
+}
+
+tacq_status_t *VulkanProgram::flushAndCheck() {
+  if (Error error = flush())
+    return toStatus(error);
+  int32_t words[TACQ_STATUS_WORDS];
+  memcpy(words, status.mapped, sizeof(words));
+  return words[0] == 0 ? nullptr : tacq_kernel_error(desc.module, words);
+}
+
+tacq_status_t *VulkanProgram::run(tacq_run_t &activeRun) {
+  static const tacq_interpreter_ops_t ops = {sizeof(ops), reserveSlot, bind, dispatch,
+                                             copy,        fill,        read};
+  active = &activeRun;
+  memset(status.mapped, 0, kStatusBytes);
+  recorded = false;
+  arenaUsed = 0;
+  poolsUsed = 0;
+  pendingReads.clear();
+  pendingWrites.clear();
+  tacq_status_t *result = toStatus(device.begin(commands));
+  if (!result)
+    result = tacq_interpret(&activeRun, &ops, this);
+  if (!result)
+    result = flushAndCheck();
+  uint64_t held = static_cast<uint64_t>(arena.size);
+  for (const VulkanBuffer &slot : slots)
+    held += static_cast<uint64_t>(slot.size);
+  *activeRun.bytes_transient = held;
+  active = nullptr;
+  return result;
+}
+
+} // namespace
+
+tacq_status_t *tacq::createVulkanProgram(tacq_driver_device_t *device,
+                                         const tacq_program_desc_t *desc,
+                                         tacq_driver_program_t **program) {
+  auto result = std::make_unique<VulkanProgram>(*VulkanDevice::of(device), *desc);
+  if (Error error = result->load())
+    return toStatus(error);
+  *program = reinterpret_cast<tacq_driver_program_t *>(result.release());
+  return nullptr;
+}
+
+void tacq::destroyVulkanProgram(tacq_driver_program_t *program) {
+  delete reinterpret_cast<VulkanProgram *>(program);
+}
+
+tacq_status_t *tacq::runVulkanProgram(tacq_driver_program_t *program, tacq_run_t *run) {
+  return reinterpret_cast<VulkanProgram *>(program)->run(*run);
+}

@@ -1,0 +1,53 @@
+/* Executables of the driver "vulkan", of format "spirv": SPIR-V 1.3 shaders for Vulkan 1.1 or
+ * newer.
+ *
+ * An executable is this header, a table of `kernel_count` entries, and the shaders, all
+ * little-endian. A shader has one entry point, "main", without specialization constants, and one
+ * descriptor set (0) of storage buffers:
+ *
+ *   binding 0 … buffer_count - 1    the buffers of the dispatch, in its order
+ *   binding buffer_count            the values of the dispatch's symbols as int64
+ *   binding buffer_count + 1        TACQ_STATUS_WORDS status words (tacq/kernel_abi.h), shared by
+ *                                   all dispatches of a run; word 6 counts the reports
+ *
+ * An invocation does the tasks that are its number (GlobalInvocationId.x) plus multiples of the
+ * number of invocations, so that any number of workgroups along x is right. The number of tasks is
+ * the shader's own, not that of the dispatch.
+ *
+ * Feature names that an executable may require: int64 float64 int16 int8 float16 storage16 storage8
+ * (the device features of these names), buffers=N (a shader binds N storage buffers). */
+#ifndef TACQ_VULKAN_EXECUTABLE_H
+#define TACQ_VULKAN_EXECUTABLE_H
+
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define TACQ_VULKAN_EXECUTABLE_MAGIC 0x56535154u /* "TQSV" */
+#define TACQ_VULKAN_EXECUTABLE_VERSION 1u
+
+typedef struct tacq_vulkan_header {
+  uint32_t magic, version, kernel_count, workgroup_size;
+} tacq_vulkan_header;
+
+typedef struct tacq_vulkan_kernel {
+  /* The shader: bytes from the start of the executable; multiples of 4. */
+  uint64_t code_offset, code_size;
+  uint32_t buffer_count;
+  /* Buffers that the kernel only reads come first. */
+  uint32_t read_count;
+  /* The number of tasks: a symbol of the dispatch, or with TACQ_VULKAN_NO_SYMBOL `task_count`. */
+  uint32_t task_symbol;
+  uint32_t reserved;
+  int64_t task_count;
+} tacq_vulkan_kernel;
+
+#define TACQ_VULKAN_NO_SYMBOL 0xFFFFFFFFu
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

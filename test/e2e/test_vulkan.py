@@ -1,0 +1,202 @@
+"""The vulkan target on a software device: the same results as the cpu target."""
+import json
+import os
+import pathlib
+import struct
+import subprocess
+
+import numpy as np
+import pytest
+
+import exports
+from cases import CaseFile
+from test_node_cases import ARCHIVE, FOLDER, LIST, add_case
+
+ICD = pathlib.Path("/usr/share/vulkan/icd.d/lvp_icd.x86_64.json")
+pytestmark = pytest.mark.skipif(not ICD.exists(), reason="there is no software Vulkan device")
+EXPORT = "dynamo_past_opset18"
+TARGETS = "vulkan=generic,vulkan=lavapipe,vulkan=nvidia-hopper,cpu=host"
+# OpCapability operands that a profile allows: Shader, Float16, Float64, Int64, Int8 and the
+# storage of 16 and 8 bits.
+GENERIC, ALL = {1, 10, 11}, {1, 9, 10, 11, 39, 4433, 4448}
+# Products of 8-bit integers: where a rounding falls on the other side, a whole step differs.
+FORMATS = {"plain": ([], 1e-4), "slots": (["--bits", 2], 0.6),
+           "list": (["--bits", 4, "--circuit-layout", "scattered"], 0.6),
+           "codes": (["--bits", 3, "--group", 64, "--circuit", 0], 0.6)}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def device(work):
+    os.environ["VK_ICD_FILENAMES"] = str(ICD)
+    os.environ["XDG_CACHE_HOME"] = str(work / "cache")
+    yield
+    del os.environ["VK_ICD_FILENAMES"], os.environ["XDG_CACHE_HOME"]
+
+
+@pytest.fixture(scope="module")
+def statistics(tools, work, onnx_file):
+    line = (exports.TINY / "math_calib.jsonl").read_text().splitlines()[0]
+    sample, path = work / "vulkan-sample.jsonl", work / "vulkan.stats"
+    sample.write_text(json.dumps({"tokens": json.loads(line)["tokens"][:64]}) + "\n")
+    tools.run("tacq-calibrate", onnx_file(EXPORT), "--data", sample, "-o", path)
+    return path
+
+
+@pytest.fixture(scope="module")
+def modules(tools, work, onnx_file, statistics):
+    made = {}
+    for name, (flags, _) in FORMATS.items():
+        made[name] = work / f"vulkan-{name}.tacq"
+        more = ["--stats", statistics, "--method", "nearest", *flags] if flags else []
+        tools.run("tacq-compile", onnx_file(EXPORT), *more, "--target", TARGETS, "-o", made[name])
+    return made
+
+
+def shaders(module):
+    """(words of each shader, workgroup size) of each SPIR-V executable of a module."""
+    data = module.read_bytes()
+    at = data.find(b"TQSV"[::-1])
+    while at >= 0:
+        _, version, count, workgroup = struct.unpack_from("<4I", data, at)
+        assert version == 1
+        codes = []
+        for i in range(count):
+            offset, size = struct.unpack_from("<2Q", data, at + 16 + 40 * i)
+            codes.append(data[at + offset:at + offset + size])
+        yield codes, workgroup
+        at = data.find(b"TQSV"[::-1], at + 16)
+
+
+def capabilities(code):
+    words = struct.unpack(f"<{len(code) // 4}I", code)
+    found, at = set(), 5
+    while at < len(words):
+        if words[at] & 0xFFFF == 17:
+            found.add(words[at + 1])
+        at += words[at] >> 16
+    return found
+
+
+def test_shaders_are_valid(modules, work):
+    executables = list(shaders(modules["slots"])) + list(shaders(modules["plain"]))
+    assert [size for _, size in executables] == [64, 64, 128] * 2
+    file = work / "shader.spv"
+    for number, (codes, _) in enumerate(executables):
+        assert len(codes) > 10
+        for code in codes:
+            file.write_bytes(code)
+            result = subprocess.run(["spirv-val", "--target-env", "vulkan1.1", str(file)],
+                                    capture_output=True, text=True)
+            assert result.returncode == 0, result.stderr
+            assert capabilities(code) <= (GENERIC if number % 3 == 0 else ALL)
+
+
+def inputs(past, count):
+    random = np.random.default_rng(3)
+    result = {"input_ids": random.integers(0, 256, (1, count)),
+              "attention_mask": np.ones((1, past + count), np.int64),
+              "position_ids": np.arange(past, past + count)[None]}
+    for layer in range(6):
+        for kind in ("key", "value"):
+            shape = (1, 4, past, 32)
+            result[f"past_key_values.{layer}.{kind}"] = random.standard_normal(shape, np.float32)
+    return result
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_logits_are_those_of_the_cpu(tools, work, modules, name):
+    folder = work / "vulkan-tensors"
+    folder.mkdir(exist_ok=True)
+    flags = []
+    for key, array in inputs(5, 7).items():
+        np.save(folder / f"{key}.npy", array)
+        flags += ["--input", f"{key}=@{folder / key}.npy"]
+    logits = {}
+    for device in ("cpu", "vulkan:0"):
+        path = folder / "logits.npy"
+        tools.run("tacq-run", modules[name], "--device", device, *flags, "--output",
+                  f"logits=@{path}")
+        logits[device] = np.load(path)
+    assert np.abs(logits["cpu"]).max() > 5
+    np.testing.assert_allclose(logits["vulkan:0"], logits["cpu"], rtol=0, atol=FORMATS[name][1])
+
+
+@pytest.mark.parametrize("name", ["plain", "slots"])
+def test_text_is_that_of_the_cpu(tools, work, modules, name):
+    prompts = work / "vulkan-prompts.jsonl"
+    lines = (exports.TINY / "math_prompts.jsonl").read_text().splitlines()[:3]
+    prompts.write_text("".join(json.dumps({"tokens": json.loads(line)["tokens"][-24:]}) + "\n"
+                               for line in lines))
+    texts = []
+    for device in ("cpu", "vulkan:0"):
+        path = work / "vulkan-text.jsonl"
+        tools.run("tacq-run", modules[name], "--device", device, "--generate", "--prompts", prompts,
+                  "--max-new", 6, "--output", path)
+        texts.append(path.read_text())
+    assert texts[0] == texts[1]
+    assert texts[0].count("\n") == 3
+
+
+def test_operators(tools, work):
+    """Some of the node tests that pass on the cpu."""
+    import tarfile
+    folder = work / "node"
+    if not (folder / "done").exists():
+        with tarfile.open(ARCHIVE) as archive:
+            archive.extractall(work)
+        (folder / "done").touch()
+    cases = CaseFile(work / "vulkan-cases")
+    for name in LIST.read_text().split()[5::22]:
+        add_case(cases, folder / name)
+    results = cases.run(tools, "--target", "vulkan=generic", "--device", "vulkan:0")
+    assert len(results) > 60
+    bad = {name: r for name, r in results.items() if r["status"] != "PASS"}
+    # Functions of f64 have no form in shaders, which is said when a model is compiled.
+    bad = {name: r for name, r in bad.items() if "is of type f64" not in r["message"]}
+    assert not bad
+
+
+def double_exp(path):
+    import onnx
+    from onnx import TensorProto, helper
+    x, y = (helper.make_tensor_value_info(n, TensorProto.DOUBLE, ["n"]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Exp", ["x"], ["y"], name="my_exp")], "g", [x], [y])
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]), path)
+
+
+def test_what_has_no_shader_is_refused(tools, work):
+    double_exp(work / "double.onnx")
+    tools.fails("tacq-compile", work / "double.onnx", "--target", "vulkan=generic", "-o",
+                work / "double.tacq", status=2, says=["k0_Exp", "f64"])
+    tools.fails("tacq-compile", work / "double.onnx", "--target", "vulkan=toaster", "-o",
+                work / "double.tacq", status=1, says="profiles are generic, lavapipe")
+
+
+def test_devices(tools, work, modules):
+    listed = tools.run("tacq-run", "--list-devices").stdout
+    assert "cpu " in listed and "vulkan:0" in listed and "llvmpipe" in listed
+    tools.fails("tacq-run", modules["plain"], "--device", "vulkan:9", status=2,
+                says="there is no device 'vulkan:9'")
+    tools.fails("tacq-run", modules["plain"], "--device", "vulkan:fast", status=1,
+                says="has no option 'fast'")
+    nothing = dict(os.environ, VK_ICD_FILENAMES="/nonexistent")
+    tools.fails("tacq-run", modules["plain"], "--device", "vulkan:0", status=2, says="vulkan",
+                env=nothing)
+    assert "vulkan" not in tools.run("tacq-run", "--list-devices", env=nothing).stdout
+
+
+def test_a_broken_pipeline_cache_is_ignored(tools, work, modules):
+    prompts = work / "vulkan-one.jsonl"
+    prompts.write_text('{"tokens":[81,58,32]}\n')
+    run = ("tacq-run", modules["plain"], "--generate", "--prompts", prompts, "--max-new", 1,
+           "--output", work / "vulkan-one-out.jsonl")
+    # With the validation layer, which has nothing to say.
+    result = tools.run(*run, "--device", "vulkan:0", "--validate")
+    assert "Validation" not in result.stdout + result.stderr
+    caches = list((work / "cache" / "tacq").glob("vulkan-*.bin"))
+    assert caches
+    for cache in caches:
+        data = bytearray(cache.read_bytes())
+        data[len(data) // 2] ^= 255
+        cache.write_bytes(data)
+    tools.run(*run, "--device", "vulkan:0")
