@@ -120,14 +120,20 @@ class Comparison:
             onnx = self.tacq.model(preset, form)
             return *self.alternate(ours, lambda: peers.onnx_runtime_speed(onnx, threads)), ""
         kinds = PREFILL_PEERS if prefill else (DECODE_PEERS[int(form[0])],)
-        samples, of_kind = [], {kind: [] for kind in kinds}
+        samples, of_kind, failed = [], {}, {}
         for number in range(self.rounds):
             samples.extend(ours())
             for kind in kinds:
-                of_kind[kind].extend(self.llama_round(preset, kind, threads, number)[not prefill])
-        fastest = max(kinds, key=lambda kind: max(of_kind[kind]))
-        size = module.stat().st_size / 1e6
-        return samples, of_kind[fastest], f"{fastest}; module {size:.0f} MB"
+                try:
+                    found = self.llama_round(preset, kind, threads, number)[not prefill]
+                    of_kind.setdefault(kind, []).extend(found)
+                except peers.CannotMeasure as error:
+                    failed[kind] = error
+        if not of_kind:
+            raise next(iter(failed.values()))
+        fastest = max(of_kind, key=lambda kind: max(of_kind[kind]))
+        note = f"{fastest}; module {module.stat().st_size / 1e6:.0f} MB"
+        return samples, of_kind[fastest], note + "".join(f"; no {kind}" for kind in failed)
 
     def llama_round(self, preset, kind, threads, number):
         """llama-bench measures both prompt and decoding: rows share their rounds."""
