@@ -2,6 +2,7 @@
 import json
 import shutil
 import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -130,3 +131,14 @@ def test_npz_files_need_libzip(run_arm, modules, tmp_path):
     np.savez(tmp_path / "x.npz", input_ids=np.zeros((1, 2), np.int64))
     message = run_arm("max", modules("half"), "--input", f"@{tmp_path / 'x.npz'}", status=2).stderr
     assert "libzip" in message and "x.npz" in message
+
+
+def test_instructions_of_a_product_with_one_row(tools):
+    """The table of test/bench/README.md is what the script prints, and within its limit."""
+    result = subprocess.run([sys.executable, exports.ROOT / "test" / "bench" / "aarch64-mca.py",
+                             "--build", tools.build], text=True, capture_output=True)
+    assert result.returncode == 0, result.stderr
+    table = [line for line in result.stdout.splitlines() if line.startswith("|")]
+    readme = (exports.ROOT / "test" / "bench" / "README.md").read_text().splitlines()
+    assert len(table) == 5
+    assert [line for line in readme if line.startswith("|")] == table
