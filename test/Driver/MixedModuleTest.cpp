@@ -59,7 +59,8 @@ protected:
     passes.addPass(createPlanSchedule());
     if (!module || failed(passes.run(*module)))
       return Error(TACQ_INTERNAL, "the graph is not compiled");
-    return emitModule(*module, {{*parseCpuTarget("host")}, {}}, parameters, "m.onnx", path, &weights);
+    return emitModule(*module, {{*parseCpuTarget("host")}, {}}, parameters, "m.onnx", path,
+                      &weights);
   }
   std::vector<float> run(const std::vector<float> &x, std::vector<int64_t> dims, size_t outputs);
 

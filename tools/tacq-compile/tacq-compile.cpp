@@ -62,12 +62,11 @@ int main(int argc, char **argv) {
   app.add_option("-o,--output", options.compile.output,
                  "The module; with --emit, the text (default: stdout)")
       ->type_name("M.tacq");
-  app.add_option(
-         "--target", options.targets,
-         "Comma-separated list of what to compile for: cpu=host, cpu=x86-64-v3, "
-         "cpu=x86-64-v4 (AVX-512 with VNNI and VBMI), vulkan=generic, vulkan=lavapipe, "
-         "vulkan=nvidia-hopper. The runtime takes the best one that the device can run "
-         "(default: cpu=host)")
+  app.add_option("--target", options.targets,
+                 "Comma-separated list of what to compile for: cpu=host, cpu=x86-64-v3, "
+                 "cpu=x86-64-v4 (AVX-512 with VNNI and VBMI), vulkan=generic, vulkan=lavapipe, "
+                 "vulkan=nvidia-hopper. The runtime takes the best one that the device can run "
+                 "(default: cpu=host)")
       ->type_name("TARGET,...");
   app.add_option("--emit", options.compile.emit,
                  "Stop after a stage and write its text: import, shapes, fused, quantized, "

@@ -30,8 +30,8 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
   return kernels;
 }
 
-FailureOr<OwningOpRef<ModuleOp>>
-tacq::buildVulkanKernels(ModuleOp module, llvm::StringMap<KernelCode> &codes) {
+FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
+                                                          llvm::StringMap<KernelCode> &codes) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
   bool failed = false;

@@ -55,6 +55,7 @@ public:
 private:
   Error compileKernels(const ModuleTargets &targets);
   Error compileShaders(VulkanProfileAttr profile);
+  std::string nodesOf(StringRef kernel);
   Error addExecutable(format::ExecutableT executable, const void *code, size_t size);
   Error emitInput(StringRef name, Type type);
   Error emitInterface(rt::ScheduleOp schedule);
@@ -101,8 +102,7 @@ private:
 };
 } // namespace
 
-Error ModuleEmitter::addExecutable(format::ExecutableT executable, const void *code,
-                                   size_t size) {
+Error ModuleEmitter::addExecutable(format::ExecutableT executable, const void *code, size_t size) {
   executable.kernels.resize(kernelNumbers.size());
   for (auto &[name, number] : kernelNumbers)
     executable.kernels[number] = name.str();
@@ -110,15 +110,34 @@ Error ModuleEmitter::addExecutable(format::ExecutableT executable, const void *c
   return writer.addExecutable(executable, code, size, index);
 }
 
+/// The user's nodes that a kernel computes, at its first launch.
+std::string ModuleEmitter::nodesOf(StringRef kernel) {
+  std::string text;
+  module.walk([&](rt::LaunchOp launch) {
+    if (launch.getKernel() != kernel)
+      return WalkResult::advance();
+    for (auto [name, type] : llvm::zip(launch.getNodes().getAsValueRange<StringAttr>(),
+                                       launch.getNodeOps().getAsValueRange<StringAttr>()))
+      text += (text.empty() ? "" : ", ") + type.str() + " node '" + name.str() + "'";
+    return WalkResult::interrupt();
+  });
+  return text.empty() ? "kernel '" + kernel.str() + "'" : text;
+}
+
 /// The shaders of all kernels for one profile, in the form of tacq/VulkanExecutable.h.
 Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
   FailureOr<OwningOpRef<ModuleOp>> kernels = buildVulkanKernels(module, codes);
+  std::string refusals = diagnostics;
   std::vector<VulkanShader> shaders;
-  // Everything that has no shader is named at once.
-  bool built = succeeded(kernels);
-  if (!built || failed(compileVulkanKernels(**kernels, profile, shaders)))
-    return Error(TACQ_UNSUPPORTED, "'" + file + "' cannot be compiled for vulkan=" +
-                                       profile.getName().str() + ":\n" + diagnostics);
+  if (succeeded(kernels))
+    shaders = compileVulkanKernels(**kernels, profile);
+  for (const VulkanShader &shader : shaders)
+    if (!shader.refusal.empty())
+      refusals += "  " + nodesOf(shader.name) + ": " + shader.refusal + "\n";
+  if (failed(kernels) || !refusals.empty())
+    return Error(TACQ_UNSUPPORTED,
+                 "'" + file + "' cannot be compiled for vulkan=" + profile.getName().str() + ":\n" +
+                     StringRef(refusals).rtrim().str());
   tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION,
                                uint32_t(shaders.size()), profile.getWorkgroup()};
   std::vector<char> bytes(sizeof(header) + shaders.size() * sizeof(tacq_vulkan_kernel));

@@ -217,9 +217,9 @@ Value KernelBuilder::checkedIndex(Value at, Value extent, NodeOp node) {
       store(word + 1, b.create<arith::TruncIOp>(b.getI32Type(), high));
     };
     if (sharedStatus) {
-      Value claims = b.create<memref::AtomicRMWOp>(arith::AtomicRMWKind::addi,
-                                                   integer(b.getI32Type(), 1), status,
-                                                   ValueRange{index(claimWord)});
+      Value claims =
+          b.create<memref::AtomicRMWOp>(arith::AtomicRMWKind::addi, integer(b.getI32Type(), 1),
+                                        status, ValueRange{index(claimWord)});
       auto first = b.create<scf::IfOp>(equal(claims, integer(b.getI32Type(), 0)),
                                        /*withElseRegion=*/false);
       b.setInsertionPointToStart(first.thenBlock());

@@ -17,8 +17,8 @@ std::optional<MixedFormat> MixedFormat::get(MixedType type, LayoutAttr layout, i
                               codebook.getLevels().isUnsignedInteger(8)
                         : affine.getScale().isF16() && affine.getZero() &&
                               affine.getZero().isUnsignedInteger(8);
-  if (!known || layout.getTileRows() != formatTileRows || layout.getTileColumns() != formatTileColumns ||
-      layout.getInterleave() != formatInterleave ||
+  if (!known || layout.getTileRows() != formatTileRows ||
+      layout.getTileColumns() != formatTileColumns || layout.getInterleave() != formatInterleave ||
       layout.getEndianness() != Endianness::Little || layout.getRows() == RowOrder::Absorbed)
     return std::nullopt;
   f.rows = type.getRows();

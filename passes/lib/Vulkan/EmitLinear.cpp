@@ -54,8 +54,8 @@ LogicalResult LinearShader::collect() {
     weight.weight = inputBuffer(operand);
     weight.output = outputBuffer(op.getResults()[op.getGated() ? 0 : i]);
     weight.bias = op.getBiases().empty() ? Value() : inputBuffer(op.getBiases()[i]);
-    if (!features || !weight.weight || !weight.output ||
-        (op.getWeightLayouts() && !weight.panel) || (!op.getBiases().empty() && !weight.bias))
+    if (!features || !weight.weight || !weight.output || (op.getWeightLayouts() && !weight.panel) ||
+        (!op.getBiases().empty() && !weight.bias))
       return op.emitError("there is no shader for weight ") << i << " of a linear operation";
     weight.features = *features;
     weights.push_back(weight);

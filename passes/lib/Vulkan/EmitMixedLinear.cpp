@@ -93,8 +93,12 @@ LogicalResult MixedLinearShader::collect() {
 }
 
 MixedLinearShader::Place MixedLinearShader::placeOf(const Weight &weight, Value stored) {
-  Place place{&weight, stored, quotient(stored, k.index(formatTileRows)),
-              remainder(stored, k.index(formatTileRows)), {}, {}};
+  Place place{&weight,
+              stored,
+              quotient(stored, k.index(formatTileRows)),
+              remainder(stored, k.index(formatTileRows)),
+              {},
+              {}};
   const MixedFormat &format = weight.format;
   if (!format.codebook)
     return place;
@@ -105,8 +109,7 @@ MixedLinearShader::Place MixedLinearShader::placeOf(const Weight &weight, Value 
 }
 
 /// Of the metadata of the group that a block of the input belongs to.
-Value MixedLinearShader::numberAt(const Place &place, Value block, int64_t section,
-                                  int64_t bytes) {
+Value MixedLinearShader::numberAt(const Place &place, Value block, int64_t section, int64_t bytes) {
   const MixedFormat &format = place.weight->format;
   Value at = times(place.rowOfTiles, format.groups);
   if (!format.oneGroup()) {
@@ -211,26 +214,25 @@ Value MixedLinearShader::addSlots(const Place &place, Value row, Value sum) {
     slots = plus(times(start, format.slotBytes()), format.slotsAt());
     counts = plus(times(place.rowOfTiles, format.columnsOfTiles), format.countsAt());
   }
-  return loop(k.index(0), k.index(format.columnsOfTiles), 1, {sum, slots},
-              [&](Value tile, ValueRange carried) {
-                Value count = uniform ? k.index(format.uniformSlots)
-                                      : toIndex(loadNumber(words, k.add(counts, tile), 1));
-                Value end = k.add(carried[1], times(count, format.slotBytes()));
-                Value first = times(tile, quantizedColumns);
-                Value total = loop(
-                    carried[1], end, format.slotBytes(), carried[0],
-                    [&](Value at, ValueRange sums) {
-                      Value from = k.add(at, times(place.lane, format.positionBytes));
-                      Value column = toIndex(loadNumber(words, from, format.positionBytes));
-                      column = k.add(first, column);
-                      Value value =
-                          loadHalf(words, k.add(plus(at, formatTileRows * format.positionBytes),
-                                                times(place.lane, halfBytes)));
-                      Value number = k.mul(inputNumber(input, column), inputScale(row, column));
-                      return SmallVector<Value>{k.add(sums[0], k.mul(value, number))};
-                    })[0];
-                return SmallVector<Value>{total, end};
-              })[0];
+  return loop(
+      k.index(0), k.index(format.columnsOfTiles), 1, {sum, slots},
+      [&](Value tile, ValueRange carried) {
+        Value count = uniform ? k.index(format.uniformSlots)
+                              : toIndex(loadNumber(words, k.add(counts, tile), 1));
+        Value end = k.add(carried[1], times(count, format.slotBytes()));
+        Value first = times(tile, quantizedColumns);
+        Value total =
+            loop(carried[1], end, format.slotBytes(), carried[0], [&](Value at, ValueRange sums) {
+              Value from = k.add(at, times(place.lane, format.positionBytes));
+              Value column = toIndex(loadNumber(words, from, format.positionBytes));
+              column = k.add(first, column);
+              Value value = loadHalf(words, k.add(plus(at, formatTileRows * format.positionBytes),
+                                                  times(place.lane, halfBytes)));
+              Value number = k.mul(inputNumber(input, column), inputScale(row, column));
+              return SmallVector<Value>{k.add(sums[0], k.mul(value, number))};
+            })[0];
+        return SmallVector<Value>{total, end};
+      })[0];
 }
 
 Value MixedLinearShader::addList(const Place &place, Value row, Value sum) {
@@ -271,12 +273,11 @@ Value MixedLinearShader::product(const Weight &weight, Value row, Value stored) 
     Value zero = loadNumber(weight.words, numberAt(place, block, format.zerosAt, 1), 1);
     return Value(b.create<arith::UIToFPOp>(b.getF32Type(), zero));
   };
-  auto addBlock = [&](Value number, int64_t width, Value first, int64_t count,
-                      ValueRange carried) {
+  auto addBlock = [&](Value number, int64_t width, Value first, int64_t count, ValueRange carried) {
     Value input = k.add(times(row, inputColumns), times(number, quantizedColumns));
     Value sum = dots(place, number, width, input, first, count);
-    Value block = k.add(times(number, quantizedColumns / this->block),
-                        quotient(first, k.index(this->block)));
+    Value block =
+        k.add(times(number, quantizedColumns / this->block), quotient(first, k.index(this->block)));
     Value scaleAt = times(k.add(times(row, blocks), block), 2);
     Value scale = load(xScales, scaleAt), offset = load(xScales, plus(scaleAt, 1));
     Value low = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), sum), scale);

@@ -172,8 +172,7 @@ struct StorePattern : OpConversionPattern<memref::StoreOp> {
     Place place = placeOf(w, adaptor.getIndices()[0], bits);
     Value mask = w.i((int64_t(1) << bits) - 1);
     Value kept = w.b.create<arith::XOrIOp>(w.b.create<arith::ShLIOp>(mask, place.shift), w.i(-1));
-    Value element =
-        w.b.create<arith::ShLIOp>(w.bitAnd(adaptor.getValue(), mask), place.shift);
+    Value element = w.b.create<arith::ShLIOp>(w.bitAnd(adaptor.getValue(), mask), place.shift);
     auto update = [&](arith::AtomicRMWKind kind, Value value) {
       w.b.create<memref::AtomicRMWOp>(kind, value, adaptor.getMemref(), ValueRange{place.word});
     };
@@ -251,9 +250,7 @@ struct ComparePattern : OpConversionPattern<arith::CmpIOp> {
     bool isSigned = predicate == CmpIPredicate::slt || predicate == CmpIPredicate::sle ||
                     predicate == CmpIPredicate::sgt || predicate == CmpIPredicate::sge;
     Words w(rewriter, op.getLoc());
-    auto extend = [&](Value x) {
-      return isSigned ? w.signExtend(x, bits) : w.zeroExtend(x, bits);
-    };
+    auto extend = [&](Value x) { return isSigned ? w.signExtend(x, bits) : w.zeroExtend(x, bits); };
     rewriter.replaceOpWithNewOp<arith::CmpIOp>(op, predicate, extend(adaptor.getLhs()),
                                                extend(adaptor.getRhs()));
     return success();
@@ -264,8 +261,8 @@ struct SelectPattern : OpConversionPattern<arith::SelectOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(arith::SelectOp op, OpAdaptor adaptor,
                                 ConversionPatternRewriter &rewriter) const override {
-    rewriter.replaceOpWithNewOp<arith::SelectOp>(op, adaptor.getCondition(),
-                                                 adaptor.getTrueValue(), adaptor.getFalseValue());
+    rewriter.replaceOpWithNewOp<arith::SelectOp>(op, adaptor.getCondition(), adaptor.getTrueValue(),
+                                                 adaptor.getFalseValue());
     return success();
   }
 };
@@ -395,8 +392,8 @@ class NarrowTypesPass : public tacq::impl::VulkanNarrowTypesBase<NarrowTypesPass
         WidenPattern<arith::RemUIOp, Extend::Unsigned>,
         WidenPattern<arith::MinUIOp, Extend::Unsigned>,
         WidenPattern<arith::MaxUIOp, Extend::Unsigned>,
-        WidenPattern<arith::ShRUIOp, Extend::Unsigned>,
-        CastPattern<arith::ExtSIOp, Extend::Signed>, CastPattern<arith::ExtUIOp, Extend::Unsigned>,
+        WidenPattern<arith::ShRUIOp, Extend::Unsigned>, CastPattern<arith::ExtSIOp, Extend::Signed>,
+        CastPattern<arith::ExtUIOp, Extend::Unsigned>,
         CastPattern<arith::IndexCastOp, Extend::Signed>,
         CastPattern<arith::IndexCastUIOp, Extend::Unsigned>,
         CastPattern<arith::SIToFPOp, Extend::Signed>,
@@ -408,9 +405,9 @@ class NarrowTypesPass : public tacq::impl::VulkanNarrowTypesBase<NarrowTypesPass
       return converter.isSignatureLegal(function.getFunctionType());
     });
     scf::populateSCFStructuralTypeConversionsAndLegality(converter, patterns, target);
-    target.addDynamicallyLegalDialect<arith::ArithDialect, math::MathDialect,
-                                      memref::MemRefDialect>(
-        [&](Operation *op) { return converter.isLegal(op); });
+    target
+        .addDynamicallyLegalDialect<arith::ArithDialect, math::MathDialect, memref::MemRefDialect>(
+            [&](Operation *op) { return converter.isLegal(op); });
     target.addDynamicallyLegalOp<arith::IndexCastOp>([&](arith::IndexCastOp op) {
       return converter.isLegal(op) && !ClampIndexPattern::isWide(op);
     });

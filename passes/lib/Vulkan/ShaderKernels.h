@@ -1,7 +1,7 @@
 //===- ShaderKernels.h - Scalar kernels of the named operations -*- C++ -*-===//
 //
-// A region holds exactly one such operation; its block arguments are the operation's tensors, and it
-// yields the operation's results. A task is an element of the result, or a row of it where its
+// A region holds exactly one such operation; its block arguments are the operation's tensors, and
+// it yields the operation's results. A task is an element of the result, or a row of it where its
 // elements depend on each other.
 //
 //===----------------------------------------------------------------------===//

@@ -24,8 +24,8 @@ using namespace tacq;
 
 namespace {
 
-/// Atomic operations without an order: only the word itself is shared. The upstream pattern asks for
-/// an order without saying of what memory, which Vulkan does not allow.
+/// Atomic operations without an order: only the word itself is shared. The upstream pattern asks
+/// for an order without saying of what memory, which Vulkan does not allow.
 struct AtomicPattern : OpConversionPattern<memref::AtomicRMWOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(memref::AtomicRMWOp op, OpAdaptor adaptor,
@@ -92,8 +92,8 @@ class ToSPIRVPass : public tacq::impl::VulkanToSPIRVBase<ToSPIRVPass> {
     return failure(failed);
   }
 
-  /// The upstream pattern gives the results of a loop in variables, which it stores to at the end of
-  /// each iteration: a loop without iterations needs the initial values there.
+  /// The upstream pattern gives the results of a loop in variables, which it stores to at the end
+  /// of each iteration: a loop without iterations needs the initial values there.
   LogicalResult storeInitial(spirv::LoopOp loop) {
     Block &entry = loop.getBody().front();
     auto enter = dyn_cast<spirv::BranchOp>(entry.getTerminator());

@@ -57,8 +57,8 @@ std::string VulkanDevice::cachePath() const {
   folder += "/tacq";
   mkdir(folder.substr(0, folder.rfind('/')).c_str(), 0700);
   mkdir(folder.c_str(), 0700);
-  std::string name = formatText("/vulkan-%04x-%04x-%08x-", properties.vendorID,
-                                properties.deviceID, properties.driverVersion);
+  std::string name = formatText("/vulkan-%04x-%04x-%08x-", properties.vendorID, properties.deviceID,
+                                properties.driverVersion);
   for (uint8_t byte : properties.pipelineCacheUUID)
     name += formatText("%02x", byte);
   return folder + name + ".bin";
@@ -100,8 +100,8 @@ void VulkanDevice::savePipelineCache() {
   memcpy(header.magic, kMagic, sizeof(kMagic));
   header.size = size;
   header.checksum = XXH3_64bits(data.data(), size);
-  bool written = fwrite(&header, sizeof(header), 1, file) == 1 &&
-                 fwrite(data.data(), 1, size, file) == size;
+  bool written =
+      fwrite(&header, sizeof(header), 1, file) == 1 && fwrite(data.data(), 1, size, file) == size;
   if (fclose(file) != 0 || !written || rename(temporary.c_str(), path.c_str()) != 0)
     unlink(temporary.c_str());
   else

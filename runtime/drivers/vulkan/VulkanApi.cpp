@@ -56,9 +56,10 @@ Error VulkanInstanceApi::open(bool validate) {
                                        "libvulkan.so.1 cannot be opened");
   GetInstanceProcAddr =
       reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
-  auto create = GetInstanceProcAddr ? reinterpret_cast<PFN_vkCreateInstance>(
-                                          GetInstanceProcAddr(nullptr, "vkCreateInstance"))
-                                    : nullptr;
+  auto create =
+      GetInstanceProcAddr
+          ? reinterpret_cast<PFN_vkCreateInstance>(GetInstanceProcAddr(nullptr, "vkCreateInstance"))
+          : nullptr;
   if (!create) {
     close();
     return makeError(TACQ_UNSUPPORTED, "libvulkan.so.1 is no Vulkan loader");

@@ -82,8 +82,8 @@ struct VulkanInstanceApi {
   TACQ_VULKAN_INSTANCE_FUNCTIONS(X)
 #undef X
 
-  /// Opens the loader and makes an instance, with the validation layer if asked for. Messages of the
-  /// layer go to the layer's own log.
+  /// Opens the loader and makes an instance, with the validation layer if asked for. Messages of
+  /// the layer go to the layer's own log.
   Error open(bool validate);
   void close();
 

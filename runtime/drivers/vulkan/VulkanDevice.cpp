@@ -90,8 +90,7 @@ bool VulkanFeatures::has(const std::string &feature) const {
 
 std::string VulkanFeatures::text() const {
   std::string result;
-  for (const char *name :
-       {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8"})
+  for (const char *name : {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8"})
     if (has(name))
       result += (result.empty() ? "" : " ") + std::string(name);
   return result;
@@ -206,8 +205,8 @@ Error VulkanDevice::createDevice() {
   info.pNext = &enabled;
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queueInfo;
-  if (Error error = vulkanError(instance.CreateDevice(physical, &info, nullptr, &device),
-                                "open the device"))
+  if (Error error =
+          vulkanError(instance.CreateDevice(physical, &info, nullptr, &device), "open the device"))
     return error;
   if (Error error = api.load(instance, device))
     return error;
@@ -247,8 +246,7 @@ Error VulkanDevice::makeCommandBuffer(VkCommandBuffer &commands) {
   info.commandPool = pool;
   info.level = VK_COMMAND_BUFFER_LEVEL_PRIMARY;
   info.commandBufferCount = 1;
-  return vulkanError(api.AllocateCommandBuffers(device, &info, &commands),
-                     "make a command buffer");
+  return vulkanError(api.AllocateCommandBuffers(device, &info, &commands), "make a command buffer");
 }
 
 Error VulkanDevice::begin(VkCommandBuffer commands) {
@@ -268,9 +266,9 @@ Error VulkanDevice::submit(VkCommandBuffer commands) {
   barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
   barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
   barrier.dstAccessMask = VK_ACCESS_HOST_READ_BIT | VK_ACCESS_HOST_WRITE_BIT;
-  api.CmdPipelineBarrier(
-      commands, VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
-      VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+  api.CmdPipelineBarrier(commands,
+                         VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
+                         VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, nullptr, 0, nullptr);
   if (Error error = vulkanError(api.EndCommandBuffer(commands), "record commands"))
     return error;
   VkSubmitInfo info = {};
@@ -375,12 +373,12 @@ Error VulkanDevice::stage(int64_t size, VulkanBuffer *&buffer) {
   return allocate(std::min(size, kStagingBytes), Use::Host, staging);
 }
 
-Error VulkanDevice::copy(VulkanBuffer &to, int64_t toOffset, VulkanBuffer &from,
-                         int64_t fromOffset, int64_t size) {
+Error VulkanDevice::copy(VulkanBuffer &to, int64_t toOffset, VulkanBuffer &from, int64_t fromOffset,
+                         int64_t size) {
   if (size <= 0)
     return success();
-  bool overlaps = to.buffer == from.buffer && toOffset < fromOffset + size &&
-                  fromOffset < toOffset + size;
+  bool overlaps =
+      to.buffer == from.buffer && toOffset < fromOffset + size && fromOffset < toOffset + size;
   if (to.mapped && from.mapped) {
     memmove(to.mapped + toOffset, from.mapped + fromOffset, static_cast<size_t>(size));
     return success();
@@ -397,8 +395,8 @@ Error VulkanDevice::copy(VulkanBuffer &to, int64_t toOffset, VulkanBuffer &from,
   }
   if (Error error = begin(transfers))
     return error;
-  VkBufferCopy region = {static_cast<VkDeviceSize>(fromOffset),
-                         static_cast<VkDeviceSize>(toOffset), static_cast<VkDeviceSize>(size)};
+  VkBufferCopy region = {static_cast<VkDeviceSize>(fromOffset), static_cast<VkDeviceSize>(toOffset),
+                         static_cast<VkDeviceSize>(size)};
   api.CmdCopyBuffer(transfers, from.buffer, to.buffer, 1, &region);
   return submit(transfers);
 }

@@ -89,8 +89,7 @@ int32_t supports(tacq_driver_device_t *handle, const tacq_executable_desc_t *exe
 tacq_status_t *createBuffer(tacq_driver_device_t *device, int64_t size,
                             tacq_driver_buffer_t **buffer) {
   auto result = std::make_unique<VulkanBuffer>();
-  if (Error error =
-          VulkanDevice::of(device)->allocate(size, VulkanDevice::Use::Device, *result))
+  if (Error error = VulkanDevice::of(device)->allocate(size, VulkanDevice::Use::Device, *result))
     return toStatus(error);
   *buffer = reinterpret_cast<tacq_driver_buffer_t *>(result.release());
   return nullptr;
@@ -110,9 +109,9 @@ tacq_status_t *writeBuffer(tacq_driver_device_t *device, tacq_driver_buffer_t *d
                            int64_t rows) {
   const auto *bytes = static_cast<const uint8_t *>(src);
   for (int64_t i = 0; rowBytes > 0 && i < rows; ++i)
-    if (Error error = VulkanDevice::of(device)->write(
-            *VulkanBuffer::of(dst), to.offset + i * to.pitch, bytes + from.offset + i * from.pitch,
-            rowBytes))
+    if (Error error =
+            VulkanDevice::of(device)->write(*VulkanBuffer::of(dst), to.offset + i * to.pitch,
+                                            bytes + from.offset + i * from.pitch, rowBytes))
       return toStatus(error);
   return nullptr;
 }
@@ -122,16 +121,16 @@ tacq_status_t *readBuffer(tacq_driver_device_t *device, void *dst, tacq_region_t
                           int64_t rows) {
   auto *bytes = static_cast<uint8_t *>(dst);
   for (int64_t i = 0; rowBytes > 0 && i < rows; ++i)
-    if (Error error = VulkanDevice::of(device)->read(bytes + to.offset + i * to.pitch,
-                                                     *VulkanBuffer::of(src),
-                                                     from.offset + i * from.pitch, rowBytes))
+    if (Error error =
+            VulkanDevice::of(device)->read(bytes + to.offset + i * to.pitch, *VulkanBuffer::of(src),
+                                           from.offset + i * from.pitch, rowBytes))
       return toStatus(error);
   return nullptr;
 }
 
-tacq_status_t *copyBuffer(tacq_driver_device_t *device, tacq_driver_buffer_t *dst,
-                          tacq_region_t to, tacq_driver_buffer_t *src, tacq_region_t from,
-                          int64_t rowBytes, int64_t rows) {
+tacq_status_t *copyBuffer(tacq_driver_device_t *device, tacq_driver_buffer_t *dst, tacq_region_t to,
+                          tacq_driver_buffer_t *src, tacq_region_t from, int64_t rowBytes,
+                          int64_t rows) {
   for (int64_t i = 0; rowBytes > 0 && i < rows; ++i)
     if (Error error = VulkanDevice::of(device)->copy(
             *VulkanBuffer::of(dst), to.offset + i * to.pitch, *VulkanBuffer::of(src),

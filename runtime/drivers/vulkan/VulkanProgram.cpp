@@ -333,8 +333,8 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
                        desc.name, static_cast<long long>(size), static_cast<long long>(begin),
                        device.properties.deviceName, limits.maxStorageBufferRange,
                        static_cast<unsigned long long>(limits.minStorageBufferOffsetAlignment));
-    infos.push_back({object.buffer, static_cast<VkDeviceSize>(begin),
-                     static_cast<VkDeviceSize>(size)});
+    infos.push_back(
+        {object.buffer, static_cast<VkDeviceSize>(begin), static_cast<VkDeviceSize>(size)});
     if (range.object)
       (i < info.read_count ? reads : writes).push_back(range);
   }
@@ -392,8 +392,8 @@ tacq_status_t *VulkanProgram::copy(void *user, uint32_t dst, int64_t dstOffset, 
     return toStatus(self.device.copy(*to.object, to.begin, *from.object, from.begin, size));
   }
   self.order({from}, {to});
-  VkBufferCopy region = {static_cast<VkDeviceSize>(from.begin),
-                         static_cast<VkDeviceSize>(to.begin), static_cast<VkDeviceSize>(size)};
+  VkBufferCopy region = {static_cast<VkDeviceSize>(from.begin), static_cast<VkDeviceSize>(to.begin),
+                         static_cast<VkDeviceSize>(size)};
   self.device.api.CmdCopyBuffer(self.commands, from.object->buffer, to.object->buffer, 1, &region);
   return nullptr;
 }

@@ -1,4 +1,5 @@
-/* Executables of the driver "vulkan", of format "spirv": SPIR-V 1.3 shaders for Vulkan 1.1 or newer.
+/* Executables of the driver "vulkan", of format "spirv": SPIR-V 1.3 shaders for Vulkan 1.1 or
+ * newer.
  *
  * An executable is this header, a table of `kernel_count` entries, and the shaders, all
  * little-endian. A shader has one entry point, "main", without specialization constants, and one
