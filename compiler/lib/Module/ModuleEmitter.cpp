@@ -145,8 +145,7 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
   std::set<std::string> features;
   unsigned buffers = 0;
   for (const VulkanShader &shader : shaders) {
-    auto kernel = module.lookupSymbol<rt::KernelOp>(shader.name);
-    Block &body = kernel.getBody().front();
+    Block &body = module.lookupSymbol<rt::KernelOp>(shader.name).getBody().front();
     KernelCode &code = codes[shader.name];
     tacq_vulkan_kernel entry = {};
     entry.code_offset = bytes.size();
@@ -154,12 +153,9 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
     entry.read_count = body.getNumArguments();
     entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
     buffers = std::max(buffers, entry.buffer_count + 2);
-    if (std::optional<int64_t> count = code.shaderTasks.constant()) {
-      entry.task_symbol = TACQ_VULKAN_NO_SYMBOL;
-      entry.task_count = *count;
-    } else {
-      entry.task_symbol = code.symbols.indexOf(code.shaderTasks);
-    }
+    std::optional<int64_t> count = code.shaderTasks.constant();
+    entry.task_count = count.value_or(0);
+    entry.task_symbol = count ? TACQ_VULKAN_NO_SYMBOL : code.symbols.indexOf(code.shaderTasks);
     size_t number = kernelNumbers.lookup(shader.name);
     memcpy(bytes.data() + sizeof(header) + number * sizeof(entry), &entry, sizeof(entry));
     auto *words = reinterpret_cast<const char *>(shader.code.data());
