@@ -40,14 +40,16 @@ TEST(Api, DevicesAreListedAndOpened) {
   infos[0].struct_size = sizeof(infos[0]);
   size_t count = 0;
   ASSERT_STATUS_OK(tacq_runtime_list_devices(runtime.get(), infos, 4, &count));
-  ASSERT_EQ(count, 3u);
+  // And those of Vulkan, where there are any.
+  ASSERT_GE(count, 3u);
+  size_t all = count;
   EXPECT_STREQ(infos[0].name, "cpu");
   EXPECT_STREQ(infos[1].name, "null");
   ASSERT_STATUS_OK(tacq_runtime_list_devices(runtime.get(), nullptr, 0, &count));
-  EXPECT_EQ(count, 3u);
+  EXPECT_EQ(count, all);
   tacq_device_t *device = nullptr;
   EXPECT_STATUS(tacq_device_open(runtime.get(), "tpu", &device), TACQ_INVALID_ARGUMENT,
-                "there is no device 'tpu'; this runtime has the drivers cpu, null, staged");
+                "there is no device 'tpu'; this runtime has the drivers cpu, null, ");
   for (const char *name :
        {"cpu:threads=0", "cpu:threads=x", "cpu:threads=", "cpu:threads=99999", "cpu:turbo",
         "cpu:pin=2", "cpu:cores=1-", "cpu:cores=0,cores=0", "cpu:cores=60000", "cpu:node=4000",

@@ -55,7 +55,7 @@ def modules(tools, work, onnx_file, statistics):
 def shaders(module):
     """(words of each shader, workgroup size) of each SPIR-V executable of a module."""
     data = module.read_bytes()
-    at = data.find(b"TQSV"[::-1])
+    at = data.find(b"TQSV")
     while at >= 0:
         _, version, count, workgroup = struct.unpack_from("<4I", data, at)
         assert version == 1
@@ -64,7 +64,7 @@ def shaders(module):
             offset, size = struct.unpack_from("<2Q", data, at + 16 + 40 * i)
             codes.append(data[at + offset:at + offset + size])
         yield codes, workgroup
-        at = data.find(b"TQSV"[::-1], at + 16)
+        at = data.find(b"TQSV", at + 16)
 
 
 def capabilities(code):
@@ -152,7 +152,7 @@ def test_operators(tools, work):
     assert len(results) > 60
     bad = {name: r for name, r in results.items() if r["status"] != "PASS"}
     # Functions of f64 have no form in shaders, which is said when a model is compiled.
-    bad = {name: r for name, r in bad.items() if "is of type f64" not in r["message"]}
+    bad = {name: r for name, r in bad.items() if "of f64" not in r["message"]}
     assert not bad
 
 
@@ -167,7 +167,7 @@ def double_exp(path):
 def test_what_has_no_shader_is_refused(tools, work):
     double_exp(work / "double.onnx")
     tools.fails("tacq-compile", work / "double.onnx", "--target", "vulkan=generic", "-o",
-                work / "double.tacq", status=2, says=["k0_Exp", "f64"])
+                work / "double.tacq", status=2, says=["Exp node 'my_exp'", "no function 'exp' of f64"])
     tools.fails("tacq-compile", work / "double.onnx", "--target", "vulkan=toaster", "-o",
                 work / "double.tacq", status=1, says="profiles are generic, lavapipe")
 

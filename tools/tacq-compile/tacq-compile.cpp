@@ -68,8 +68,7 @@ int main(int argc, char **argv) {
          "cpu=x86-64-v3+avxvnni, cpu=x86-64-v4 (AVX-512 with VNNI and VBMI), cpu=x86-64-v4+amx, "
          "cpu=aarch64 (NEON), cpu=aarch64-v8.2+dotprod, cpu=aarch64-v8.2+dotprod+i8mm, "
          "vulkan=generic, vulkan=lavapipe, vulkan=nvidia-hopper. The runtime takes the best one "
-         "that "
-         "the device can run (default: cpu=host)")
+         "that the device can run (default: cpu=host)")
       ->type_name("TARGET,...");
   app.add_option("--emit", options.compile.emit,
                  "Stop after a stage and write its text: import, shapes, fused, quantized, "

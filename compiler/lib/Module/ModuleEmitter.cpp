@@ -55,6 +55,7 @@ public:
 private:
   Error compileKernels(const ModuleTargets &targets);
   Error compileShaders(VulkanProfileAttr profile);
+  std::string nodesOf(StringRef kernel);
   Error addExecutable(format::ExecutableT executable, const void *code, size_t size);
   Error emitInput(StringRef name, Type type);
   Error emitInterface(rt::ScheduleOp schedule);
@@ -109,15 +110,34 @@ Error ModuleEmitter::addExecutable(format::ExecutableT executable, const void *c
   return writer.addExecutable(executable, code, size, index);
 }
 
+/// The user's nodes that a kernel computes, at its first launch.
+std::string ModuleEmitter::nodesOf(StringRef kernel) {
+  std::string text;
+  module.walk([&](rt::LaunchOp launch) {
+    if (launch.getKernel() != kernel)
+      return WalkResult::advance();
+    for (auto [name, type] : llvm::zip(launch.getNodes().getAsValueRange<StringAttr>(),
+                                       launch.getNodeOps().getAsValueRange<StringAttr>()))
+      text += (text.empty() ? "" : ", ") + type.str() + " node '" + name.str() + "'";
+    return WalkResult::interrupt();
+  });
+  return text.empty() ? "kernel '" + kernel.str() + "'" : text;
+}
+
 /// The shaders of all kernels for one profile, in the form of tacq/VulkanExecutable.h.
 Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
   FailureOr<OwningOpRef<ModuleOp>> kernels = buildVulkanKernels(module, codes);
+  std::string refusals = diagnostics;
   std::vector<VulkanShader> shaders;
-  // Everything that has no shader is named at once.
-  bool built = succeeded(kernels);
-  if (!built || failed(compileVulkanKernels(**kernels, profile, shaders)))
-    return Error(TACQ_UNSUPPORTED, "'" + file + "' cannot be compiled for vulkan=" +
-                                       profile.getName().str() + ":\n" + diagnostics);
+  if (succeeded(kernels))
+    shaders = compileVulkanKernels(**kernels, profile);
+  for (const VulkanShader &shader : shaders)
+    if (!shader.refusal.empty())
+      refusals += "  " + nodesOf(shader.name) + ": " + shader.refusal + "\n";
+  if (failed(kernels) || !refusals.empty())
+    return Error(TACQ_UNSUPPORTED,
+                 "'" + file + "' cannot be compiled for vulkan=" + profile.getName().str() + ":\n" +
+                     StringRef(refusals).rtrim().str());
   tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION,
                                uint32_t(shaders.size()), profile.getWorkgroup()};
   std::vector<char> bytes(sizeof(header) + shaders.size() * sizeof(tacq_vulkan_kernel));
@@ -125,8 +145,7 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
   std::set<std::string> features;
   unsigned buffers = 0;
   for (const VulkanShader &shader : shaders) {
-    auto kernel = module.lookupSymbol<rt::KernelOp>(shader.name);
-    Block &body = kernel.getBody().front();
+    Block &body = module.lookupSymbol<rt::KernelOp>(shader.name).getBody().front();
     KernelCode &code = codes[shader.name];
     tacq_vulkan_kernel entry = {};
     entry.code_offset = bytes.size();
@@ -134,12 +153,9 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
     entry.read_count = body.getNumArguments();
     entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
     buffers = std::max(buffers, entry.buffer_count + 2);
-    if (std::optional<int64_t> count = code.shaderTasks.constant()) {
-      entry.task_symbol = TACQ_VULKAN_NO_SYMBOL;
-      entry.task_count = *count;
-    } else {
-      entry.task_symbol = code.symbols.indexOf(code.shaderTasks);
-    }
+    std::optional<int64_t> count = code.shaderTasks.constant();
+    entry.task_count = count.value_or(0);
+    entry.task_symbol = count ? TACQ_VULKAN_NO_SYMBOL : code.symbols.indexOf(code.shaderTasks);
     size_t number = kernelNumbers.lookup(shader.name);
     memcpy(bytes.data() + sizeof(header) + number * sizeof(entry), &entry, sizeof(entry));
     auto *words = reinterpret_cast<const char *>(shader.code.data());

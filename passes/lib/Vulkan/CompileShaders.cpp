@@ -44,30 +44,30 @@ static void collectFeatures(spirv::ModuleOp module, std::vector<std::string> &fe
       features.push_back(name);
 }
 
-LogicalResult tacq::compileVulkanKernels(ModuleOp kernels, VulkanProfileAttr profile,
-                                         std::vector<VulkanShader> &shaders) {
-  // One after the other, so that all that cannot be compiled are named at once.
-  bool failed = false;
+std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanProfileAttr profile) {
+  // One after the other, so that all that cannot be compiled are known at once.
+  std::vector<VulkanShader> shaders;
   for (auto function : llvm::to_vector(kernels.getOps<func::FuncOp>())) {
-    VulkanShader shader;
+    VulkanShader &shader = shaders.emplace_back();
     shader.name = function.getName().str();
+    ScopedDiagnosticHandler handler(kernels.getContext(), [&](Diagnostic &diagnostic) {
+      if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
+        shader.refusal += (shader.refusal.empty() ? "" : "; ") + diagnostic.str();
+      return success();
+    });
     OwningOpRef<ModuleOp> own = ModuleOp::create(function.getLoc());
     function->moveBefore(own->getBody(), own->getBody()->end());
     PassManager manager(kernels.getContext(), ModuleOp::getOperationName());
     buildVulkanPipeline(manager, profile.getName());
-    if (mlir::failed(manager.run(*own))) {
-      failed = true;
-      continue;
-    }
-    auto module = *own->getOps<spirv::ModuleOp>().begin();
     SmallVector<uint32_t> code;
-    if (mlir::failed(spirv::serialize(module, code))) {
-      failed = true;
+    if (failed(manager.run(*own)) ||
+        failed(spirv::serialize(*own->getOps<spirv::ModuleOp>().begin(), code))) {
+      if (shader.refusal.empty())
+        shader.refusal = "it has no form in SPIR-V";
       continue;
     }
     shader.code.assign(code.begin(), code.end());
-    collectFeatures(module, shader.features);
-    shaders.push_back(std::move(shader));
+    collectFeatures(*own->getOps<spirv::ModuleOp>().begin(), shader.features);
   }
-  return failure(failed);
+  return shaders;
 }

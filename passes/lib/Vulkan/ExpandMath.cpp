@@ -94,6 +94,19 @@ class ExpandMathPass : public tacq::impl::VulkanExpandMathBase<ExpandMathPass> {
     populateMathPolynomialApproximationPatterns(rest);
     populateMathExpansionPatterns(rest);
     if (failed(applyPatternsAndFoldGreedily(getOperation(), std::move(rest))))
+      return signalPassFailure();
+    bool refused = false;
+    getOperation()->walk([&](Operation *op) {
+      // Shaders have no other function of f64.
+      bool known = isa<math::AbsFOp, math::AbsIOp, math::CeilOp, math::FloorOp, math::FmaOp,
+                       math::RoundOp, math::RoundEvenOp, math::SqrtOp, math::TruncOp>(op);
+      if (!isa<math::MathDialect>(op->getDialect()) || known || !op->getResult(0).getType().isF64())
+        return;
+      if (!refused)
+        op->emitError("shaders have no function '") << op->getName().stripDialect() << "' of f64";
+      refused = true;
+    });
+    if (refused)
       signalPassFailure();
   }
 };

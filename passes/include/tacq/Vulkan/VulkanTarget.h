@@ -45,12 +45,13 @@ struct VulkanShader {
   std::vector<uint32_t> code;
   /// What the device must have, in the names that executables use for features.
   std::vector<std::string> features;
+  /// Why there is no code, a line for each reason; empty if there is.
+  std::string refusal;
 };
 
-/// Compiles every function of `kernels`, which is left unusable, to a shader, in their order. Fails
-/// with a diagnostic for each one that cannot be.
-mlir::LogicalResult compileVulkanKernels(mlir::ModuleOp kernels, VulkanProfileAttr profile,
-                                         std::vector<VulkanShader> &shaders);
+/// Compiles every function of `kernels`, which is left unusable, to a shader, in their order. One
+/// that cannot be has a refusal.
+std::vector<VulkanShader> compileVulkanKernels(mlir::ModuleOp kernels, VulkanProfileAttr profile);
 
 } // namespace tacq
 
