@@ -1,6 +1,9 @@
-// Code generation for a processor in a stock mlir-opt.
+// Code generation in a stock mlir-opt: for a processor and for a shader.
 // REQUIRES: tacq-plugin
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(tacq-emit-cpu-kernels{target=x86-64-v3})' | FileCheck %s
+// RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(tacq-emit-vulkan-kernels,tacq-vulkan-entry-points,tacq-vulkan-expand-math,tacq-vulkan-narrow-types,canonicalize,cse,tacq-vulkan-to-spirv)' | FileCheck %s --check-prefix=SHADER
+
+// SHADER: spirv.module @__spv__linear
 
 !x = tensor<?x256xf32, #tacq.shape<["rows", "256"]>>
 !y = tensor<?x64xf32, #tacq.shape<["rows", "64"]>>

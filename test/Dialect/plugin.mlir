@@ -9,6 +9,8 @@
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear,tacq-drop-caches,tacq-widen-floats),tacq-append-loss{kind=mse output=y},tacq-differentiate)' | FileCheck %s --check-prefix=GRADIENT
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear,tacq-tap-inputs))' | FileCheck %s --check-prefix=TAPS
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-narrow-parameters{folder=%t},tacq-use-mixed-weights)' | FileCheck %s --check-prefix=NARROW
+// RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-plan-weights{bits=4},tacq-estimate-saliency{folder=%t},tacq-select-circuit,tacq-quantize-weights{method=nearest folder=%t})' | FileCheck %s --check-prefix=QUANTIZED
+// RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-plan-weights{bits=2 circuit=0.1},tacq-draw-circuit)' | FileCheck %s --check-prefix=DRAWN
 
 // UNIFIED: tacq.param @w : tensor<8x16xf32>
 // UNIFIED-NOT: tacq.param
@@ -28,6 +30,10 @@ tacq.param @copy : tensor<8x16xf32> from <"w.bin", 512, 512>
 // TAPS: tacq.name = "input:w"
 
 // NARROW: tacq.param @w : tensor<8x16xf16>
+
+// QUANTIZED: tacq.get_param @w : !tacq.mixed<16x8, bits = 4
+
+// DRAWN: tacq.param @w {{.*}}tacq.circuit_entries = {{[0-9]+}} : i64
 
 // SCHEDULE: tacq_rt.schedule @main
 // SCHEDULE: tacq_rt.buffer constant {{.*}}param @w layout #tacq.panel<
