@@ -84,7 +84,7 @@ Error VulkanInstanceApi::open(bool validate) {
   bool complete = true;
 #define X(name)                                                                                    \
   name = reinterpret_cast<PFN_vk##name>(GetInstanceProcAddr(instance, "vk" #name));                \
-  complete = complete && name;
+  complete = complete && (name);
   TACQ_VULKAN_INSTANCE_FUNCTIONS(X)
 #undef X
   if (complete)
@@ -103,7 +103,7 @@ void VulkanInstanceApi::close() {
 Error VulkanDeviceApi::load(const VulkanInstanceApi &api, VkDevice device) {
 #define X(name)                                                                                    \
   name = reinterpret_cast<PFN_vk##name>(api.GetDeviceProcAddr(device, "vk" #name));                \
-  if (!name)                                                                                       \
+  if (!(name))                                                                                     \
     return makeError(TACQ_UNSUPPORTED, "the Vulkan device has no function vk" #name);
   TACQ_VULKAN_DEVICE_FUNCTIONS(X)
 #undef X
