@@ -120,14 +120,18 @@ static void expectWholeSlots(const Model &model, const std::vector<SlotCircuit> 
 
 /// With the code of a kernel for each shape.
 static int64_t bytesOf(const std::vector<SlotCircuit> &circuits) {
-  int64_t bytes = 0;
+  int64_t bytes = 0, code = slotCodeBytes;
   std::set<std::pair<int64_t, int64_t>> shapesWithSlots;
   for (const SlotCircuit &circuit : circuits)
     if (!circuit.mask.empty()) {
       bytes += slotsBytes(circuit.grid, circuit.slotCount(), circuit.isSorted());
       shapesWithSlots.insert({circuit.grid.rows, circuit.grid.columns});
+      if (circuit.isSorted()) {
+        bytes += sortedTensorBytes;
+        code = slotCodeBytes + sortedCodeBytes;
+      }
     }
-  return bytes + int64_t(shapesWithSlots.size()) * slotCodeBytes;
+  return bytes + int64_t(shapesWithSlots.size()) * code;
 }
 
 static int64_t bytesOf(const Model &model, const std::vector<CircuitMask> &masks) {
@@ -153,7 +157,8 @@ TEST(Slots, fillTheBudget) {
         // circuit takes.
         int64_t next = slotBytes({0, 0, tileRows, 128}) + sectionAlignment;
         if (spent == 0)
-          next = slotCodeBytes + slotsBytes(circuits[0].grid, 1, /*sorted=*/true);
+          next = slotCodeBytes + sortedCodeBytes + sortedTensorBytes +
+                 slotsBytes(circuits[0].grid, 1, /*sorted=*/true);
         EXPECT_GT(spent, budget - next);
       }
 }

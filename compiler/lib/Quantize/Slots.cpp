@@ -57,6 +57,12 @@ public:
 
 private:
   bool isPresent(size_t tensor) const { return present[shapeOf[tensor]]; }
+  bool isSorted() const { return !tables.empty() && tables[0].isSorted(); }
+  int64_t codeBytes() const { return slotCodeBytes + (isSorted() ? sortedCodeBytes : 0); }
+  /// With so many slots.
+  int64_t bytesOf(size_t tensor, int64_t count) const {
+    return tables[tensor].bytes(count) + (isSorted() ? sortedTensorBytes : 0);
+  }
   /// What one more slot of the tensor costs.
   int64_t costOfNext(size_t tensor) const;
 
@@ -85,10 +91,10 @@ SlotChoice::SlotChoice(llvm::ArrayRef<SlotTable> tables, int64_t bytesOfSlot)
 
 void SlotChoice::choose(double price) {
   for (size_t shape = 0; shape < ofShape.size(); ++shape) {
-    double gain = -price * static_cast<double>(slotCodeBytes);
+    double gain = -price * static_cast<double>(codeBytes());
     for (size_t t : ofShape[shape]) {
       slots[t] = tables[t].countAbove(price * static_cast<double>(bytesOfSlot));
-      gain += tables[t].worthOf(slots[t]) - price * static_cast<double>(tables[t].bytes(slots[t]));
+      gain += tables[t].worthOf(slots[t]) - price * static_cast<double>(bytesOf(t, slots[t]));
     }
     present[shape] = gain > 0;
     if (!present[shape])
@@ -98,13 +104,13 @@ void SlotChoice::choose(double price) {
 }
 
 int64_t SlotChoice::costOfNext(size_t tensor) const {
-  int64_t with = tables[tensor].bytes(slots[tensor] + 1);
+  int64_t with = bytesOf(tensor, slots[tensor] + 1);
   if (isPresent(tensor))
-    return with - tables[tensor].bytes(slots[tensor]);
-  with += slotCodeBytes;
+    return with - bytesOf(tensor, slots[tensor]);
+  with += codeBytes();
   for (size_t other : ofShape[shapeOf[tensor]])
     if (other != tensor)
-      with += tables[other].bytes(0);
+      with += bytesOf(other, 0);
   return with;
 }
 
@@ -132,10 +138,10 @@ void SlotChoice::spendRemainder(int64_t budget) {
 }
 
 int64_t SlotChoice::bytes() const {
-  int64_t sum = llvm::count(present, true) * slotCodeBytes;
+  int64_t sum = llvm::count(present, true) * codeBytes();
   for (size_t t = 0; t < tables.size(); ++t)
     if (isPresent(t))
-      sum += tables[t].bytes(slots[t]);
+      sum += bytesOf(t, slots[t]);
   return sum;
 }
 
