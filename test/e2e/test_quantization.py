@@ -101,6 +101,17 @@ def test_targets_agree_with_the_decoded_weights(tools, quantized, onnx_file, tmp
     assert result["loss"] == pytest.approx(result["base"]["loss"], rel=0.03)
 
 
+def test_module_with_slots_is_no_larger(tools, onnx_file, statistics, tmp_path):
+    """Code and dispatches included, for one target."""
+    sizes = []
+    for layout in ("scattered", "slots"):
+        module = tmp_path / f"{layout}.tacq"
+        tools.run("tacq-compile", onnx_file(EXPORT), "--stats", statistics, "--bits", 2, "--method",
+                  "nearest", "--circuit-layout", layout, "--target", "cpu=x86-64-v4", "-o", module)
+        sizes.append(module.stat().st_size)
+    assert sizes[1] <= sizes[0]
+
+
 def test_same_inputs_same_bytes(tools, quantized, onnx_file, sample, statistics, tmp_path):
     module = quantized("slots", *FORMATS["slots"])
     again = tmp_path / "again.tacq"
