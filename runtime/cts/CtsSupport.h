@@ -22,6 +22,8 @@ namespace tacq::test {
 /// "staged" is the null driver without access to host memory, as on a device with its own.
 inline const char *const kDevices[] = {"cpu:threads=1", "cpu:threads=3", "null", "staged",
                                        "vulkan:0"};
+/// Those that take executables for the host's processor.
+inline const char *const kHostDevices[] = {"cpu:threads=1", "cpu:threads=3", "null", "staged"};
 /// Those that run kernels.
 inline const char *const kComputingDevices[] = {"cpu:threads=1", "cpu:threads=2", "cpu:threads=5"};
 
