@@ -79,7 +79,7 @@ class Attention : public testing::TestWithParam<CpuTarget> {
 protected:
   void check(const Case &c, const std::vector<Sizes> &sizes) {
     std::string text = describe(c);
-    CpuKernelOptions options;
+    KernelOptions options;
     if (c.capacity)
       options.capacity = Sym::name("capacity");
     HotKernel kernel = HotKernel::compile(text, GetParam(), options);

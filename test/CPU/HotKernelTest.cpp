@@ -82,7 +82,7 @@ float test::roundTo(const std::string &type, float value) {
 }
 
 HotKernel HotKernel::compile(llvm::StringRef text, const CpuTarget &target,
-                             const CpuKernelOptions &options, std::string *assembly) {
+                             const KernelOptions &options, std::string *assembly) {
   HotKernel result;
   std::unique_ptr<MLIRContext> context = makeContext();
   auto module = parseSourceString<ModuleOp>(text, context.get());

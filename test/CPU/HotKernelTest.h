@@ -35,7 +35,7 @@ class HotKernel {
 public:
   /// Fails the current test if the text or the kernel does not compile.
   static HotKernel compile(llvm::StringRef text, const CpuTarget &target,
-                           const CpuKernelOptions &options = {}, std::string *assembly = nullptr);
+                           const KernelOptions &options = {}, std::string *assembly = nullptr);
 
   /// Runs on the bindings: inputs, then outputs; `dims` gives the values of the named dimensions.
   void run(const std::vector<Tensor *> &bindings, const std::map<std::string, int64_t> &dims = {},

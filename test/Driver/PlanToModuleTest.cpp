@@ -131,13 +131,11 @@ TEST_P(PlanToModule, StoresTheQuantizersOutput) {
     QuantizeModelOptions quantization;
     quantization.plan.circuitLayout = form.circuit;
     quantization.plan.circuit = form.circuit == Circuit::None ? 0 : 0.0035;
-    for (const std::string &name : quantizableWeights(*graph.module)) {
-      TensorPlan &tensor = quantization.plan.tensors.emplace_back();
-      tensor.name = name;
-      tensor.bits = form.bits;
-      tensor.group = form.group;
-      tensor.codebook = form.codebook;
-    }
+    TensorPlan format;
+    format.bits = form.bits;
+    format.group = form.group;
+    format.codebook = form.codebook;
+    quantization.plan.tensors = planAlike(*graph.module, format);
     quantization.gptq.circuitValues = form.values;
     quantization.gptq.clip.steps = 4;
     quantization.statistics = &statistics;

@@ -176,15 +176,13 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
                      "the plan '%s' was made for a model with other contents than '%s'; plan this "
                      "model, or remove \"model\" from the plan to use it all the same",
                      planFile.c_str(), model.c_str());
-  if (uniform)
-    for (const std::string &name : quantizableWeights(*graph.module)) {
-      TensorPlan tensor;
-      tensor.name = name;
-      tensor.bits = unsigned(bits);
-      tensor.group = group;
-      tensor.codebook = codebook;
-      plan.tensors.push_back(tensor);
-    }
+  if (uniform) {
+    TensorPlan format;
+    format.bits = unsigned(bits);
+    format.group = group;
+    format.codebook = codebook;
+    plan.tensors = planAlike(*graph.module, format);
+  }
   if (uniform && headBits != 0) {
     std::vector<std::string> heads = quantizableHeads(*graph.module);
     if (heads.empty())

@@ -8,6 +8,16 @@
 using namespace mlir;
 using namespace tacq;
 
+static KernelOptions optionsOf(rt::KernelOp kernel) {
+  KernelOptions options;
+  for (auto attention : kernel.getBody().getOps<AttentionOp>())
+    if (attention.getPastKey()) {
+      options.capacity = Sym::name("%capacity");
+      options.append = kernel.getPhase() == 0;
+    }
+  return options;
+}
+
 FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const CpuTarget &target,
                                                        llvm::StringMap<KernelCode> &codes) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
@@ -17,13 +27,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    CpuKernelOptions options;
-    for (auto attention : kernel.getBody().getOps<AttentionOp>())
-      if (attention.getPastKey()) {
-        options.capacity = Sym::name("%capacity");
-        options.append = kernel.getPhase() == 0;
-      }
-    if (failed(emitCpuKernel(*k, target, options)))
+    if (failed(emitCpuKernel(*k, target, optionsOf(kernel))))
       return failure();
     // The launches of a kernel are the same on every target.
     if (code.tasks && !(*code.tasks == k->taskCount()))
@@ -44,13 +48,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    VulkanKernelOptions options;
-    for (auto attention : kernel.getBody().getOps<AttentionOp>())
-      if (attention.getPastKey()) {
-        options.capacity = Sym::name("%capacity");
-        options.append = kernel.getPhase() == 0;
-      }
-    if (mlir::failed(emitVulkanKernel(*k, options))) {
+    if (mlir::failed(emitVulkanKernel(*k, optionsOf(kernel)))) {
       failed = true;
       continue;
     }

@@ -39,6 +39,15 @@ std::vector<std::string> tacq::quantizableHeads(ModuleOp model) {
   return weightsOf(model, /*head=*/true);
 }
 
+std::vector<TensorPlan> tacq::planAlike(ModuleOp model, TensorPlan format) {
+  std::vector<TensorPlan> tensors;
+  for (std::string &name : quantizableWeights(model)) {
+    format.name = std::move(name);
+    tensors.push_back(format);
+  }
+  return tensors;
+}
+
 static tacq_element_type_t elementTypeOf(Type type) {
   Type element = cast<ShapedType>(type).getElementType();
   if (element.isF32())

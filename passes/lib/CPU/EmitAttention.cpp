@@ -76,17 +76,6 @@ Rows AttentionKernel::headRows(bool values, Value batch, Value head) {
 }
 
 LogicalResult AttentionKernel::collect() {
-  auto input = [&](Value tensor) -> Value {
-    std::optional<unsigned> position = tensor ? k.inputOf(tensor) : std::nullopt;
-    return position ? k.inputBuffer(*position) : Value();
-  };
-  Operation *yield = k.region().front().getTerminator();
-  auto output = [&](Value tensor) -> Value {
-    auto found = llvm::find(yield->getOperands(), tensor);
-    return found == yield->operand_end()
-               ? Value()
-               : k.outputBuffer(std::distance(yield->operand_begin(), found));
-  };
   q = k.dims(op.getQ());
   kNew = k.dims(op.getK());
   vNew = k.dims(op.getV());
@@ -102,12 +91,12 @@ LogicalResult AttentionKernel::collect() {
     past = k.dims(op.getPastKey())[2];
     total = k.dims(op.getPresentKey())[2];
   }
-  qBuffer = input(op.getQ());
-  out = output(op.getOut());
-  keyBuffer = op.getPresentKey() ? output(op.getPresentKey()) : input(op.getK());
-  valueBuffer = op.getPresentValue() ? output(op.getPresentValue()) : input(op.getV());
-  keyMask = input(op.getKeyMask());
-  bias = input(op.getBias());
+  qBuffer = inputBuffer(op.getQ());
+  out = outputBuffer(op.getOut());
+  keyBuffer = op.getPresentKey() ? outputBuffer(op.getPresentKey()) : inputBuffer(op.getK());
+  valueBuffer = op.getPresentValue() ? outputBuffer(op.getPresentValue()) : inputBuffer(op.getV());
+  keyMask = inputBuffer(op.getKeyMask());
+  bias = inputBuffer(op.getBias());
   if (!qBuffer || !out || !keyBuffer || !valueBuffer || bool(op.getKeyMask()) != bool(keyMask) ||
       bool(op.getBias()) != bool(bias))
     return op.emitError("the kernel of attention holds that operation alone");

@@ -36,14 +36,12 @@ private:
 };
 
 LogicalResult AppendKernel::addPart(Value added, Value before, Value present) {
-  Operation *yield = k.region().front().getTerminator();
-  auto yielded = llvm::find(yield->getOperands(), present);
-  std::optional<unsigned> addedInput = k.inputOf(added), beforeInput = k.inputOf(before);
+  Part part{inputBuffer(added), capacity ? Value() : inputBuffer(before), outputBuffer(present), 0};
   std::optional<int64_t> features = k.dims(added)[3].constant();
-  if (yielded == yield->operand_end() || !addedInput || !features || (!capacity && !beforeInput))
+  if (!part.added || !part.present || !features || (!capacity && !part.before))
     return op.emitError("the kernel of a cache holds the attention operation alone");
-  parts.push_back({k.inputBuffer(*addedInput), capacity ? Value() : k.inputBuffer(*beforeInput),
-                   k.outputBuffer(std::distance(yield->operand_begin(), yielded)), *features});
+  part.features = *features;
+  parts.push_back(part);
   return success();
 }
 

@@ -6,7 +6,7 @@ using namespace mlir;
 using namespace tacq;
 
 LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target,
-                                  const CpuKernelOptions &options) {
+                                  const KernelOptions &options) {
   for (Operation &op : kernel.region().front()) {
     if (auto linear = dyn_cast<LinearOp>(op))
       return linear.getXScales() ? emitMixedLinear(kernel, linear, target)

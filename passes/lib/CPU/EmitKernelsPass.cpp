@@ -22,20 +22,17 @@ struct EmitCpuKernelsPass : tacq::impl::EmitCpuKernelsBase<EmitCpuKernelsPass> {
       getOperation().emitError("there is no CPU target '") << target << "'";
       return signalPassFailure();
     }
-    CpuKernelOptions options;
+    KernelOptions options;
     if (!capacity.empty())
       options.capacity = Sym::name(capacity);
     options.append = append;
-    for (auto region : llvm::to_vector(getOperation().getOps<func::FuncOp>())) {
-      OpBuilder builder(region);
-      KernelSymbols symbols;
-      std::unique_ptr<KernelBuilder> kernel =
-          KernelBuilder::create(builder, region.getName(), region.getBody(), symbols);
-      if (failed(emitCpuKernel(*kernel, *known, options)))
-        return signalPassFailure();
-      kernel->function()->setAttr("tacq.tasks", builder.getStringAttr(kernel->taskCount().str()));
-      region.erase();
-    }
+    auto emit = [&](KernelBuilder &kernel) {
+      LogicalResult emitted = emitCpuKernel(kernel, *known, options);
+      kernel.function()->setAttr("tacq.tasks", kernel.b.getStringAttr(kernel.taskCount().str()));
+      return emitted;
+    };
+    if (failed(replaceByKernels(getOperation(), emit)))
+      signalPassFailure();
   }
 };
 

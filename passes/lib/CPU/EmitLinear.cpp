@@ -103,10 +103,6 @@ private:
 };
 
 LogicalResult LinearKernel::collect() {
-  auto inputBuffer = [&](Value tensor) -> Value {
-    std::optional<unsigned> input = k.inputOf(tensor);
-    return input ? k.inputBuffer(*input) : Value();
-  };
   Dims xDims = k.dims(op.getX());
   std::optional<int64_t> inputs = xDims.back().constant();
   if (!inputs || !op.getWeightLayouts())
@@ -114,9 +110,7 @@ LogicalResult LinearKernel::collect() {
   depth = *inputs;
   rowCount = elementCount(ArrayRef(xDims).drop_back());
   x = inputBuffer(op.getX());
-  if (op.getResidual())
-    residual = inputBuffer(op.getResidual());
-  Operation *yield = k.region().front().getTerminator();
+  residual = inputBuffer(op.getResidual());
   for (auto [i, weight] : llvm::enumerate(op.getWeights())) {
     auto layout = dyn_cast<PanelAttr>((*op.getWeightLayouts())[i]);
     if (!layout || layout.getWidth() != cpuPanelWidth)
@@ -124,14 +118,11 @@ LogicalResult LinearKernel::collect() {
              << i << " of a linear operation is not in panels of " << cpuPanelWidth;
     auto order = WeightOrder(cast<IntegerAttr>(op.getWeightOrder()[i]).getInt());
     std::optional<int64_t> features = k.dims(weight)[order == WeightOrder::NK ? 0 : 1].constant();
-    Value result = op.getResults()[gated ? 0 : i];
-    auto yielded = llvm::find(yield->getOperands(), result);
     Weight entry;
     entry.weight = inputBuffer(weight);
-    if (!features || !entry.weight || !x || yielded == yield->operand_end() ||
-        (op.getResidual() && !residual))
+    entry.output = outputBuffer(op.getResults()[gated ? 0 : i]);
+    if (!features || !entry.weight || !x || !entry.output || (op.getResidual() && !residual))
       return op.emitError("the kernel of a linear operation holds that operation alone");
-    entry.output = k.outputBuffer(std::distance(yield->operand_begin(), yielded));
     if (!op.getBiases().empty())
       entry.bias = inputBuffer(op.getBiases()[i]);
     entry.features = *features;

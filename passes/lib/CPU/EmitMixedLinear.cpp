@@ -8,10 +8,6 @@ using namespace mlir;
 using namespace tacq;
 
 LogicalResult MixedLinearKernel::collect() {
-  auto inputBuffer = [&](Value tensor) -> Value {
-    std::optional<unsigned> input = k.inputOf(tensor);
-    return input ? k.inputBuffer(*input) : Value();
-  };
   if (!op.getXScales() || !op.getWeightLayouts())
     return op.emitError("the kernel of a linear operation with mixed-precision weights needs "
                         "quantized rows and packed weights");
@@ -20,8 +16,7 @@ LogicalResult MixedLinearKernel::collect() {
   rowCount = elementCount(ArrayRef(xDims).drop_back());
   x = inputBuffer(op.getX());
   xScales = inputBuffer(op.getXScales());
-  residual = op.getResidual() ? inputBuffer(op.getResidual()) : Value();
-  Operation *yield = k.region().front().getTerminator();
+  residual = inputBuffer(op.getResidual());
   for (auto [i, operand] : llvm::enumerate(op.getWeights())) {
     auto type = cast<MixedType>(operand.getType());
     auto layout = cast<LayoutAttr>((*op.getWeightLayouts())[i]);
@@ -30,13 +25,10 @@ LogicalResult MixedLinearKernel::collect() {
     if (!format)
       return op.emitError("there is no kernel for a weight of type ")
              << type << " in " << layout << " and input in blocks of " << block;
-    Value result = op.getResults()[gated ? 0 : i];
-    auto yielded = llvm::find(yield->getOperands(), result);
+    Value output = outputBuffer(op.getResults()[gated ? 0 : i]);
     Value buffer = inputBuffer(operand);
-    if (!buffer || !x || !xScales || yielded == yield->operand_end() ||
-        (op.getResidual() && !residual))
+    if (!buffer || !x || !xScales || !output || (op.getResidual() && !residual))
       return op.emitError("the kernel of a linear operation holds that operation alone");
-    Value output = k.outputBuffer(std::distance(yield->operand_begin(), yielded));
     Value bias = op.getBiases().empty() ? Value() : inputBuffer(op.getBiases()[i]);
     int64_t groups = llvm::divideCeil(format->rowsOfTiles, gated ? 1 : panels);
     weights.push_back({*format, buffer, bias, output, groups});

@@ -89,32 +89,6 @@ Value VectorCode::activate(Activation activation, Value x) {
   llvm_unreachable("unknown activation");
 }
 
-SmallVector<Value> VectorCode::loop(Value first, Value last, int64_t step, ValueRange carried,
-                                    function_ref<SmallVector<Value>(Value, ValueRange)> body) {
-  auto loop = b.create<scf::ForOp>(first, last, k.index(step), carried);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(loop.getBody());
-  SmallVector<Value> next = body(loop.getInductionVar(), loop.getRegionIterArgs());
-  // Without carried values the loop has been built with its terminator.
-  if (!next.empty())
-    b.create<scf::YieldOp>(next);
-  return SmallVector<Value>(loop.getResults());
-}
-
-void VectorCode::loop(Value first, Value last, int64_t step, function_ref<void(Value)> body) {
-  loop(first, last, step, {}, [&](Value i, ValueRange) {
-    body(i);
-    return SmallVector<Value>();
-  });
-}
-
-void VectorCode::when(Value condition, function_ref<void()> then) {
-  auto branch = b.create<scf::IfOp>(condition, /*withElseRegion=*/false);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(branch.thenBlock());
-  then();
-}
-
 Value VectorCode::stackBuffer(int64_t elements, Type element) {
   // In the entry block, so that a loop does not grow the stack.
   OpBuilder::InsertionGuard guard(b);

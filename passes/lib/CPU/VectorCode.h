@@ -9,18 +9,15 @@
 #ifndef TACQ_LIB_CPU_VECTORCODE_H
 #define TACQ_LIB_CPU_VECTORCODE_H
 
-#include "tacq/Codegen/KernelBuilder.h"
+#include "tacq/Codegen/FlatCode.h"
 
 namespace tacq {
 
 constexpr int64_t vectorLanes = 16;
 
-class VectorCode {
+class VectorCode : public FlatCode {
 public:
-  explicit VectorCode(KernelBuilder &k) : k(k), b(k.b) {}
-
-  KernelBuilder &k;
-  mlir::ImplicitLocOpBuilder &b;
+  using FlatCode::FlatCode;
 
   mlir::VectorType f32Vector() { return mlir::VectorType::get(vectorLanes, b.getF32Type()); }
   mlir::Value splat(float value);
@@ -42,17 +39,6 @@ public:
   mlir::Value sum(mlir::Value vector);
   mlir::Value largest(mlir::Value vector);
   mlir::Value activate(Activation activation, mlir::Value vector);
-
-  mlir::Value plus(mlir::Value x, int64_t y) { return y == 0 ? x : k.add(x, k.index(y)); }
-  mlir::Value times(mlir::Value x, int64_t y) { return y == 1 ? x : k.mul(x, k.index(y)); }
-
-  /// for i in [first, last) by step, with carried values.
-  llvm::SmallVector<mlir::Value>
-  loop(mlir::Value first, mlir::Value last, int64_t step, mlir::ValueRange carried,
-       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
-  void loop(mlir::Value first, mlir::Value last, int64_t step,
-            llvm::function_ref<void(mlir::Value)> body);
-  void when(mlir::Value condition, llvm::function_ref<void()> then);
 
   /// Memory of this call on the stack, 64-byte aligned: a few pages at most.
   mlir::Value stackBuffer(int64_t elements, mlir::Type element);

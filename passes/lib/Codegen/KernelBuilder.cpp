@@ -302,3 +302,18 @@ SmallVector<Value> KernelBuilder::branch(Value condition, function_ref<SmallVect
   probe.erase();
   return SmallVector<Value>(result.getResults());
 }
+
+LogicalResult
+tacq::replaceByKernels(ModuleOp module,
+                       llvm::function_ref<LogicalResult(KernelBuilder &kernel)> emit) {
+  for (auto region : llvm::to_vector(module.getOps<func::FuncOp>())) {
+    OpBuilder builder(region);
+    KernelSymbols symbols;
+    std::unique_ptr<KernelBuilder> kernel =
+        KernelBuilder::create(builder, region.getName(), region.getBody(), symbols);
+    if (failed(emit(*kernel)))
+      return mlir::failure();
+    region.erase();
+  }
+  return mlir::success();
+}

@@ -18,9 +18,10 @@ struct DrawCircuitPass : tacq::impl::DrawCircuitBase<DrawCircuitPass> {
   void runOnOperation() override {
     auto &state = getAnalysis<QuantizationState>();
     uint64_t chosen = context ? *context->options->randomCircuitSeed : seed;
-    if (Error error = drawCircuits(getOperation(), chosen, state);
-        error && failed(report(getOperation(), context, error)))
+    if (Error error = drawCircuits(getOperation(), chosen, state)) {
+      report(getOperation(), context, error);
       return signalPassFailure();
+    }
     auto [tensors, entries] = noteCircuits(getOperation(), state);
     numTensors += tensors;
     numEntries += entries;

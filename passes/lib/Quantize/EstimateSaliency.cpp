@@ -18,8 +18,10 @@ struct EstimateSaliencyPass : tacq::impl::EstimateSaliencyBase<EstimateSaliencyP
   QuantizationContext *context = nullptr;
 
   void runOnOperation() override {
-    if (Error error = run(); error && failed(report(getOperation(), context, error)))
+    if (Error error = run()) {
+      report(getOperation(), context, error);
       return signalPassFailure();
+    }
     markAllAnalysesPreserved();
   }
 

@@ -21,8 +21,10 @@ struct PlanWeightsPass : tacq::impl::PlanWeightsBase<PlanWeightsPass> {
     Error error = makePlan(made);
     if (!error)
       error = setPlan(getOperation(), made, context ? context->options->file : "the model");
-    if (error && failed(report(getOperation(), context, error)))
+    if (error) {
+      report(getOperation(), context, error);
       return signalPassFailure();
+    }
     numWeights +=
         llvm::count_if(made.tensors, [](const TensorPlan &tensor) { return tensor.bits != 16; });
   }
@@ -40,13 +42,11 @@ struct PlanWeightsPass : tacq::impl::PlanWeightsBase<PlanWeightsPass> {
                    "'" + layout + "' is no layout of a circuit: it is slots, scattered or uniform");
     made.circuitLayout = *known;
     made.circuit = circuit;
-    for (const std::string &name : quantizableWeights(getOperation())) {
-      TensorPlan &tensor = made.tensors.emplace_back();
-      tensor.name = name;
-      tensor.bits = bits;
-      tensor.group = group;
-      tensor.codebook = codebook;
-    }
+    TensorPlan format;
+    format.bits = bits;
+    format.group = group;
+    format.codebook = codebook;
+    made.tensors = planAlike(getOperation(), format);
     return Error();
   }
 };

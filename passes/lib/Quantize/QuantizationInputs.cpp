@@ -30,10 +30,9 @@ Error QuantizationInputs::open(ModuleOp module, QuantizationContext *context,
   return Statistics::read(files.stats, statistics);
 }
 
-LogicalResult tacq::report(ModuleOp module, QuantizationContext *context, const Error &error) {
+void tacq::report(ModuleOp module, QuantizationContext *context, const Error &error) {
   if (context)
     context->error = error;
   else
     module.emitError() << error.message();
-  return failure();
 }

@@ -36,7 +36,7 @@ private:
 std::pair<int64_t, int64_t> noteCircuits(mlir::ModuleOp module, const QuantizationState &state);
 
 /// Hands the error to the program, or emits it.
-mlir::LogicalResult report(mlir::ModuleOp module, QuantizationContext *context, const Error &error);
+void report(mlir::ModuleOp module, QuantizationContext *context, const Error &error);
 
 } // namespace tacq
 

@@ -21,8 +21,10 @@ struct QuantizeWeightsPass : tacq::impl::QuantizeWeightsBase<QuantizeWeightsPass
   void runOnOperation() override {
     llvm::StringMap<MixedWeight> own;
     llvm::StringMap<MixedWeight> &weights = context ? *context->weights : own;
-    if (Error error = quantize(weights); error && failed(report(getOperation(), context, error)))
+    if (Error error = quantize(weights)) {
+      report(getOperation(), context, error);
       return signalPassFailure();
+    }
     llvm::StringMap<MixedWeightForm> forms;
     for (const auto &entry : weights) {
       forms[entry.first()] = {cpuMixedType(&getContext(), entry.second), LayoutAttr()};

@@ -33,8 +33,10 @@ struct SelectCircuitPass : tacq::impl::SelectCircuitBase<SelectCircuitPass> {
   QuantizationContext *context = nullptr;
 
   void runOnOperation() override {
-    if (Error error = run(); error && failed(report(getOperation(), context, error)))
+    if (Error error = run()) {
+      report(getOperation(), context, error);
       return signalPassFailure();
+    }
     markAllAnalysesPreserved();
   }
 

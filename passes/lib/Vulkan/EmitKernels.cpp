@@ -16,7 +16,7 @@ namespace tacq {
 using namespace mlir;
 using namespace tacq;
 
-static LogicalResult emitRegion(KernelBuilder &kernel, const VulkanKernelOptions &options) {
+static LogicalResult emitRegion(KernelBuilder &kernel, const KernelOptions &options) {
   for (Operation &op : kernel.region().front()) {
     if (auto linear = dyn_cast<LinearOp>(op))
       return linear.getXScales() ? emitMixedLinearShader(kernel, linear)
@@ -36,7 +36,7 @@ static LogicalResult emitRegion(KernelBuilder &kernel, const VulkanKernelOptions
   return emitNodeKernel(kernel);
 }
 
-LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, const VulkanKernelOptions &options) {
+LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, const KernelOptions &options) {
   kernel.vectorBits = 0;
   kernel.sharedStatus = true;
   if (failed(emitRegion(kernel, options)))
@@ -56,19 +56,13 @@ class EmitKernelsPass : public tacq::impl::EmitVulkanKernelsBase<EmitKernelsPass
   using EmitVulkanKernelsBase::EmitVulkanKernelsBase;
 
   void runOnOperation() override {
-    VulkanKernelOptions options;
+    KernelOptions options;
     if (!capacity.empty())
       options.capacity = Sym::name(capacity);
     options.append = append;
-    for (auto region : llvm::to_vector(getOperation().getOps<func::FuncOp>())) {
-      OpBuilder builder(region);
-      KernelSymbols symbols;
-      std::unique_ptr<KernelBuilder> kernel =
-          KernelBuilder::create(builder, region.getName(), region.getBody(), symbols);
-      if (failed(emitVulkanKernel(*kernel, options)))
-        return signalPassFailure();
-      region.erase();
-    }
+    auto emit = [&](KernelBuilder &kernel) { return emitVulkanKernel(kernel, options); };
+    if (failed(replaceByKernels(getOperation(), emit)))
+      signalPassFailure();
   }
 };
 

@@ -13,19 +13,6 @@ using namespace tacq;
 Value ShaderCode::quotient(Value x, Value y) { return b.create<arith::DivUIOp>(x, y); }
 Value ShaderCode::remainder(Value x, Value y) { return b.create<arith::RemUIOp>(x, y); }
 
-Value ShaderCode::inputBuffer(Value tensor) {
-  std::optional<unsigned> input = tensor ? k.inputOf(tensor) : std::nullopt;
-  return input ? k.inputBuffer(*input) : Value();
-}
-
-Value ShaderCode::outputBuffer(Value tensor) {
-  Operation *yield = k.region().front().getTerminator();
-  auto found = llvm::find(yield->getOperands(), tensor);
-  return found == yield->operand_end()
-             ? Value()
-             : k.outputBuffer(std::distance(yield->operand_begin(), found));
-}
-
 Value ShaderCode::load(Value buffer, Value at) {
   Value raw = b.create<memref::LoadOp>(buffer, ValueRange{at});
   if (raw.getType().isF32())
@@ -100,32 +87,6 @@ Value ShaderCode::shiftRight(Value x, int64_t by) {
 
 Value ShaderCode::toIndex(Value number) {
   return b.create<arith::IndexCastUIOp>(b.getIndexType(), number);
-}
-
-SmallVector<Value> ShaderCode::loop(Value first, Value last, int64_t step, ValueRange carried,
-                                    function_ref<SmallVector<Value>(Value, ValueRange)> body) {
-  auto loop = b.create<scf::ForOp>(first, last, k.index(step), carried);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(loop.getBody());
-  SmallVector<Value> next = body(loop.getInductionVar(), loop.getRegionIterArgs());
-  // Without carried values the loop has been built with its terminator.
-  if (!next.empty())
-    b.create<scf::YieldOp>(next);
-  return SmallVector<Value>(loop.getResults());
-}
-
-void ShaderCode::loop(Value first, Value last, int64_t step, function_ref<void(Value)> body) {
-  loop(first, last, step, {}, [&](Value i, ValueRange) {
-    body(i);
-    return SmallVector<Value>();
-  });
-}
-
-void ShaderCode::when(Value condition, function_ref<void()> then) {
-  auto branch = b.create<scf::IfOp>(condition, /*withElseRegion=*/false);
-  OpBuilder::InsertionGuard guard(b);
-  b.setInsertionPointToStart(branch.thenBlock());
-  then();
 }
 
 Value ShaderCode::stackBuffer(int64_t elements, Type element) {

@@ -8,28 +8,18 @@
 #ifndef TACQ_LIB_VULKAN_SHADERCODE_H
 #define TACQ_LIB_VULKAN_SHADERCODE_H
 
-#include "tacq/Codegen/KernelBuilder.h"
+#include "tacq/Codegen/FlatCode.h"
 
 namespace tacq {
 
-class ShaderCode {
+class ShaderCode : public FlatCode {
 public:
-  explicit ShaderCode(KernelBuilder &k) : k(k), b(k.b) {}
-
-  KernelBuilder &k;
-  mlir::ImplicitLocOpBuilder &b;
+  using FlatCode::FlatCode;
 
   mlir::Value f(double value) { return k.constant(b.getF32Type(), value); }
   mlir::Value word(int64_t value) { return k.integer(b.getI32Type(), value); }
-  mlir::Value plus(mlir::Value x, int64_t y) { return y == 0 ? x : k.add(x, k.index(y)); }
-  mlir::Value times(mlir::Value x, int64_t y) { return y == 1 ? x : k.mul(x, k.index(y)); }
   mlir::Value quotient(mlir::Value x, mlir::Value y);
   mlir::Value remainder(mlir::Value x, mlir::Value y);
-
-  /// The buffer of a tensor of the kernel's region; null for null, and if it is not an input.
-  mlir::Value inputBuffer(mlir::Value tensor);
-  /// The buffer of a result that is yielded; null if it is not.
-  mlir::Value outputBuffer(mlir::Value tensor);
 
   mlir::Value load(mlir::Value buffer, mlir::Value at);
   void store(mlir::Value value, mlir::Value buffer, mlir::Value at);
@@ -45,13 +35,6 @@ public:
   mlir::Value shiftRight(mlir::Value x, int64_t by);
   mlir::Value toIndex(mlir::Value word);
 
-  /// for i in [first, last) by step, with carried values.
-  llvm::SmallVector<mlir::Value>
-  loop(mlir::Value first, mlir::Value last, int64_t step, mlir::ValueRange carried,
-       llvm::function_ref<llvm::SmallVector<mlir::Value>(mlir::Value, mlir::ValueRange)> body);
-  void loop(mlir::Value first, mlir::Value last, int64_t step,
-            llvm::function_ref<void(mlir::Value)> body);
-  void when(mlir::Value condition, llvm::function_ref<void()> then);
   /// Memory of an invocation.
   mlir::Value stackBuffer(int64_t elements, mlir::Type element);
 };

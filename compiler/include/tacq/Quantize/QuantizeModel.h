@@ -67,6 +67,9 @@ Error quantizeModel(ImportedModel &model, const QuantizeModelOptions &options,
 /// The weights of attention and MLP projections, in the order of the graph. Left out are weights
 /// that something else reads as well, and the head.
 std::vector<std::string> quantizableWeights(mlir::ModuleOp model);
+
+/// All of them as `format`, whose name does not count.
+std::vector<TensorPlan> planAlike(mlir::ModuleOp model, TensorPlan format);
 /// The weight whose product is a result of the model, the head, unless something else reads it as
 /// well, as in tied embeddings. A plan may name it, too.
 std::vector<std::string> quantizableHeads(mlir::ModuleOp model);

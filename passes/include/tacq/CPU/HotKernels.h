@@ -14,17 +14,9 @@
 
 namespace tacq {
 
-struct CpuKernelOptions {
-  /// Attention with a cache: the extent of axis 2 of the buffers of the present keys and values, as
-  /// the dispatch lays them out. The buffers already hold the past. Without it they are dense.
-  std::optional<Sym> capacity;
-  /// Attention with a cache: this kernel is the one that appends the new keys and values.
-  bool append = false;
-};
-
 /// Emits the kernel of a region: of its one named operation, or of its nodes.
 mlir::LogicalResult emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target,
-                                  const CpuKernelOptions &options = {});
+                                  const KernelOptions &options = {});
 
 /// The weights must be in panels (tacq-pack-weights).
 mlir::LogicalResult emitLinear(KernelBuilder &kernel, LinearOp op, const CpuTarget &target);

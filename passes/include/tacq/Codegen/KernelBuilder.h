@@ -172,6 +172,20 @@ private:
   llvm::DenseMap<mlir::Value, llvm::SmallVector<CachedElement>> cache;
 };
 
+/// What a kernel depends on besides its region and its target.
+struct KernelOptions {
+  /// Attention with a cache: the extent of axis 2 of the buffers of the present keys and values, as
+  /// the dispatch lays them out. The buffers already hold the past. Without it they are dense.
+  std::optional<Sym> capacity;
+  /// Attention with a cache: this kernel is the one that appends the new keys and values.
+  bool append = false;
+};
+
+/// Replaces each function, whose body is a kernel's region, by the kernel that `emit` builds.
+mlir::LogicalResult
+replaceByKernels(mlir::ModuleOp module,
+                 llvm::function_ref<mlir::LogicalResult(KernelBuilder &kernel)> emit);
+
 /// Emits the kernel of a region of nodes: one loops node, or element nodes inlined into the value
 /// that is yielded. The region's block arguments are the inputs, the yielded values the outputs.
 mlir::LogicalResult emitNodeKernel(KernelBuilder &kernel);

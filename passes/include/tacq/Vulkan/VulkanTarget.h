@@ -26,16 +26,9 @@ VulkanProfileAttr vulkanProfile(mlir::MLIRContext *context, llvm::StringRef name
 /// Of two profiles that a device supports, the one of higher rank is used.
 int32_t vulkanProfileRank(VulkanProfileAttr profile);
 
-struct VulkanKernelOptions {
-  /// As CpuKernelOptions has them.
-  std::optional<Sym> capacity;
-  bool append = false;
-};
-
 /// Emits the kernel of a region: of its one named operation, or of its nodes. The builder must be
 /// new.
-mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel,
-                                     const VulkanKernelOptions &options = {});
+mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, const KernelOptions &options = {});
 
 /// The passes from kernel functions to spirv.module operations, one for each.
 void buildVulkanPipeline(mlir::OpPassManager &manager, llvm::StringRef profile);
