@@ -8,6 +8,7 @@
 
 #include "HotKernelTest.h"
 #include "RandomMixedWeight.h"
+#include "tacq/CPU/LinearTiling.h"
 #include "tacq/CPU/MixedPacking.h"
 #include "llvm/Support/MathExtras.h"
 #include <cmath>
@@ -31,6 +32,8 @@ struct Case {
   std::string type = "f32";
   bool bias = false, residual = false, gated = false;
   std::string activation = "none";
+  /// Of the tiling; the cost model's without.
+  std::optional<int64_t> taskRows = std::nullopt, prefetch = std::nullopt;
 };
 
 std::string shaped(std::vector<int64_t> dims, const std::string &element) {
@@ -106,6 +109,7 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
   int64_t blocks = llvm::divideCeil(c.columns, c.block);
   std::vector<Tensor> packed, biases;
   std::vector<std::vector<double>> decoded;
+  KernelOptions options;
   std::string x = shaped({int64_t(llvm::alignTo(c.columns, quantizedColumns))}, "i8");
   std::string scales = shaped({blocks, 2}, "f32");
   std::string arguments = "%x: " + x + ", %s: " + scales, types = x + ", " + scales;
@@ -135,6 +139,9 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
     packed.push_back(std::move(bytes));
     biases.push_back(Tensor::random(w.rows, c.type, 20 + i));
     std::string name = "%w" + std::to_string(i), text = textOf(withoutCount(type));
+    if (c.taskRows)
+      options.tilings.push_back(TilingAttr::get(context.get(), GetParam().name, withoutCount(type),
+                                                *c.taskRows, *c.prefetch));
     append(weights, name);
     append(arguments, name + ": " + text);
     append(types, text);
@@ -164,7 +171,7 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
       layouts + "], activation = " + activations.at(c.activation) + " : i32" +
       (c.gated ? ", gated" : "") + ", node_name = \"y\"} : (" + types + ") -> (" + results +
       ")\n  return " + names + " : " + results + "\n}\n";
-  HotKernel kernel = HotKernel::compile(text, GetParam());
+  HotKernel kernel = HotKernel::compile(text, GetParam(), options);
   for (int64_t rows : rowCounts) {
     SCOPED_TRACE(rows);
     Tensor input = Tensor::random(rows * c.columns, c.type, 1);
@@ -261,6 +268,16 @@ TEST_P(MixedLinear, RowCounts) {
   std::vector<int64_t> counts = {1, 2, 3, 4, 5, 7, 11, 12, 13, 24, 30, 32, 63, 96, 97, 200};
   check({{{50, {2, 64, false, Circuit::Slots}, 0.02}}, 200, 64}, counts);
   check({{{50, {3, 0, false, Circuit::Uniform}, 0.02}}, 200}, counts);
+}
+
+TEST_P(MixedLinear, EveryTiling) {
+  for (int64_t taskRows : taskRowsChoices()) {
+    SCOPED_TRACE(taskRows);
+    Case c{{{50, {2, 64, false, Circuit::Slots}, 0.02}}, 200, 64};
+    c.taskRows = taskRows;
+    c.prefetch = prefetchChoices()[size_t(taskRows / 96) % prefetchChoices().size()];
+    check(c, {1, taskRows - 1, taskRows, taskRows + 1});
+  }
 }
 
 /// As many rows as targets with registers of rows take at a time, and more.

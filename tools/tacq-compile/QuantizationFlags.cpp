@@ -5,6 +5,7 @@
 #include "CalibrationData.h"
 #include "Progress.h"
 #include "mlir/IR/MLIRContext.h"
+#include "tacq/OutputFile.h"
 #include "tacq/Register.h"
 
 #include <cerrno>
@@ -100,6 +101,12 @@ void QuantizationFlags::addTo(CLI::App &app) {
                  "anything is quantized)")
       ->check(CLI::IsMember({"auto", "f16", "keep"}))
       ->group(group);
+  app.add_option("--tune-kernels", tunedPlan,
+                 "Measure on this machine how kernels best go through the weights, and write the "
+                 "plan with what was found; --plan P.json then gives the same module without "
+                 "measuring")
+      ->type_name("P.json")
+      ->group(group);
   app.add_option("--threads", threads, "Threads for running the sample (default: all)")
       ->group(group);
 }
@@ -114,6 +121,7 @@ Error QuantizationFlags::checkFlags() {
                                {!circuitText.empty(), "--circuit"},
                                {codebook, "--codebook"},
                                {headBits != 0, "--head-bits"},
+                               {!tunedPlan.empty(), "--tune-kernels"},
                                {group != 0, "--group"}})
       if (given)
         return makeError(TACQ_INVALID_ARGUMENT, "%s needs --bits or --plan beside it", flag);
@@ -150,6 +158,15 @@ Error QuantizationFlags::apply(const std::string &model, bool quiet, CompileOpti
     plan.circuit = *part;
     plan.circuitLayout = *parseCircuitLayout(layoutText);
   }
+  options.tilings = plan.kernels;
+  if (!tunedPlan.empty()) {
+    if (Error error = checkOutputFile(tunedPlan, OutputKind::RegularFile))
+      return error;
+    options.recordTilings = [this](const std::vector<KernelTiling> &measured) {
+      plan.kernels = measured;
+      return writePlan(tunedPlan, plan);
+    };
+  }
   options.quantize = [this, model, quiet](llvm::StringMap<MixedWeight> &weights) {
     return quantize(model, quiet, weights);
   };
@@ -177,6 +194,7 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
                      "model, or remove \"model\" from the plan to use it all the same",
                      planFile.c_str(), model.c_str());
   if (uniform) {
+    plan.modelHash = hash;
     TensorPlan format;
     format.bits = unsigned(bits);
     format.group = group;

@@ -22,7 +22,8 @@ private:
   Error checkFlags();
   Error quantize(const std::string &model, bool quiet, llvm::StringMap<MixedWeight> &weights);
 
-  std::string statisticsFile, dataFile, planFile, circuitText, layoutText = "slots", dense = "auto";
+  std::string tunedPlan, statisticsFile, dataFile, planFile, circuitText, layoutText = "slots",
+                                                                          dense = "auto";
   int64_t bits = 0, group = 0, headBits = 0;
   bool codebook = false;
   std::string method = "gptq", circuitValues = "compensated", circuitSource = "statistics";

@@ -7,6 +7,7 @@
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Quantize/MixedWeight.h"
 #include "tacq/Quantize/Passes.h"
+#include "tacq/Quantize/Plan.h"
 #include "llvm/ADT/StringMap.h"
 #include <functional>
 #include <string>
@@ -44,6 +45,11 @@ struct CompileOptions {
   /// Makes the mixed-precision weights, by their parameters' names. Called when the graph is known
   /// to compile; null for a model that is not quantized.
   std::function<Error(llvm::StringMap<MixedWeight> &weights)> quantize;
+  /// How kernels go through their weights, where the cost model's choice is not to serve.
+  std::vector<KernelTiling> tilings;
+  /// Receives tilings that are measured for the model's weights, if set: of the CPU targets that
+  /// this machine runs. They are used in place of `tilings`.
+  std::function<Error(const std::vector<KernelTiling> &measured)> recordTilings;
   /// Store f32 matrices that are not quantized as f16 (tacq-narrow-parameters).
   bool narrowDense = false;
   /// Reports each stage when it begins; `done` of `total` are behind it.
@@ -66,7 +72,8 @@ void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
 /// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
 /// matrices stored as f16 in `parameters`.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
-                       llvm::StringMap<MixedWeightForm> mixed, bool narrowDense);
+                       llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
+                       llvm::ArrayRef<std::string> cpuTargets);
 
 } // namespace tacq
 

@@ -2,10 +2,14 @@
 
 #include "tacq/Compile.h"
 #include "../Module/ModuleEmitter.h"
+#include "TuneKernels.h"
+#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "tacq/CPU/CpuTarget.h"
+#include "tacq/CPU/LinearTiling.h"
 #include "tacq/CPU/MixedPacking.h"
+#include "tacq/CPU/Passes.h"
 #include "tacq/CPU/WeightPacking.h"
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/Ops/OpSpec.h"
@@ -35,7 +39,8 @@ void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
 }
 
 void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
-                             llvm::StringMap<MixedWeightForm> mixed, bool narrowDense) {
+                             llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
+                             ArrayRef<std::string> cpuTargets) {
   if (last <= EmitStage::Fused)
     return;
   if (!mixed.empty())
@@ -46,9 +51,32 @@ void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterSt
     return;
   manager.addPass(createPackWeights());
   manager.addPass(createFormDispatches());
+  manager.addPass(createTileKernels({SmallVector<std::string>(cpuTargets)}));
   if (last == EmitStage::Dispatches)
     return;
   manager.addPass(createPlanSchedule());
+}
+
+/// Hands tilings to tacq-tile-kernels.
+static Error setTilings(ModuleOp module, const std::vector<KernelTiling> &tilings) {
+  SmallVector<Attribute> attributes;
+  for (const KernelTiling &tiling : tilings) {
+    Type weight;
+    {
+      ScopedDiagnosticHandler handler(module.getContext(),
+                                      [](Diagnostic &) { return mlir::success(); });
+      weight = parseType(tiling.weight, module.getContext());
+    }
+    if (!isa_and_nonnull<MixedType>(weight))
+      return Error(TACQ_INVALID_INPUT, "the plan's kernels name the weight '" + tiling.weight +
+                                           "', which is no mixed-precision type; have "
+                                           "--tune-kernels write them again");
+    attributes.push_back(TilingAttr::get(module.getContext(), tiling.target, weight,
+                                         tiling.taskRows, tiling.prefetch));
+  }
+  if (!attributes.empty())
+    module->setAttr(tilingsAttribute, ArrayAttr::get(module.getContext(), attributes));
+  return Error();
 }
 
 static std::string knownTargets() {
@@ -184,8 +212,21 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
     MixedType type = cpuMixedType(&context, entry.second);
     forms[entry.first()] = {type, cpuMixedLayout(type, !entry.second.order.empty())};
   }
+  std::vector<KernelTiling> tilings = options.tilings;
+  if (options.recordTilings) {
+    report("tune kernels", 1);
+    if (Error error = tuneKernels(weights, context, targets.cpu, tilings))
+      return error;
+    if (Error error = options.recordTilings(tilings))
+      return error;
+  }
+  if (Error error = setTilings(*model.module, tilings))
+    return error;
+  SmallVector<std::string> cpuTargets;
+  for (const CpuTarget &target : targets.cpu)
+    cpuTargets.push_back(target.name);
   if (Error error = run([&](PassManager &manager) {
-        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense);
+        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense, cpuTargets);
       }))
     return error;
   if (options.emit <= EmitStage::Schedule)

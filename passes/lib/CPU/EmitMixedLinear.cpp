@@ -31,7 +31,7 @@ LogicalResult MixedLinearKernel::collect() {
       return op.emitError("the kernel of a linear operation holds that operation alone");
     Value bias = op.getBiases().empty() ? Value() : inputBuffer(op.getBiases()[i]);
     int64_t groups = llvm::divideCeil(format->rowsOfTiles, gated ? 1 : panels);
-    weights.push_back({*format, buffer, bias, output, groups});
+    weights.push_back({*format, buffer, bias, output, groups, tilingOf(type)});
   }
   if (gated && (weights[0].format.sorted || weights[1].format.sorted))
     return op.emitError("the weights of a gated linear operation have their rows in the natural "
@@ -39,9 +39,17 @@ LogicalResult MixedLinearKernel::collect() {
   return success();
 }
 
+TilingAttr MixedLinearKernel::tilingOf(MixedType weight) const {
+  for (TilingAttr tiling : tilings)
+    if (tiling.getTarget() == target.name && tiling.getWeight() == weight)
+      return tiling;
+  return modelTiling(target, weight);
+}
+
 LogicalResult MixedLinearKernel::emit() {
   if (failed(collect()))
     return failure();
+  rowsPerTask = weights[0].tiling.getTaskRows();
   std::optional<int64_t> count = rowCount.constant();
   if (!count || *count > 1) {
     decoded = stackBuffer(panels * panelBytes, b.getI8Type());
@@ -112,19 +120,17 @@ MixedLinearKernel::Panel MixedLinearKernel::beginPanel(const Weight &weight, Val
 //===----------------------------------------------------------------------===//
 
 /// Adds a tile to what is carried: the sums of the rows; if a row has one group, those of the
-/// circuit and the sum of the input; the next slot.
+/// circuit and the sum of the input; the next slot. Codes are asked for `ahead` bytes before.
 SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int64_t width,
-                                              Value row, ValueRange carried) {
+                                              Value row, int64_t ahead, ValueRange carried) {
   const MixedFormat &format = tile.format;
   bool hasSlots = format.circuit == MixedFormat::Circuit::Slots ||
                   format.circuit == MixedFormat::Circuit::Uniform;
   Value sum = carried[0], circuit = carried[1], total = carried[2], slots = carried[3];
   Value at = tile.tileAt(number);
   InputColumns input = loadColumns(x, inputAt(row, number), quantizedColumns);
-  // AArch64 processors find a stream of whole tiles themselves; asking costs 2 % of the
-  // instructions.
-  for (int64_t line = 0; !isArm() && line < format.tileBytes(width); line += lineBytes)
-    prefetch(tile.buffer, plus(at, line + prefetchBytes));
+  for (int64_t line = 0; ahead > 0 && line < format.tileBytes(width); line += lineBytes)
+    prefetch(tile.buffer, plus(at, line + ahead));
   int64_t blocksOfTile = quantizedColumns / block;
   Value firstBlock = times(number, blocksOfTile);
   auto scaleAt = [&](int64_t i) {
@@ -166,14 +172,15 @@ Value MixedLinearKernel::singleRow(const Weight &weight, Value rowOfTiles, Value
   MixedTile tile(k, target, format, weight.weight);
   tile.beginRow(rowOfTiles);
   Value slots = tile.firstSlot();
+  int64_t ahead = weight.tiling.getPrefetch();
   SmallVector<Value> carried{splat(0.0f), splat(0.0f), k.constant(b.getF32Type(), 0),
                              slots ? slots : k.index(0)};
   carried = loop(k.index(0), k.index(format.wholeTiles), 1, carried,
                  [&](Value number, ValueRange carried) {
-                   return addTile(tile, number, quantizedColumns, row, carried);
+                   return addTile(tile, number, quantizedColumns, row, ahead, carried);
                  });
   if (format.lastColumns)
-    carried = addTile(tile, k.index(format.wholeTiles), format.lastColumns, row, carried);
+    carried = addTile(tile, k.index(format.wholeTiles), format.lastColumns, row, ahead, carried);
   Value sum = carried[0];
   if (format.oneGroup()) {
     Value block = k.index(0);
@@ -239,6 +246,7 @@ void MixedLinearKernel::emitResult(const Weight &weight, Value rowOfTiles, Value
   b.create<vector::ScatterOp>(weight.output, ValueRange{rowStart}, features, active, y);
 }
 
-LogicalResult tacq::emitMixedLinear(KernelBuilder &kernel, LinearOp op, const CpuTarget &target) {
-  return MixedLinearKernel(kernel, op, target).emit();
+LogicalResult tacq::emitMixedLinear(KernelBuilder &kernel, LinearOp op, const CpuTarget &target,
+                                    ArrayRef<TilingAttr> tilings) {
+  return MixedLinearKernel(kernel, op, target, tilings).emit();
 }

@@ -17,23 +17,22 @@
 
 #include "AmxCode.h"
 #include "MixedTile.h"
+#include "tacq/CPU/LinearTiling.h"
 
 namespace tacq {
 
-/// Rows of a task: enough to use decoded tiles many times, few enough to share the work.
-constexpr int64_t rowsPerTask = 96;
 constexpr int64_t panels = 2;
 /// Rows that AMX multiplies with the panels at a time, in four registers of sums.
 constexpr int64_t amxRows = 2 * AmxCode::rows;
 /// Bytes of a decoded tile.
 constexpr int64_t panelBytes = quantizedColumns * vectorLanes;
-/// How far ahead of a single row's product its codes are asked for.
-constexpr int64_t prefetchBytes = 2048, lineBytes = 64;
+constexpr int64_t lineBytes = 64;
 
 class MixedLinearKernel : DotCode {
 public:
-  MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target)
-      : DotCode(k, target), op(op), target(target), gated(op.getGated()), amx(k) {
+  MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target,
+                    llvm::ArrayRef<TilingAttr> tilings)
+      : DotCode(k, target), op(op), target(target), tilings(tilings), gated(op.getGated()), amx(k) {
     // Twelve by two sums of 32 registers (AVX-512); three by one of two parts each of 16 (AVX2);
     // four by one of four parts each of 32 (NEON).
     rows = isWide() ? 12 : isArm() ? 4 : 3;
@@ -48,6 +47,7 @@ private:
     mlir::Value weight, bias, output;
     /// Groups of panels.
     int64_t groups;
+    TilingAttr tiling;
   };
   /// A row of tiles of a weight that a task works on.
   struct Panel {
@@ -57,13 +57,14 @@ private:
   };
 
   mlir::LogicalResult collect();
+  TilingAttr tilingOf(MixedType weight) const;
   void emitTask(const Weight &weight, mlir::Value group, mlir::Value firstRow, mlir::Value lastRow);
   void emitPanels(const Weight &weight, mlir::Value group, mlir::Value firstRow,
                   mlir::Value lastRow);
   Panel beginPanel(const Weight &weight, mlir::Value rowOfTiles);
   mlir::Value singleRow(const Weight &weight, mlir::Value rowOfTiles, mlir::Value row);
   llvm::SmallVector<mlir::Value> addTile(MixedTile &tile, mlir::Value number, int64_t width,
-                                         mlir::Value row, mlir::ValueRange carried);
+                                         mlir::Value row, int64_t ahead, mlir::ValueRange carried);
   void emitTile(llvm::MutableArrayRef<Panel> task, llvm::SmallVectorImpl<mlir::Value> &slots,
                 mlir::Value number, int64_t width, mlir::Value firstRow, mlir::Value lastRow);
   void emitAmxRows(llvm::MutableArrayRef<Panel> task, mlir::Value number, int64_t columns,
@@ -95,8 +96,10 @@ private:
 
   LinearOp op;
   const CpuTarget &target;
+  llvm::ArrayRef<TilingAttr> tilings;
   bool gated;
   int64_t rows, tailRows, jointPanels;
+  int64_t rowsPerTask = 0;
   int64_t blocks = 0, block = 0;
   Sym rowCount;
   mlir::Value x, xScales, residual;

@@ -22,6 +22,21 @@ def PackWeights : Pass<"tacq-pack-weights"> {
   let dependentDialects = ["::tacq::TACQDialect"];
 }
 
+def TileKernels : Pass<"tacq-tile-kernels", "::mlir::ModuleOp"> {
+  let summary = "Choose how kernels go through their mixed-precision weights";
+  let description = [{
+    Gives the kernels of linear operations with mixed-precision weights their `tilings`, by a cost
+    model, or as the module's `tacq.tilings` (a list of `#tacq.tiling`, which a measurement made)
+    say for the weight and the target.
+  }];
+  let options = [ListOption<"targets", "targets", "std::string", "The CPU targets">];
+  let statistics = [
+    Statistic<"numTiled", "kernels", "Kernels with a tiling">,
+    Statistic<"numMeasured", "measured", "Tilings that a measurement chose">
+  ];
+  let dependentDialects = ["::tacq::TACQDialect", "::tacq::rt::ScheduleDialect"];
+}
+
 def EmitCpuKernels : Pass<"tacq-emit-cpu-kernels", "::mlir::ModuleOp"> {
   let summary = "Replace functions, whose bodies are kernels' regions, by the kernels";
   let description = [{

@@ -179,6 +179,9 @@ struct KernelOptions {
   std::optional<Sym> capacity;
   /// Attention with a cache: this kernel is the one that appends the new keys and values.
   bool append = false;
+  /// Linear operations with mixed-precision weights: #tacq.tiling of weights and targets; a
+  /// target's cost model serves where there is none.
+  llvm::SmallVector<TilingAttr> tilings;
 };
 
 /// Replaces each function, whose body is a kernel's region, by the kernel that `emit` builds.
