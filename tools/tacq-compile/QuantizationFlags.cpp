@@ -109,6 +109,7 @@ void QuantizationFlags::addTo(CLI::App &app) {
       ->group(group);
   app.add_option("--threads", threads, "Threads for running the sample (default: all)")
       ->group(group);
+  tuning.addTo(app);
 }
 
 Error QuantizationFlags::checkFlags() {
@@ -122,11 +123,14 @@ Error QuantizationFlags::checkFlags() {
                                {codebook, "--codebook"},
                                {headBits != 0, "--head-bits"},
                                {!tunedPlan.empty(), "--tune-kernels"},
+                               {tuning.isOn(), "--tune"},
                                {group != 0, "--group"}})
       if (given)
         return makeError(TACQ_INVALID_ARGUMENT, "%s needs --bits or --plan beside it", flag);
     return success();
   }
+  if (tuning.isOn() && dataFile.empty())
+    return makeError(TACQ_INVALID_ARGUMENT, "--tune needs the sample to tune on: give --data");
   if (!planFile.empty() && !circuitText.empty())
     return makeError(TACQ_INVALID_ARGUMENT,
                      "--plan says how large the circuit is; leave --circuit out or edit the plan");
@@ -167,14 +171,14 @@ Error QuantizationFlags::apply(const std::string &model, bool quiet, CompileOpti
       return writePlan(tunedPlan, plan);
     };
   }
-  options.quantize = [this, model, quiet](llvm::StringMap<MixedWeight> &weights) {
-    return quantize(model, quiet, weights);
+  options.quantize = [this, model, quiet, output = options.output](QuantizedModel &quantized) {
+    return quantize(model, output, quiet, quantized);
   };
   return success();
 }
 
-Error QuantizationFlags::quantize(const std::string &model, bool quiet,
-                                  llvm::StringMap<MixedWeight> &weights) {
+Error QuantizationFlags::quantize(const std::string &model, const std::string &output, bool quiet,
+                                  QuantizedModel &quantized) {
   mlir::DialectRegistry registry;
   registerAllDialects(registry);
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
@@ -226,13 +230,11 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
   if (!dataFile.empty()) {
     if (Error error = CalibrationData::open(dataFile, data))
       return error;
-    if (Error error = data->bind(sampleInputs(*graph.module), vocabularyOf(*graph.module),
-                                 /*allTokens=*/true))
+    if (Error error = data->bind(tuning.isOn() ? tuningInputs(*graph.module)
+                                               : sampleInputs(*graph.module),
+                                 vocabularyOf(*graph.module), /*allTokens=*/!tuning.isOn()))
       return error;
-    samples.count = data->size();
-    samples.load = [&](size_t sample, std::map<std::string, TensorView> &inputs) {
-      return data->load(sample, inputs);
-    };
+    samples = samplesOf(*data);
   } else if (method == "gptq" && !quiet) {
     std::fprintf(stderr, "note: without --data, Hessians are those of the unquantized model\n");
   }
@@ -264,5 +266,14 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
       progress->advance();
     }
   };
-  return quantizeModel(graph, options, weights);
+  // Quantization changes the graph.
+  mlir::OwningOpRef<mlir::ModuleOp> original;
+  if (tuning.isOn())
+    original = graph.module->clone();
+  if (Error error = quantizeModel(graph, options, quantized.weights))
+    return error;
+  progress.reset();
+  if (!tuning.isOn())
+    return success();
+  return tuning.tune(*original, graph.parameters, *data, model, output, threads, quiet, quantized);
 }

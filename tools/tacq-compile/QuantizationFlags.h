@@ -3,6 +3,7 @@
 #ifndef TACQ_COMPILE_QUANTIZATIONFLAGS_H
 #define TACQ_COMPILE_QUANTIZATIONFLAGS_H
 
+#include "TuningFlags.h"
 #include "tacq/Compile.h"
 #include "tacq/Quantize/QuantizeModel.h"
 
@@ -20,7 +21,8 @@ public:
 
 private:
   Error checkFlags();
-  Error quantize(const std::string &model, bool quiet, llvm::StringMap<MixedWeight> &weights);
+  Error quantize(const std::string &model, const std::string &output, bool quiet,
+                 QuantizedModel &quantized);
 
   std::string tunedPlan, statisticsFile, dataFile, planFile, circuitText, layoutText = "slots",
                                                                           dense = "auto";
@@ -30,6 +32,7 @@ private:
   bool noClip = false, activationOrder = false;
   double damping = 0.01;
   unsigned threads = 0;
+  TuningFlags tuning;
 
   Plan plan;
   bool uniform = false; // the plan is made of --bits and --group

@@ -35,6 +35,13 @@ enum class EmitStage {
   Module      ///< the module file
 };
 
+/// What quantization makes of a model, by the names of its parameters.
+struct QuantizedModel {
+  llvm::StringMap<MixedWeight> weights;
+  /// New elements of parameters that stay dense, in their order.
+  llvm::StringMap<std::vector<float>> parameters;
+};
+
 struct CompileOptions {
   /// "cpu=host", "cpu=x86-64-v3", "cpu=aarch64", "vulkan=generic", …; one executable of the module
   /// for each.
@@ -42,9 +49,9 @@ struct CompileOptions {
   EmitStage emit = EmitStage::Module;
   /// The module file, or the text of another stage; "-" for standard output (texts only).
   std::string output;
-  /// Makes the mixed-precision weights, by their parameters' names. Called when the graph is known
-  /// to compile; null for a model that is not quantized.
-  std::function<Error(llvm::StringMap<MixedWeight> &weights)> quantize;
+  /// Makes the mixed-precision weights. Called when the graph is known to compile; null for a model
+  /// that is not quantized.
+  std::function<Error(QuantizedModel &quantized)> quantize;
   /// How kernels go through their weights, where the cost model's choice is not to serve.
   std::vector<KernelTiling> tilings;
   /// Receives tilings that are measured for the model's weights, if set: of the CPU targets that

@@ -11,6 +11,7 @@
 #include "tacq/CPU/MixedPacking.h"
 #include "tacq/CPU/Passes.h"
 #include "tacq/CPU/WeightPacking.h"
+#include "tacq/Half.h"
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Ops/Passes.h"
@@ -152,6 +153,29 @@ static Error emitText(ModuleOp module, const ModuleTargets &targets, EmitStage s
   return writeTextFile(path, [&](llvm::raw_ostream &os) { (*kernels)->print(os); });
 }
 
+/// Gives parameters of f32 or f16 other elements.
+static Error replaceParameters(ModuleOp module, const llvm::StringMap<std::vector<float>> &elements,
+                               ParameterStore &store) {
+  for (const auto &entry : elements) {
+    auto param = module.lookupSymbol<ParamOp>(entry.first());
+    auto type = param ? dyn_cast<RankedTensorType>(param.getType()) : RankedTensorType();
+    if (!type || size_t(type.getNumElements()) != entry.second.size() ||
+        !(type.getElementType().isF32() || type.getElementType().isF16()))
+      return Error(TACQ_INTERNAL, "there is no parameter '" + entry.first().str() +
+                                      "' of as many numbers as were tuned");
+    std::vector<char> bytes;
+    for (float value : entry.second) {
+      uint16_t half = halfFromFloat(value);
+      bool isHalf = type.getElementType().isF16();
+      const char *from =
+          isHalf ? reinterpret_cast<const char *>(&half) : reinterpret_cast<const char *>(&value);
+      bytes.insert(bytes.end(), from, from + (isHalf ? sizeof(half) : sizeof(value)));
+    }
+    store.add(entry.first(), store.own(std::move(bytes)));
+  }
+  return Error();
+}
+
 Error tacq::compileModel(const std::string &path, const CompileOptions &options) {
   DialectRegistry registry;
   registerAllDialects(registry);
@@ -203,10 +227,14 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   if (Error error =
           run([&](PassManager &manager) { buildGraphStages(manager, last, graphOptions); }))
     return error;
-  llvm::StringMap<MixedWeight> weights;
-  if (options.quantize && last >= EmitStage::Quantized)
-    if (Error error = options.quantize(weights))
+  QuantizedModel quantized;
+  if (options.quantize && last >= EmitStage::Quantized) {
+    if (Error error = options.quantize(quantized))
       return error;
+    if (Error error = replaceParameters(*model.module, quantized.parameters, model.parameters))
+      return error;
+  }
+  const llvm::StringMap<MixedWeight> &weights = quantized.weights;
   llvm::StringMap<MixedWeightForm> forms;
   for (const auto &entry : weights) {
     MixedType type = cpuMixedType(&context, entry.second);
