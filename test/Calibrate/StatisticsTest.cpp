@@ -125,11 +125,72 @@ TEST_F(StatisticsTest, ReadsWhatWasWritten) {
   EXPECT_EQ(content(), bytes);
 }
 
+/// With folds whose numbers are multiples of `start`.
+static Statistics withFolds(double start, llvm::ArrayRef<uint64_t> samples) {
+  Statistics statistics = example(start, {});
+  statistics.hasFolds = true;
+  for (TensorStatistics &tensor : statistics.tensors) {
+    tensor.sketch = StatisticsSum::zeros(tensor.sketchedRows() * tensor.columns);
+    tensor.foldGradients = StatisticsSum::zeros(sampleFolds * tensor.sketch.size());
+    for (auto [i, value] : llvm::enumerate(tensor.foldGradients.mutableValues()))
+      value = start * double(i);
+    tensor.sketch.mutableValues()[0] = 0.25;
+  }
+  for (uint64_t sample : samples)
+    statistics.cover("data", sample, 0.5, std::vector<double>(signatureSize, double(sample)));
+  return statistics;
+}
+
+TEST_F(StatisticsTest, SketchedRowsAreSpread) {
+  TensorStatistics tensor;
+  for (auto [rows, expected] :
+       {std::pair<int64_t, std::vector<int64_t>>{1, {0}}, {3, {0, 1, 2}}, {16, {2, 6, 10, 14}}}) {
+    tensor.rows = rows;
+    std::vector<int64_t> sketched;
+    for (int64_t i = 0; i < tensor.sketchedRows(); ++i)
+      sketched.push_back(tensor.sketchedRow(i));
+    EXPECT_EQ(sketched, expected);
+  }
+}
+
+TEST_F(StatisticsTest, FoldsAreSumsToo) {
+  Statistics first = withFolds(1, {0, 4, 2}), second = withFolds(2, {3, 1});
+  ASSERT_OK(second.write(path));
+  Statistics read;
+  ASSERT_OK(Statistics::read(path, read));
+  ASSERT_OK(first.merge(read, "a", "b"));
+  ASSERT_OK(first.write(path));
+  ASSERT_OK(Statistics::read(path, read));
+  EXPECT_TRUE(read.hasFolds);
+  for (const TensorStatistics &tensor : read.tensors) {
+    ASSERT_EQ(tensor.foldGradients.size(), size_t(sampleFolds * tensor.rows * tensor.columns));
+    for (auto [i, value] : llvm::enumerate(tensor.foldGradients.values()))
+      EXPECT_EQ(value, 3.0 * double(i));
+    EXPECT_EQ(tensor.sketch.values()[0], 0.25);
+  }
+  // In the order of the samples, whatever the order in which they came.
+  std::vector<double> signatures = read.signatures();
+  ASSERT_EQ(signatures.size(), size_t(5 * signatureSize));
+  for (size_t i = 0; i < signatures.size(); ++i)
+    EXPECT_EQ(signatures[i], double(i / signatureSize));
+}
+
+TEST_F(StatisticsTest, SumsWithSomeThatHaveNoFoldsHaveNone) {
+  Statistics sum = withFolds(1, {0}), without = example(1, {1});
+  ASSERT_OK(sum.merge(without, "a", "b"));
+  EXPECT_FALSE(sum.hasFolds);
+  EXPECT_TRUE(sum.signatures().empty());
+  ASSERT_OK(sum.write(path));
+  Statistics read;
+  ASSERT_OK(Statistics::read(path, read));
+  EXPECT_EQ(read.sampleCount(), 2u);
+}
+
 TEST_F(StatisticsTest, ExpandsHessians) {
   Statistics statistics = example(3);
-  std::vector<float> full(9);
+  std::vector<double> full;
   statistics.inputs[0].expand(full);
-  EXPECT_EQ(full, (std::vector<float>{1, 2, 4, 2, 3, 5, 4, 5, 6}));
+  EXPECT_EQ(full, (std::vector<double>{1, 2, 4, 2, 3, 5, 4, 5, 6}));
   EXPECT_DOUBLE_EQ(statistics.inputs[0].trace(), 10);
 }
 

@@ -200,10 +200,10 @@ Error CalibrationRun::addSample(size_t sample) {
   std::map<std::string, TensorView> views;
   if (Error error = data->load(sample, views))
     return error;
-  double loss = 0;
-  if (Error error = calibrator->add(views, loss))
+  SampleFacts facts;
+  if (Error error = calibrator->add(views, sample, facts))
     return Error(error.code(), data->place(sample) + ": " + error.message());
-  calibrator->statistics().cover(data->hash(), sample, loss);
+  calibrator->statistics().cover(data->hash(), sample, facts.loss, facts.signature);
   return success();
 }
 

@@ -2,7 +2,7 @@
 
 #include "Inspection.h"
 
-#include "tacq/Calibrate/Statistics.h"
+#include "Comparison.h"
 
 #include <cmath>
 #include <cstdio>
@@ -77,14 +77,21 @@ static ordered_json toJson(const Statistics &statistics) {
   return result;
 }
 
-Error tools::inspect(const std::string &file, bool json) {
+Error tools::inspect(const std::string &file, const StabilityOptions &options, bool json) {
   Statistics statistics;
   if (Error error = Statistics::read(file, statistics))
     return error;
+  // Small samples and Hessians alone are fine here; then there is nothing to say of the circuit.
+  std::optional<CircuitStability> stability;
+  if (statistics.hasFolds && statistics.sampleCount() >= uint64_t(sampleFolds)) {
+    stability.emplace();
+    if (Error error = circuitStability(statistics, file, options, *stability))
+      return error;
+  }
   if (json) {
-    std::printf(
-        "%s\n",
-        toJson(statistics).dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
+    ordered_json result = ::toJson(statistics);
+    result["stability"] = stability ? tools::toJson(*stability) : ordered_json();
+    std::printf("%s\n", result.dump(2, ' ', false, ordered_json::error_handler_t::replace).c_str());
     return success();
   }
   std::printf("%s, %llu samples, mean loss %.6f, %s\n", statistics.modelFile.c_str(),
@@ -100,5 +107,10 @@ Error tools::inspect(const std::string &file, bool json) {
                 norms.sum, norms.l2, input.trace(), static_cast<unsigned long long>(input.tokens),
                 tensor.head ? "  head" : "");
   }
+  if (stability)
+    std::printf("%s", toText(*stability).c_str());
+  else
+    std::printf("the circuit's stability takes gradients of at least %lld samples\n",
+                static_cast<long long>(sampleFolds));
   return success();
 }

@@ -2,6 +2,7 @@
 
 #include "CalibrationRun.h"
 #include "CommandLine.h"
+#include "Comparison.h"
 #include "Inspection.h"
 #include "tacq/Calibrate/Statistics.h"
 
@@ -45,16 +46,38 @@ static int mergeMain(int argc, char **argv) {
 }
 
 static int inspectMain(int argc, char **argv) {
-  CLI::App app("Prints what statistics say of each tensor, in the order of the graph.",
+  CLI::App app("Prints what statistics say of each tensor, in the order of the graph, and how sure "
+               "the choice of a circuit is. With a second file, compares the samples of both: "
+               "whether their circuits are the same, and whether the task has drifted.",
                "tacq-calibrate inspect");
-  std::string file;
+  std::string file, other;
+  StabilityOptions options;
   bool json = false;
-  app.add_option("file", file, "Statistics, as tacq-calibrate wrote them")
+  app.add_option("file", file,
+                 "Statistics, as tacq-calibrate wrote them; with a second file also a module, for "
+                 "the sample that it was made for")
       ->required()
       ->type_name("STATS");
+  app.add_option("other", other, "Statistics of another sample, or a module")->type_name("STATS");
+  app.add_option("--circuit", options.part, "The circuit's part of the weights (default: 0.0035)")
+      ->check(CLI::Range(1e-6, 1.0));
+  app.add_option("--bits", options.bits,
+                 "Quantization that the circuit is chosen against: 2, 3, 4 or 8 (default: 2)")
+      ->check(CLI::IsMember({2, 3, 4, 8}));
   app.add_flag("--json", json, "Print JSON; with the samples and their losses");
-  describeTool(app, "  tacq-calibrate inspect model.stats --json\n");
-  return runTool(app, argc, argv, [&] { return inspect(file, json); });
+  describeTool(app, "  tacq-calibrate inspect model.stats --json\n"
+                    "  tacq-calibrate inspect task.stats other-task.stats\n"
+                    "  tacq-calibrate inspect model.tacq new-sample.stats\n");
+  return runTool(app, argc, argv, [&]() -> Error {
+    if (other.empty())
+      return inspect(file, options, json);
+    KnownSample first, second;
+    if (Error error = KnownSample::read(file, first))
+      return error;
+    if (Error error = KnownSample::read(other, second))
+      return error;
+    return compareSamples(first, second, options, json);
+  });
 }
 
 static int calibrateMain(int argc, char **argv) {

@@ -5,6 +5,7 @@
 #include "CalibrationData.h"
 #include "Progress.h"
 #include "mlir/IR/MLIRContext.h"
+#include "tacq/Calibrate/TaskDrift.h"
 #include "tacq/OutputFile.h"
 #include "tacq/Register.h"
 
@@ -230,9 +231,9 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   if (!dataFile.empty()) {
     if (Error error = CalibrationData::open(dataFile, data))
       return error;
-    if (Error error = data->bind(tuning.isOn() ? tuningInputs(*graph.module)
-                                               : sampleInputs(*graph.module),
-                                 vocabularyOf(*graph.module), /*allTokens=*/!tuning.isOn()))
+    if (Error error =
+            data->bind(tuning.isOn() ? tuningInputs(*graph.module) : sampleInputs(*graph.module),
+                       vocabularyOf(*graph.module), /*allTokens=*/!tuning.isOn()))
       return error;
     samples = samplesOf(*data);
   } else if (method == "gptq" && !quiet) {
@@ -270,6 +271,8 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   mlir::OwningOpRef<mlir::ModuleOp> original;
   if (tuning.isOn())
     original = graph.module->clone();
+  if (options.statistics && statistics.hasFolds)
+    quantized.metadata[signaturesKey] = signaturesText(statistics.signatures());
   if (Error error = quantizeModel(graph, options, quantized.weights))
     return error;
   progress.reset();

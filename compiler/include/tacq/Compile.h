@@ -40,6 +40,8 @@ struct QuantizedModel {
   llvm::StringMap<MixedWeight> weights;
   /// New elements of parameters that stay dense, in their order.
   llvm::StringMap<std::vector<float>> parameters;
+  /// Travels in the module's metadata, for applications and tools to look up by these keys.
+  llvm::StringMap<std::string> metadata;
 };
 
 struct CompileOptions {

@@ -7,6 +7,7 @@
 #include "tacq/Calibration/Passes.h"
 #include "tacq/Differentiate/DifferentiatePasses.h"
 #include "tacq/Graph/GraphMatch.h"
+#include "tacq/Import/WeightElements.h"
 #include "tacq/Register.h"
 #include "tacq/Reproducer.h"
 #include "llvm/Support/Path.h"
@@ -167,14 +168,40 @@ Error Calibrator::differentiate(const CalibratorOptions &options) {
     taps.parameters = weights;
     manager.addPass(createDifferentiate(taps));
   }
-  if (Error error = runPasses(manager, *model.module, file))
-    return error;
+  std::map<std::string, LinearOp> users;
+  for (auto linear : function.getBody().front().getOps<LinearOp>())
+    for (Value weight : linear.getWeights())
+      if (auto param = weight.getDefiningOp<GetParamOp>())
+        users.try_emplace(param.getParam().str(), linear);
   for (const std::string &name : weights) {
     TensorStatistics tensor;
     tensor.name = name;
     tensor.head = heads.count(name);
+    if (settings.loss != "none")
+      if (Error error = sketchWeight(users[name], tensor))
+        return error;
     sums.tensors.push_back(std::move(tensor));
   }
+  sums.hasFolds = settings.loss != "none";
+  return runPasses(manager, *model.module, file);
+}
+
+/// Takes the rows of the weight that are sketched.
+Error Calibrator::sketchWeight(Operation *user, TensorStatistics &tensor) {
+  auto linear = cast<LinearOp>(user);
+  std::vector<float> weight;
+  if (Error error = readWeight(model.parameters, linear, weight))
+    return Error(error.code(), file + ", '" + tensor.name + "': " + error.message());
+  auto type = cast<ShapedType>(linear.getWeights()[0].getType());
+  bool byRows =
+      WeightOrder(cast<IntegerAttr>(linear.getWeightOrder()[0]).getInt()) == WeightOrder::NK;
+  tensor.rows = type.getDimSize(byRows ? 0 : 1);
+  tensor.columns = type.getDimSize(byRows ? 1 : 0);
+  tensor.sketch = StatisticsSum::zeros(tensor.sketchedRows() * tensor.columns);
+  double *to = tensor.sketch.mutableValues().data();
+  for (int64_t i = 0; i < tensor.sketchedRows(); ++i)
+    to = std::copy_n(weight.data() + tensor.sketchedRow(i) * tensor.columns, tensor.columns, to);
+  tensor.foldGradients = StatisticsSum::zeros(sampleFolds * tensor.sketch.size());
   return Error();
 }
 
@@ -212,29 +239,39 @@ void Calibrator::findTaps() {
   }
 }
 
-Error Calibrator::add(const std::map<std::string, TensorView> &sample, double &loss) {
+Error Calibrator::add(const std::map<std::string, TensorView> &sample, uint64_t number,
+                      SampleFacts &facts) {
   double start = seconds();
   if (Error error = runner->run(sample))
     return error;
   double ran = seconds();
   spent.run += ran - start;
-  loss = 0;
+  facts.loss = 0;
   if (sums.settings.loss != "none") {
     TensorView view;
     if (Error error = runner->output("loss", view))
       return error;
-    loss = view.floats()[0];
-    if (!std::isfinite(loss))
+    facts.loss = view.floats()[0];
+    if (!std::isfinite(facts.loss))
       return Error(TACQ_INVALID_INPUT, "the loss is not finite");
   }
-  Error error = collect();
+  Error error = collect(number, facts.signature);
   spent.sums += seconds() - ran;
   return error;
 }
 
-Error Calibrator::collect() {
+/// Number i of a signature: a column of an input. All inputs take part in turn, with columns that
+/// have nothing to do with each other.
+static std::pair<size_t, int64_t> signaturePlace(int64_t i, const Statistics &sums) {
+  auto inputs = int64_t(sums.inputs.size());
+  auto input = size_t(inputs > signatureSize ? i * inputs / signatureSize : i % inputs);
+  return {input, int64_t(uint64_t(i + 1) * 2654435761u % uint64_t(sums.inputs[input].columns))};
+}
+
+Error Calibrator::collect(uint64_t number, std::vector<double> &signature) {
   std::vector<GradientContribution> gradients;
   std::vector<HessianContribution> hessians;
+  std::vector<std::vector<float>> diagonals(sums.inputs.size());
   auto rowsOf = [&](const Tap &tap, int64_t columns, bool gradient, TappedRows &rows) -> Error {
     TensorView view;
     if (Error error = runner->output(tap.input, view))
@@ -252,19 +289,31 @@ Error Calibrator::collect() {
     if (!withGradients)
       break;
     GradientContribution contribution{
-        {}, tensor.rows, tensor.columns, tensor.gradient.mutableValues().data()};
+        {}, tensor.rows, tensor.columns, tensor.gradient.mutableValues().data(), {}};
+    if (sums.hasFolds) {
+      int64_t rows = tensor.sketchedRows(), fold = int64_t(number % sampleFolds);
+      for (int64_t i = 0; i < rows; ++i)
+        contribution.sketchedRows.push_back(tensor.sketchedRow(i));
+      contribution.sketchSum =
+          tensor.foldGradients.mutableValues().data() + fold * rows * tensor.columns;
+    }
     for (const Tap &tap : taps)
       if (Error error = rowsOf(tap, tensor.columns, true, contribution.uses.emplace_back()))
         return error;
     gradients.push_back(std::move(contribution));
   }
-  for (auto [input, taps] : llvm::zip(sums.inputs, inputTaps)) {
-    HessianContribution contribution{{}, input.columns, input.hessian.mutableValues().data()};
+  std::vector<int64_t> tokens;
+  for (auto [input, taps, diagonal] : llvm::zip(sums.inputs, inputTaps, diagonals)) {
+    diagonal.resize(input.columns);
+    HessianContribution contribution{
+        {}, input.columns, input.hessian.mutableValues().data(), diagonal.data()};
+    tokens.push_back(0);
     for (const Tap &tap : taps) {
       if (Error error = rowsOf(tap, input.columns, false, contribution.uses.emplace_back()))
         return error;
-      input.tokens += contribution.uses.back().tokens;
+      tokens.back() += contribution.uses.back().tokens;
     }
+    input.tokens += tokens.back();
     hessians.push_back(std::move(contribution));
   }
   NonFinite found = sumContributions(gradients, hessians, threads);
@@ -278,5 +327,12 @@ Error Calibrator::collect() {
   if (found.gradient >= 0)
     return Error(TACQ_INVALID_INPUT,
                  "the gradient of '" + sums.tensors[found.gradient].name + "' is not finite");
+  signature.clear();
+  for (int64_t i = 0; sums.hasFolds && i < signatureSize; ++i) {
+    auto [input, column] = signaturePlace(i, sums);
+    double mean = diagonals[input][column] / double(std::max<int64_t>(tokens[input], 1));
+    // Three digits say enough and keep files short.
+    signature.push_back(std::round(1000 * std::log(1e-12 + mean)) / 1000);
+  }
   return Error();
 }

@@ -1,6 +1,7 @@
 //===- Statistics.cpp - What a sample of a task says of a model -----------===//
 
 #include "tacq/Calibrate/Statistics.h"
+#include "llvm/ADT/STLExtras.h"
 #include "llvm/Support/Path.h"
 #include <algorithm>
 
@@ -29,11 +30,12 @@ double InputStatistics::trace() const {
   return sum;
 }
 
-void InputStatistics::expand(MutableArrayRef<float> matrix) const {
+void InputStatistics::expand(std::vector<double> &matrix) const {
+  matrix.resize(columns * columns);
   const double *value = hessian.values().data();
   for (int64_t i = 0; i < columns; ++i)
     for (int64_t j = 0; j <= i; ++j, ++value)
-      matrix[i * columns + j] = matrix[j * columns + i] = static_cast<float>(*value);
+      matrix[i * columns + j] = matrix[j * columns + i] = *value;
 }
 
 std::string StatisticsSettings::str() const {
@@ -83,26 +85,45 @@ static void normalize(std::vector<SampleRange> &ranges) {
       continue;
     }
     joined.back().end = range.end;
-    joined.back().losses.insert(joined.back().losses.end(), range.losses.begin(),
-                                range.losses.end());
+    llvm::append_range(joined.back().losses, range.losses);
+    llvm::append_range(joined.back().signatures, range.signatures);
   }
   ranges = std::move(joined);
 }
 
-void Statistics::cover(StringRef data, uint64_t sample, double loss) {
+void Statistics::cover(StringRef data, uint64_t sample, double loss, ArrayRef<double> signature) {
   std::vector<SampleRange> &ranges = covered[data.str()];
   auto next = rangeAt(ranges, sample);
   if (next != ranges.begin() && std::prev(next)->end == sample) {
     std::prev(next)->end = sample + 1;
     std::prev(next)->losses.push_back(loss);
+    llvm::append_range(std::prev(next)->signatures, signature);
     if (next != ranges.end() && next->begin == sample + 1)
       normalize(ranges);
   } else if (next != ranges.end() && next->begin == sample + 1) {
     next->begin = sample;
     next->losses.insert(next->losses.begin(), loss);
+    next->signatures.insert(next->signatures.begin(), signature.begin(), signature.end());
   } else {
-    ranges.insert(next, {sample, sample + 1, {loss}});
+    ranges.insert(next, {sample, sample + 1, {loss}, signature.vec()});
   }
+}
+
+std::vector<double> Statistics::signatures() const {
+  std::vector<double> all;
+  for (auto &[data, ranges] : covered)
+    for (const SampleRange &range : ranges)
+      llvm::append_range(all, range.signatures);
+  return all;
+}
+
+void Statistics::dropFolds() {
+  hasFolds = false;
+  for (TensorStatistics &tensor : tensors)
+    tensor.foldGradients = tensor.sketch = StatisticsSum();
+  for (auto &[data, ranges] : covered)
+    for (SampleRange &range : ranges)
+      range.signatures.clear();
 }
 
 const TensorStatistics *Statistics::find(StringRef name) const {
@@ -147,15 +168,23 @@ Error Statistics::merge(const Statistics &other, const std::string &name,
     for (auto [i, value] : llvm::enumerate(more.values()))
       values[i] += value;
   };
-  for (auto [mine, theirs] : llvm::zip(tensors, other.tensors))
+  bool folds = hasFolds && other.hasFolds;
+  if (!folds)
+    dropFolds();
+  for (auto [mine, theirs] : llvm::zip(tensors, other.tensors)) {
     add(mine.gradient, theirs.gradient);
+    if (folds)
+      add(mine.foldGradients, theirs.foldGradients);
+  }
   for (auto [mine, theirs] : llvm::zip(inputs, other.inputs)) {
     add(mine.hessian, theirs.hessian);
     mine.tokens += theirs.tokens;
   }
   for (auto &[data, ranges] : other.covered) {
     std::vector<SampleRange> &mine = covered[data];
-    mine.insert(mine.end(), ranges.begin(), ranges.end());
+    for (const SampleRange &range : ranges)
+      mine.push_back(
+          {range.begin, range.end, range.losses, folds ? range.signatures : std::vector<double>()});
     normalize(mine);
   }
   return Error();

@@ -125,7 +125,8 @@ static json::Value metadata(const Statistics &statistics) {
     for (const SampleRange &range : ranges)
       list.push_back(json::Object{{"begin", int64_t(range.begin)},
                                   {"end", int64_t(range.end)},
-                                  {"losses", json::Array(range.losses)}});
+                                  {"losses", json::Array(range.losses)},
+                                  {"signatures", json::Array(range.signatures)}});
     data[hash] = std::move(list);
   }
   json::Array tensors, inputs;
@@ -145,6 +146,7 @@ static json::Value metadata(const Statistics &statistics) {
                                                 {"output", settings.output},
                                                 {"labels", settings.labels},
                                                 {"hessians", settings.hessians}}},
+                      {"folds", statistics.hasFolds ? sampleFolds : 0},
                       {"covered", std::move(data)},
                       {"tensors", std::move(tensors)},
                       {"inputs", std::move(inputs)}};
@@ -155,7 +157,7 @@ namespace tacq {
 static bool fromJSON(const json::Value &value, SampleRange &range, json::Path path) {
   json::ObjectMapper map(value, path);
   return map && map.map("begin", range.begin) && map.map("end", range.end) &&
-         map.map("losses", range.losses);
+         map.map("losses", range.losses) && map.mapOptional("signatures", range.signatures);
 }
 
 static bool fromJSON(const json::Value &value, TensorStatistics &tensor, json::Path path) {
@@ -186,10 +188,13 @@ static bool fromJSON(const json::Value &value, StatisticsSettings &settings, jso
 
 static bool fromJSON(const json::Value &value, Statistics &statistics, json::Path path) {
   json::ObjectMapper map(value, path);
-  return map && map.map("model", statistics.modelFile) &&
-         map.map("model_hash", statistics.modelHash) && map.map("settings", statistics.settings) &&
-         map.map("covered", statistics.covered) && map.map("tensors", statistics.tensors) &&
-         map.map("inputs", statistics.inputs);
+  int64_t folds = 0;
+  if (!map || !map.mapOptional("folds", folds))
+    return false;
+  statistics.hasFolds = folds == sampleFolds;
+  return map.map("model", statistics.modelFile) && map.map("model_hash", statistics.modelHash) &&
+         map.map("settings", statistics.settings) && map.map("covered", statistics.covered) &&
+         map.map("tensors", statistics.tensors) && map.map("inputs", statistics.inputs);
 }
 } // namespace tacq
 
@@ -210,7 +215,9 @@ static std::string inconsistency(const Statistics &statistics) {
     uint64_t end = 0;
     for (const SampleRange &range : ranges) {
       if (range.begin < end || range.end <= range.begin ||
-          range.losses.size() != range.end - range.begin)
+          range.losses.size() != range.end - range.begin ||
+          range.signatures.size() !=
+              (statistics.hasFolds ? range.losses.size() * signatureSize : 0))
         return "its ranges of samples overlap or are empty";
       end = range.end;
     }
@@ -239,6 +246,11 @@ Error Statistics::write(const std::string &path) const {
   };
   for (const TensorStatistics &tensor : tensors)
     append(tensor.gradient);
+  if (hasFolds)
+    for (const TensorStatistics &tensor : tensors) {
+      append(tensor.foldGradients);
+      append(tensor.sketch);
+    }
   for (const InputStatistics &input : inputs)
     append(input.hessian);
   return out.finish(header);
@@ -298,6 +310,12 @@ Error Statistics::read(const std::string &path, Statistics &statistics) {
   for (TensorStatistics &tensor : statistics.tensors)
     if (!tensor.gradient.empty())
       tensor.gradient = take(uint64_t(tensor.rows) * uint64_t(tensor.columns));
+  if (statistics.hasFolds)
+    for (TensorStatistics &tensor : statistics.tensors) {
+      uint64_t sketched = uint64_t(tensor.sketchedRows()) * uint64_t(tensor.columns);
+      tensor.foldGradients = take(sampleFolds * sketched);
+      tensor.sketch = take(sketched);
+    }
   for (InputStatistics &input : statistics.inputs)
     input.hessian = take(uint64_t(input.columns) * uint64_t(input.columns + 1) / 2);
   if (!fits || offset != bytes.size())

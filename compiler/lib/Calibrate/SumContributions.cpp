@@ -89,6 +89,10 @@ static bool run(const GradientContribution &c, const Block &block, std::vector<f
   for (const TappedRows &use : c.uses)
     product(use.outputGradient, c.rows, block.begin, rows, use.input, c.columns, c.columns,
             use.tokens, &use != &c.uses.front(), scratch.data());
+  for (auto [i, row] : llvm::enumerate(c.sketchedRows))
+    if (block.begin <= row && row < block.end)
+      addMagnitudes(scratch.data() + (row - block.begin) * c.columns, c.columns,
+                    c.sketchSum + i * c.columns);
   return addMagnitudes(scratch.data(), rows * c.columns, c.sum + block.begin * c.columns);
 }
 
@@ -102,6 +106,8 @@ static bool run(const HessianContribution &c, const Block &block, std::vector<fl
   bool finite = true;
   for (int64_t i = block.begin; i < block.end; ++i)
     finite &= add(scratch.data() + (i - block.begin) * block.end, i + 1, c.sum + i * (i + 1) / 2);
+  for (int64_t i = block.begin; c.diagonal && i < block.end; ++i)
+    c.diagonal[i] = scratch[(i - block.begin) * block.end + i];
   return finite;
 }
 

@@ -19,6 +19,9 @@ struct GradientContribution {
   std::vector<TappedRows> uses;
   int64_t rows, columns;
   double *sum; ///< [rows, columns]
+  /// The sums of these rows for the sample's fold, one after the other; may be empty.
+  std::vector<int64_t> sketchedRows;
+  double *sketchSum = nullptr;
 };
 
 /// What one sample adds to an input's H: Σ Xᵀ X, in f32.
@@ -26,6 +29,8 @@ struct HessianContribution {
   std::vector<TappedRows> uses;
   int64_t columns;
   double *sum; ///< the lower triangle
+  /// Receives the sample's diagonal, if not null.
+  float *diagonal = nullptr;
 };
 
 /// What one sample adds to a sum of gradients: Σ dYᵀ X over the uses of the weight, in f32.

@@ -235,6 +235,12 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
       return error;
   }
   const llvm::StringMap<MixedWeight> &weights = quantized.weights;
+  if (!quantized.metadata.empty()) {
+    NamedAttrList entries;
+    for (const auto &entry : quantized.metadata)
+      entries.append(entry.first(), StringAttr::get(&context, entry.second));
+    (*model.module)->setAttr(metadataAttribute, entries.getDictionary(&context));
+  }
   llvm::StringMap<MixedWeightForm> forms;
   for (const auto &entry : weights) {
     MixedType type = cpuMixedType(&context, entry.second);

@@ -584,6 +584,13 @@ Error ModuleEmitter::run(const ModuleTargets &targets) {
   contents.producer = "tacq-compile " TACQ_VERSION;
   contents.model_name = file;
   contents.model_hash = parameters.contentHash();
+  if (auto metadata = module->getAttrOfType<DictionaryAttr>(metadataAttribute))
+    for (NamedAttribute entry : metadata) {
+      auto pair = std::make_unique<format::KeyValueT>();
+      pair->key = entry.getName().str();
+      pair->value = cast<StringAttr>(entry.getValue()).str();
+      contents.metadata.push_back(std::move(pair));
+    }
   return writer.finish();
 }
 

@@ -35,6 +35,9 @@ buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 buildVulkanKernels(mlir::ModuleOp module, llvm::StringMap<KernelCode> &codes);
 
+/// The module's attribute, a dictionary of texts, that becomes the file's metadata.
+constexpr llvm::StringLiteral metadataAttribute = "tacq.metadata";
+
 /// The targets of a module, in the order in which they were asked for.
 struct ModuleTargets {
   std::vector<CpuTarget> cpu;

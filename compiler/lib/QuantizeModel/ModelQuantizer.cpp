@@ -2,7 +2,7 @@
 
 #include "tacq/Quantize/ModelQuantizer.h"
 #include "SequentialPass.h"
-#include "WeightElements.h"
+#include "tacq/Import/WeightElements.h"
 #include "tacq/Quantize/Codebook.h"
 #include "tacq/Quantize/Nearest.h"
 #include "tacq/Quantize/PlanAttributes.h"
@@ -224,7 +224,7 @@ Error ModelQuantizer::quantizeAll(const char *stage, TakeWeightFn take) {
     std::vector<double> hessian;
     if (options.method == QuantizeMethod::Gptq) {
       const Entry &first = entries[weightName(group.linears[0])];
-      expandHessian(options.statistics->inputs[first.statistics->input], hessian);
+      options.statistics->inputs[first.statistics->input].expand(hessian);
     }
     if (Error error = quantizeGroup(group, hessian, take, nullptr))
       return error;

@@ -2,9 +2,9 @@
 
 #include "tacq/Quantize/Planner.h"
 #include "GraphSegments.h"
-#include "WeightElements.h"
 #include "tacq/CPU/MixedPacking.h"
 #include "tacq/Dialect/TACQ/MixedStorage.h"
+#include "tacq/Import/WeightElements.h"
 #include "tacq/Quantize/Nearest.h"
 #include "tacq/Quantize/PredictedLoss.h"
 #include "tacq/Quantize/QuantizeModel.h"
@@ -101,7 +101,7 @@ Error ModelPlanner::collect() {
         return error;
       std::vector<double> &hessian = hessians[tensor.statistics->input];
       if (hessian.empty())
-        expandHessian(*tensor.input, hessian);
+        tensor.input->expand(hessian);
       tensors.push_back(std::move(tensor));
     }
   if (tensors.empty())

@@ -2,9 +2,9 @@
 //
 //   std::unique_ptr<Calibrator> calibrator;
 //   if (Error error = Calibrator::create("model.onnx", options, calibrator)) ...
-//   double loss;
-//   if (Error error = calibrator->add({{"input_ids", ids}, {"labels", ids}, …}, loss)) ...
-//   calibrator->statistics().cover(dataHash, 0, loss);
+//   SampleFacts facts;
+//   if (Error error = calibrator->add({{"input_ids", ids}, {"labels", ids}, …}, 0, facts)) ...
+//   calibrator->statistics().cover(dataHash, 0, facts.loss, facts.signature);
 //   if (Error error = calibrator->statistics().write("model.stats")) ...
 //
 //===----------------------------------------------------------------------===//
@@ -37,6 +37,13 @@ struct CalibrationTimes {
   double compile = 0, run = 0, sums = 0;
 };
 
+/// What Statistics::cover() takes of a sample.
+struct SampleFacts {
+  double loss = 0;
+  /// Empty if the statistics have no folds.
+  std::vector<double> signature;
+};
+
 class Calibrator {
 public:
   /// Imports, differentiates and compiles the model. TACQ_UNSUPPORTED, TACQ_INVALID_INPUT or
@@ -52,9 +59,10 @@ public:
   /// True if `file` is one of the files of the model.
   bool usesFile(const std::string &file) const { return model.parameters.usesFile(file); }
 
-  /// Runs one sample and adds what it contributes. TACQ_INVALID_INPUT, naming the tensor, if the
-  /// loss or a contribution is not finite; the sums are of no use after that.
-  Error add(const std::map<std::string, TensorView> &sample, double &loss);
+  /// Runs sample number `number` of a data file and adds what it contributes. TACQ_INVALID_INPUT,
+  /// naming the tensor, if the loss or a contribution is not finite; the sums are of no use after
+  /// that.
+  Error add(const std::map<std::string, TensorView> &sample, uint64_t number, SampleFacts &facts);
 
   /// The sums so far. Which samples they cover is for the caller to tell it.
   Statistics &statistics() { return sums; }
@@ -68,7 +76,8 @@ private:
   Error prepare(const std::string &path, const CalibratorOptions &options);
   Error differentiate(const CalibratorOptions &options);
   void findTaps();
-  Error collect();
+  Error sketchWeight(mlir::Operation *user, TensorStatistics &tensor);
+  Error collect(uint64_t number, std::vector<double> &signature);
 
   /// A result of the compiled module: the rows of an input, or the gradients of products.
   struct Tap {

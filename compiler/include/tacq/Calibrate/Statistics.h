@@ -11,6 +11,10 @@
 // count; beyond that, the last bits of the f64 sums depend on how the samples were split into
 // shards. Rounded to f32, the sums of one run, of merged shards and of a resumed run are the same.
 //
+// To say how much the sums depend on the choice of the samples, G of a few rows of each weight is
+// also kept by folds of the samples, and each sample has a signature: how large a few columns of a
+// few inputs are.
+//
 // The file is one header, metadata as JSON and the sums as little-endian f64, each sum at a
 // multiple of 64 bytes. XXH3 guards all of it.
 //
@@ -22,6 +26,7 @@
 #include "tacq/Error.h"
 #include "llvm/ADT/ArrayRef.h"
 #include "llvm/ADT/StringRef.h"
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -33,6 +38,11 @@ class MemoryBuffer;
 } // namespace llvm
 
 namespace tacq {
+
+/// Sample s of a data file belongs to fold s % sampleFolds.
+constexpr int64_t sampleFolds = 16;
+/// Numbers of a sample's signature: ln(1e-12 + mean square) of a column of an input.
+constexpr int64_t signatureSize = 32;
 
 /// Numbers that are read from a mapped file until they are changed.
 class StatisticsSum {
@@ -62,6 +72,13 @@ struct TensorStatistics {
   bool head = false;
   /// G, [rows, columns]; empty if only Hessians were collected.
   StatisticsSum gradient;
+  /// G of the sketched rows for the samples of each fold, [sampleFolds][sketchedRows][columns], and
+  /// the rows themselves, [sketchedRows][columns]; empty without folds.
+  StatisticsSum foldGradients, sketch;
+
+  /// Rows that are sketched: spread evenly, all of them if they are few.
+  int64_t sketchedRows() const { return std::min<int64_t>(rows, 4); }
+  int64_t sketchedRow(int64_t i) const { return (2 * i + 1) * rows / (2 * sketchedRows()); }
 };
 
 struct InputStatistics {
@@ -72,14 +89,15 @@ struct InputStatistics {
   StatisticsSum hessian;
 
   double trace() const;
-  /// Writes both triangles, [columns, columns].
-  void expand(llvm::MutableArrayRef<float> matrix) const;
+  /// Both triangles, [columns, columns].
+  void expand(std::vector<double> &matrix) const;
 };
 
-/// Samples [begin, end) of a data file with their losses.
+/// Samples [begin, end) of a data file with their losses and, with folds, their signatures.
 struct SampleRange {
   uint64_t begin = 0, end = 0;
   std::vector<double> losses;
+  std::vector<double> signatures;
 };
 
 struct StatisticsSettings {
@@ -106,6 +124,8 @@ public:
   /// In the order of the graph.
   std::vector<TensorStatistics> tensors;
   std::vector<InputStatistics> inputs;
+  /// Whether there are folds and signatures. Sums with some that have none have none.
+  bool hasFolds = false;
 
   uint64_t sampleCount() const;
   /// Mean of the samples' losses.
@@ -113,7 +133,11 @@ public:
   /// True if this sample of that data file is among those summed up.
   bool covers(llvm::StringRef data, uint64_t sample) const;
   /// Adds one sample to those covered; it must not be there yet.
-  void cover(llvm::StringRef data, uint64_t sample, double loss);
+  void cover(llvm::StringRef data, uint64_t sample, double loss,
+             llvm::ArrayRef<double> signature = {});
+  /// The signatures of all samples, one after the other.
+  std::vector<double> signatures() const;
+  void dropFolds();
   const TensorStatistics *find(llvm::StringRef name) const;
 
   /// Adds the sums of `other`. TACQ_INVALID_INPUT, with both left as they are, if it is of another

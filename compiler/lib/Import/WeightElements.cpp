@@ -1,7 +1,6 @@
 //===- WeightElements.cpp - The elements of weights, as f32 ---------------===//
 
-#include "WeightElements.h"
-#include "GraphSegments.h"
+#include "tacq/Import/WeightElements.h"
 #include "tacq/Half.h"
 #include "llvm/ADT/bit.h"
 #include <cstring>
@@ -36,7 +35,7 @@ static std::vector<float> inOrder(int64_t n, int64_t k, WeightOrder order, Read 
 
 Error tacq::readWeight(const ParameterStore &parameters, LinearOp linear,
                        std::vector<float> &elements) {
-  StringRef name = weightName(linear);
+  StringRef name = linear.getWeights()[0].getDefiningOp<GetParamOp>().getParam();
   auto param = SymbolTable::lookupNearestSymbolFrom<ParamOp>(
       linear, StringAttr::get(linear.getContext(), name));
   auto type = cast<RankedTensorType>(param.getType());
@@ -58,13 +57,4 @@ Error tacq::readWeight(const ParameterStore &parameters, LinearOp linear,
   else
     return Error(TACQ_UNSUPPORTED, "weights of this element type are not quantized");
   return Error();
-}
-
-void tacq::expandHessian(const InputStatistics &input, std::vector<double> &matrix) {
-  int64_t k = input.columns;
-  ArrayRef<double> triangle = input.hessian.values();
-  matrix.resize(k * k);
-  for (int64_t i = 0; i < k; ++i)
-    for (int64_t j = 0; j <= i; ++j)
-      matrix[i * k + j] = matrix[j * k + i] = triangle[i * (i + 1) / 2 + j];
 }

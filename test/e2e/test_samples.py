@@ -1,0 +1,91 @@
+"""What is said of a sample: how sure its circuit is, and whether another one is of its task."""
+import importlib.util
+import json
+
+import numpy as np
+import pytest
+
+import exports
+
+EXPORT = "dynamo_past_opset18"
+SAMPLES, LENGTH = 20, 64
+
+
+@pytest.fixture(scope="module")
+def calibrated(tools, work, onnx_file, tmp_path_factory):
+    """calibrated(NAME): statistics of the first or the next samples of the task, or of the first
+    ones backwards, which is another task for a language model."""
+    folder, done = tmp_path_factory.mktemp("samples"), {}
+    lines = (exports.TINY / "math_calib.jsonl").read_text().splitlines()
+    tokens = [json.loads(line)["tokens"][:LENGTH] for line in lines]
+    sets = {"first": tokens[:SAMPLES], "next": tokens[SAMPLES:2 * SAMPLES],
+            "backwards": [t[::-1] for t in tokens[:SAMPLES]], "few": tokens[:5]}
+
+    def path(name):
+        if name not in done:
+            data = folder / f"{name}.jsonl"
+            data.write_text("".join(json.dumps({"tokens": t}) + "\n" for t in sets[name]))
+            tools.run("tacq-calibrate", onnx_file(EXPORT), "--data", data, "-o",
+                      folder / f"{name}.stats")
+            done[name] = folder / f"{name}.stats"
+        return done[name]
+
+    return path
+
+
+def inspect(tools, *arguments):
+    return json.loads(tools.run("tacq-calibrate", "inspect", *arguments, "--json").stdout)
+
+
+def test_stability(tools, calibrated):
+    stability = inspect(tools, calibrated("first"))["stability"]
+    assert stability["circuit"] == round(0.0035 * stability["weights"])
+    for name in ("bootstrap_common", "halves_common", "quarter_to_half_changed",
+                 "half_to_all_changed", "doubling_changes", "doubling_saliency_missed"):
+        part = stability[name]
+        assert 0 <= part["low"] <= part["mean"] <= part["high"] <= 1
+    assert 0.3 < stability["halves_common"]["mean"] < 1
+    assert stability["half_to_all_changed"]["mean"] < stability["quarter_to_half_changed"]["mean"]
+    larger = inspect(tools, calibrated("first"), "--circuit", 0.01)["stability"]
+    assert larger["circuit"] == round(0.01 * larger["weights"])
+    text = tools.run("tacq-calibrate", "inspect", calibrated("first")).stdout
+    assert "two halves of the sample have in common" in text
+    assert inspect(tools, calibrated("few"))["stability"] is None
+
+
+def test_drift(tools, onnx_file, calibrated, tmp_path):
+    same = inspect(tools, calibrated("first"), calibrated("next"))
+    other = inspect(tools, calibrated("first"), calibrated("backwards"))
+    assert same["drift"]["verdict"] == "keep" and other["drift"]["verdict"] == "calibrate again"
+    assert same["drift"]["samples"] == [SAMPLES, SAMPLES]
+    circuits = same["circuits"], other["circuits"]
+    assert circuits[0]["common"]["mean"] > circuits[1]["common"]["mean"]
+    assert circuits[0]["saliency_captured"]["mean"] > circuits[1]["saliency_captured"]["mean"]
+
+    # A module tells the sample that it was made for.
+    module = tmp_path / "m.tacq"
+    flags = ["--bits", 2, "--method", "nearest", "-o", module]
+    tools.run("tacq-compile", onnx_file(EXPORT), "--stats", calibrated("first"), *flags)
+    assert inspect(tools, module, calibrated("next"))["drift"]["verdict"] == "keep"
+    moved = inspect(tools, module, calibrated("backwards"))
+    assert moved["drift"]["verdict"] == "calibrate again" and "circuits" not in moved
+    tools.run("tacq-compile", onnx_file(EXPORT), *flags)
+    for files, says in (((module, calibrated("next")),
+                         ["m.tacq", "does not tell the sample", "--stats"]),
+                        ((calibrated("first"), calibrated("few")),
+                         ["few.stats", "5 samples", "16 would do"])):
+        errors = tools.run("tacq-calibrate", "inspect", *files, status=3).stderr
+        assert errors.count("error: ") == 1 and all(text in errors for text in says), errors
+
+
+def test_error_rates_are_those_of_the_tool(tools, calibrated):
+    """tools/dev/drift-errors.py has the same test."""
+    path = exports.ROOT / "tools" / "dev" / "drift-errors.py"
+    spec = importlib.util.spec_from_file_location("drift_errors", path)
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    first, other = (script.signatures(calibrated(name)) for name in ("first", "backwards"))
+    assert first.shape == (SAMPLES, script.SIZE)
+    found = inspect(tools, calibrated("first"), calibrated("backwards"))["drift"]
+    rows = np.concatenate([first, other])
+    assert script.distance(rows, len(first)) == pytest.approx(found["distance"], rel=1e-9)
