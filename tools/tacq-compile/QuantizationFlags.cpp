@@ -212,9 +212,9 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   if (!dataFile.empty()) {
     if (Error error = CalibrationData::open(dataFile, data))
       return error;
-    if (Error error = data->bind(tuning.isOn() ? tuningInputs(*graph.module)
-                                               : sampleInputs(*graph.module),
-                                 vocabularyOf(*graph.module), /*allTokens=*/!tuning.isOn()))
+    if (Error error =
+            data->bind(tuning.isOn() ? tuningInputs(*graph.module) : sampleInputs(*graph.module),
+                       vocabularyOf(*graph.module), /*allTokens=*/!tuning.isOn()))
       return error;
     samples = samplesOf(*data);
   } else if (method == "gptq" && !quiet) {

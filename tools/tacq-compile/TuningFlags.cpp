@@ -64,17 +64,16 @@ SampleSource tacq::tools::samplesOf(CalibrationData &data) {
 static void print(const TuneReport &report) {
   struct rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
-  std::fprintf(stderr,
-               "tuned %zu numbers%s in %u steps, %.0f s, with %.0f MiB: the loss of the %zu samples "
-               "held back fell from %.5f to %.5f (step %u), that of as many others from %.5f to "
-               "%.5f\n",
-               report.numbers,
-               report.codesChanged
-                   ? (" and " + std::to_string(report.codesChanged) + " codes").c_str()
-                   : "",
-               report.steps, report.seconds, static_cast<double>(usage.ru_maxrss) / 1024,
-               report.held, report.heldBefore, report.heldAfter, report.bestStep,
-               report.sampleBefore, report.sampleAfter);
+  std::fprintf(
+      stderr,
+      "tuned %zu numbers%s in %u steps, %.0f s, with %.0f MiB: the loss of the %zu samples "
+      "held back fell from %.5f to %.5f (step %u), that of as many others from %.5f to "
+      "%.5f\n",
+      report.numbers,
+      report.codesChanged ? (" and " + std::to_string(report.codesChanged) + " codes").c_str() : "",
+      report.steps, report.seconds, static_cast<double>(usage.ru_maxrss) / 1024, report.held,
+      report.heldBefore, report.heldAfter, report.bestStep, report.sampleBefore,
+      report.sampleAfter);
 }
 
 Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
@@ -104,6 +103,15 @@ Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
       progress->advance(step - done);
     done = step;
   };
+  tuning.looked = [&](unsigned step, double held) {
+    if (quiet)
+      return;
+    const char *start = isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "";
+    std::fprintf(stderr, "%stuning: loss of the samples held back %.5f after %u steps\n", start,
+                 held, step);
+  };
+  if (!quiet)
+    std::fprintf(stderr, "tuning on %zu samples in up to %u steps\n", data.size(), tuning.steps);
   TuneReport report;
   Error error = tuneModel(graph, parameters, samplesOf(data), tuning, quantized.weights,
                           quantized.parameters, report);

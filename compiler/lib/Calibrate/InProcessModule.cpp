@@ -140,8 +140,8 @@ static Error declarations(const tacq_module_t *module, size_t count, InfoFn info
 static Error mapPrivately(const std::string &path, llvm::sys::fs::mapped_file_region &memory) {
   namespace fs = llvm::sys::fs;
   auto failed = [&](std::error_code code) {
-    return Error(TACQ_IO, "the temporary module '" + path + "' cannot be mapped: " +
-                              code.message());
+    return Error(TACQ_IO,
+                 "the temporary module '" + path + "' cannot be mapped: " + code.message());
   };
   llvm::Expected<fs::file_t> file = fs::openNativeFileForRead(path);
   if (!file)
@@ -201,9 +201,9 @@ Error InProcessModule::replaceParameter(StringRef name, ArrayRef<char> elements)
     return Error(TACQ_INVALID_ARGUMENT,
                  "the compiled module has no parameter '" + name.str() + "' to replace");
   for (StoredForm &form : found->second) {
-    size_t needed = form.layout ? form.n * form.k *
-                                      (form.layout.getElement().getIntOrFloatBitWidth() / 8)
-                                : form.size;
+    size_t needed = form.layout
+                        ? form.n * form.k * (form.layout.getElement().getIntOrFloatBitWidth() / 8)
+                        : form.size;
     if (elements.size() != needed)
       return Error(TACQ_INVALID_ARGUMENT, "the parameter '" + name.str() + "' has " +
                                               std::to_string(needed) + " bytes, not " +

@@ -86,7 +86,8 @@ void TunedWeight::round() {
     }
 }
 
-void TunedWeight::reduce(llvm::ArrayRef<float> gradient, llvm::MutableArrayRef<float> result) const {
+void TunedWeight::reduce(llvm::ArrayRef<float> gradient,
+                         llvm::MutableArrayRef<float> result) const {
   int64_t columns = stored.columns, span = stored.groupColumns(), groups = stored.groups();
   int64_t books = int64_t(1) << stored.format.bits;
   std::vector<float> row(columns);

@@ -24,7 +24,7 @@ static constexpr size_t heldOneIn = 8, measuredAt = 3;
 /// Predictions of the unquantized model are kept if they take no more, else computed again.
 static constexpr size_t keptPredictionsBytes = size_t(1) << 30;
 /// The first steps are smaller, until the means of Adam are of more than a few gradients.
-static constexpr unsigned warmupSteps = 10;
+static constexpr unsigned mostWarmupSteps = 10;
 static constexpr auto stateInterval = std::chrono::seconds(60);
 
 using Clock = std::chrono::steady_clock;
@@ -50,14 +50,14 @@ public:
   Tuner(ModuleOp graph, const ParameterStore &parameters, const SampleSource &samples,
         const TuneOptions &options)
       : graph(graph), parameters(parameters), samples(samples), options(options) {
-    threads = options.threads ? options.threads
-                              : llvm::hardware_concurrency().compute_thread_count();
+    threads =
+        options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
   }
 
   Error prepare(llvm::StringMap<MixedWeight> &weights);
   Error run(TuneReport &report);
-  void takeResult(llvm::StringMap<MixedWeight> &weights,
-                  llvm::StringMap<std::vector<float>> &gains, TuneReport &report);
+  void takeResult(llvm::StringMap<MixedWeight> &weights, llvm::StringMap<std::vector<float>> &gains,
+                  TuneReport &report);
 
 private:
   using Sample = std::map<std::string, TensorView>;
@@ -96,7 +96,7 @@ private:
   std::vector<std::vector<uint8_t>> firstCodes;
   std::vector<GainEntry> gains;
   std::vector<std::vector<float>> predictions; // by sample
-  std::vector<size_t> training; // samples that steps take
+  std::vector<size_t> training;                // samples that steps take
   TuningState state;
 };
 
@@ -112,11 +112,11 @@ static double elapsed(Clock::time_point start) {
 
 Error Tuner::prepare(llvm::StringMap<MixedWeight> &mixed) {
   if (samples.count < fewestTuningSamples)
-    return Error(TACQ_INVALID_INPUT,
-                 "tuning holds one sample in " + std::to_string(heldOneIn) +
-                     " back to tell whether it helps: it needs " +
-                     std::to_string(fewestTuningSamples) + " samples or more, and there are " +
-                     std::to_string(samples.count));
+    return Error(TACQ_INVALID_INPUT, "tuning holds one sample in " + std::to_string(heldOneIn) +
+                                         " back to tell whether it helps: it needs " +
+                                         std::to_string(fewestTuningSamples) +
+                                         " samples or more, and there are " +
+                                         std::to_string(samples.count));
   for (size_t i = 0; i < samples.count; ++i)
     if (i % heldOneIn != heldOneIn - 1)
       training.push_back(i);
@@ -273,8 +273,8 @@ Error Tuner::write() {
     weight.round();
     std::vector<float> decoded = weight.weight().decode();
     errors[i] = student->replaceParameter(
-        weights[i].name, ArrayRef(reinterpret_cast<const char *>(decoded.data()),
-                                  decoded.size() * sizeof(float)));
+        weights[i].name,
+        ArrayRef(reinterpret_cast<const char *>(decoded.data()), decoded.size() * sizeof(float)));
   });
   for (const Error &error : errors)
     if (error)
@@ -377,8 +377,7 @@ Error Tuner::addGradients() {
         return error;
       if (Error error = student->output(tap.outputGradient, output))
         return error;
-      gradient.uses.push_back(
-          {input.floats(), output.floats(), input.elementCount() / columns});
+      gradient.uses.push_back({input.floats(), output.floats(), input.elementCount() / columns});
     }
     gradients.push_back(std::move(gradient));
   }
@@ -458,8 +457,9 @@ Error Tuner::step() {
 
 void Tuner::move() {
   double part = double(state.step) / options.steps;
-  double factor = 0.5 * (1 + std::cos(M_PI * part)) *
-                  std::min(1.0, double(state.step + 1) / warmupSteps);
+  unsigned warmup = std::clamp(options.steps / 8, 1u, mostWarmupSteps);
+  double factor =
+      0.5 * (1 + std::cos(M_PI * part)) * std::min(1.0, double(state.step + 1) / warmup);
   AdamOptions adam, codes;
   adam.rate = options.rate * factor;
   codes.rate = options.codeRate * factor;
@@ -481,6 +481,8 @@ Error Tuner::noteProgress() {
   double held = 0;
   if (Error error = look(heldOneIn - 1, held))
     return error;
+  if (options.looked)
+    options.looked(state.step, held);
   if (!(held < state.best)) {
     ++state.looksWithoutProgress;
     return Error();
@@ -499,8 +501,8 @@ Error Tuner::save() {
 
 Error Tuner::run(TuneReport &report) {
   Clock::time_point start = Clock::now(), saved = start;
-  bool resumed = options.resume && !options.stateFile.empty() &&
-                 llvm::sys::fs::exists(options.stateFile);
+  bool resumed =
+      options.resume && !options.stateFile.empty() && llvm::sys::fs::exists(options.stateFile);
   if (resumed)
     if (Error error = readTuningState(options.stateFile, state))
       return error;
@@ -512,6 +514,8 @@ Error Tuner::run(TuneReport &report) {
     if (Error error = look(measuredAt, state.sampleBefore))
       return error;
     state.best = state.heldBefore;
+    if (options.looked)
+      options.looked(0, state.best);
   }
   if (options.progress)
     options.progress(state.step, options.steps);

@@ -20,8 +20,8 @@ struct TuningGraph {
   std::vector<std::string> gains;
 };
 
-/// The output whose predictions are compared: "logits", or the only one with three axes; "" if there
-/// is none.
+/// The output whose predictions are compared: "logits", or the only one with three axes; "" if
+/// there is none.
 std::string predictionsOf(mlir::ModuleOp graph);
 
 /// Appends the loss `kind` of `output` to a copy of `graph`, and gradients by the weights named and

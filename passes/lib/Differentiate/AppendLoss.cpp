@@ -114,8 +114,7 @@ class AppendLossPass : public tacq::impl::AppendLossBase<AppendLossPass> {
     Dims dims = *dimsOf(scores);
     Predicted predicted = predictedBy(b, dims, labels);
     // An ignored label need not be a class: class 0 stands in for it.
-    Value valid =
-        b.create("Where", {predicted.ignored, b.scalar(i64, 0), predicted.labels});
+    Value valid = b.create("Where", {predicted.ignored, b.scalar(i64, 0), predicted.labels});
 
     Value logarithms = b.create("LogSoftmax", {b.cast(scores, f32)}, {b.attr("axis", int64_t(-1))});
     Value picked =
@@ -135,8 +134,7 @@ class AppendLossPass : public tacq::impl::AppendLossBase<AppendLossPass> {
     Value wanted = b.create("LogSoftmax", {b.cast(reference, f32)}, {last});
     Value terms =
         b.create("Mul", {b.create("Exp", {wanted}), b.create("Sub", {wanted, logarithms})});
-    Value sums =
-        b.create("ReduceSum", {terms, b.integers({2})}, {b.attr("keepdims", int64_t(0))});
+    Value sums = b.create("ReduceSum", {terms, b.integers({2})}, {b.attr("keepdims", int64_t(0))});
     return meanOver(b, b.reshape(sums, {dims[0], dims[1]}), ignored);
   }
 };

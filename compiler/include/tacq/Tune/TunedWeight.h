@@ -1,8 +1,8 @@
 //===- TunedWeight.h - What tuning moves of a quantized weight --*- C++ -*-===//
 //
-// The decoded weight is a linear function of its levels (of scales, where codes decode affinely) and
-// of the circuit's values, for fixed codes. So is the gradient of a loss by them of the gradient
-// ∂L/∂W by the decoded weight:
+// The decoded weight is a linear function of its levels (of scales, where codes decode affinely)
+// and of the circuit's values, for fixed codes. So is the gradient of a loss by them of the
+// gradient ∂L/∂W by the decoded weight:
 //
 //   codebook   ∂L/∂level[n][c] = Σ ∂L/∂W[n][k] over the k of the row whose code is c
 //   affine     ∂L/∂scale[n][g] = Σ ∂L/∂W[n][k] (code - zero) over the k of the group
