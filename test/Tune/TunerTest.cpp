@@ -115,8 +115,9 @@ TEST_F(TunerTest, CodesFollow) {
   quantize(2);
   llvm::StringMap<MixedWeight> again = weights;
   options.codes = true;
-  options.codeRate = 1.5; // in few steps
-  options.steps = options.interval = 3;
+  options.codeRate = 0.15; // in few steps
+  options.steps = 10;
+  options.interval = 1;
   ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, weights, gains, report));
   EXPECT_GT(report.codesChanged, 0u);
   EXPECT_LT(report.heldAfter, report.heldBefore);
