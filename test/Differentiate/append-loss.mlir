@@ -1,5 +1,6 @@
 // RUN: tacq-opt %s --split-input-file --tacq-append-loss | FileCheck %s
 // RUN: tacq-opt %s --split-input-file --tacq-append-loss='kind=mse output=logits' | FileCheck %s --check-prefix=MSE
+// RUN: tacq-opt %s --split-input-file --tacq-append-loss='kind=kl' | FileCheck %s --check-prefix=KL
 
 !x = tensor<?x?x8xf32, #tacq.shape<["b", "s", "8"]>>
 
@@ -23,6 +24,19 @@
 // MSE: %[[SQUARE:.*]] = tacq.node "Mul" opset 21 (%[[D]], %[[D]])
 // MSE: %[[LOSS:.*]] = tacq.node "ReduceMean" opset 21 (%[[SQUARE]]) named "loss" {keepdims = 0 : i64
 // MSE: return %arg0, %arg0, %[[LOSS]]
+
+// The positions are those of cross-entropy.
+// KL: func.func @main(%arg0: {{.*}}, %[[LABELS:arg1]]: {{.*}} {tacq.name = "labels"}, %[[P:arg2]]: tensor<?x?x8xf32, #tacq.shape<["b", "s", "8"]>> {tacq.name = "reference_logits"})
+// KL: %[[SHIFTED:.*]] = tacq.node "Gather" opset 21 (%[[LABELS]],
+// KL: %[[ISIGNORED:.*]] = tacq.node "Equal"
+// KL: %[[LOGQ:.*]] = tacq.node "LogSoftmax" opset 21 (%arg0) named "loss" {axis = -1 : i64}
+// KL: %[[LOGP:.*]] = tacq.node "LogSoftmax" opset 21 (%[[P]]) named "loss" {axis = -1 : i64}
+// KL: %[[E:.*]] = tacq.node "Exp" opset 21 (%[[LOGP]])
+// KL: %[[D:.*]] = tacq.node "Sub" opset 21 (%[[LOGP]], %[[LOGQ]])
+// KL: %[[TERMS:.*]] = tacq.node "Mul" opset 21 (%[[E]], %[[D]])
+// KL: tacq.node "ReduceSum" opset 21 (%[[TERMS]],
+// KL: tacq.node "Where" opset 21 (%[[ISIGNORED]],
+// KL: tacq.node "Div"
 func.func @main(%x: !x {tacq.name = "x"}) -> (!x {tacq.name = "other"}, !x {tacq.name = "logits"}) {
   return %x, %x : !x, !x
 }

@@ -103,6 +103,15 @@ Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
       progress->advance(step - done);
     done = step;
   };
+  tuning.looked = [&](unsigned step, double held) {
+    if (quiet)
+      return;
+    const char *start = isatty(STDERR_FILENO) == 1 ? "\r\033[K" : "";
+    std::fprintf(stderr, "%stuning: loss of the samples held back %.5f after %u steps\n", start,
+                 held, step);
+  };
+  if (!quiet)
+    std::fprintf(stderr, "tuning on %zu samples in up to %u steps\n", data.size(), tuning.steps);
   TuneReport report;
   Error error = tuneModel(graph, parameters, samplesOf(data), tuning, quantized.weights,
                           quantized.parameters, report);

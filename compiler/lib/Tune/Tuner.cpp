@@ -24,7 +24,7 @@ static constexpr size_t heldOneIn = 8, measuredAt = 3;
 /// Predictions of the unquantized model are kept if they take no more, else computed again.
 static constexpr size_t keptPredictionsBytes = size_t(1) << 30;
 /// The first steps are smaller, until the means of Adam are of more than a few gradients.
-static constexpr unsigned warmupSteps = 10;
+static constexpr unsigned mostWarmupSteps = 10;
 static constexpr auto stateInterval = std::chrono::seconds(60);
 
 using Clock = std::chrono::steady_clock;
@@ -457,8 +457,9 @@ Error Tuner::step() {
 
 void Tuner::move() {
   double part = double(state.step) / options.steps;
+  unsigned warmup = std::clamp(options.steps / 8, 1u, mostWarmupSteps);
   double factor =
-      0.5 * (1 + std::cos(M_PI * part)) * std::min(1.0, double(state.step + 1) / warmupSteps);
+      0.5 * (1 + std::cos(M_PI * part)) * std::min(1.0, double(state.step + 1) / warmup);
   AdamOptions adam, codes;
   adam.rate = options.rate * factor;
   codes.rate = options.codeRate * factor;
@@ -480,6 +481,8 @@ Error Tuner::noteProgress() {
   double held = 0;
   if (Error error = look(heldOneIn - 1, held))
     return error;
+  if (options.looked)
+    options.looked(state.step, held);
   if (!(held < state.best)) {
     ++state.looksWithoutProgress;
     return Error();
@@ -511,6 +514,8 @@ Error Tuner::run(TuneReport &report) {
     if (Error error = look(measuredAt, state.sampleBefore))
       return error;
     state.best = state.heldBefore;
+    if (options.looked)
+      options.looked(0, state.best);
   }
   if (options.progress)
     options.progress(state.step, options.steps);

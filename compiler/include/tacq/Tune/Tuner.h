@@ -47,6 +47,8 @@ struct TuneOptions {
   /// Says where a sample is, for messages.
   std::function<std::string(size_t sample)> place;
   std::function<void(unsigned step, unsigned steps)> progress;
+  /// A look at the samples held back, with their mean loss.
+  std::function<void(unsigned step, double held)> looked;
   /// True to stop as soon as possible with the state in its file.
   std::function<bool()> interrupted;
 };

@@ -1,0 +1,158 @@
+//===- TunerTest.cpp - A small tuning of the small model ------------------===//
+
+#include "tacq/Tune/Tuner.h"
+#include "mlir/IR/MLIRContext.h"
+#include "tacq/Register.h"
+#include "gtest/gtest.h"
+#include <cmath>
+#include <limits>
+
+using namespace mlir;
+using namespace tacq;
+
+#define ASSERT_OK(expression)                                                                      \
+  do {                                                                                             \
+    Error error_ = (expression);                                                                   \
+    ASSERT_FALSE(error_) << error_.message();                                                      \
+  } while (false)
+
+namespace {
+
+class TunerTest : public ::testing::Test {
+protected:
+  TunerTest() {
+    DialectRegistry registry;
+    registerAllDialects(registry);
+    context.appendDialectRegistry(registry);
+    context.loadAllAvailableDialects();
+  }
+  ~TunerTest() override { model.module = nullptr; }
+
+  void SetUp() override {
+    ASSERT_OK(calibrationGraph(path, context, model));
+    samples.count = 8;
+    samples.load = [this](size_t sample, std::map<std::string, TensorView> &inputs) {
+      const char *text = "Tom has 12 apples.";
+      tokens.assign(text, text + length);
+      tokens[sample] = '0' + int64_t(sample);
+      positions.clear();
+      for (int64_t i = 0; i < length; ++i)
+        positions.push_back(i);
+      ones.assign(length, 1);
+      inputs["input_ids"] = inputs["labels"] = TensorView::of({1, length}, tokens.data());
+      inputs["position_ids"] = TensorView::of({1, length}, positions.data());
+      inputs["attention_mask"] = TensorView::of({1, length}, ones.data());
+      return Error();
+    };
+    options.threads = 2;
+    options.interval = 4;
+    options.steps = 8;
+    options.batch = 4;
+  }
+
+  /// The first projections in 2 bits, each weight by itself.
+  void quantize(size_t count) {
+    ImportedModel copy;
+    ASSERT_OK(calibrationGraph(path, context, copy));
+    QuantizeModelOptions quantization;
+    TensorPlan format;
+    format.group = 64;
+    quantization.plan.tensors = planAlike(*copy.module, format);
+    quantization.plan.tensors.resize(count);
+    quantization.method = QuantizeMethod::Nearest;
+    ASSERT_OK(quantizeModel(copy, quantization, weights));
+  }
+
+  const std::string path = std::string(TACQ_SOURCE) + "/models/tiny/dynamo_past_opset18.onnx";
+  MLIRContext context;
+  ImportedModel model;
+  SampleSource samples;
+  TuneOptions options;
+  TuneReport report;
+  llvm::StringMap<MixedWeight> weights;
+  llvm::StringMap<std::vector<float>> gains;
+  static constexpr int64_t length = 16;
+  std::vector<int64_t> tokens, positions, ones;
+};
+
+} // namespace
+
+TEST_F(TunerTest, LowersTheLoss) {
+  quantize(3);
+  llvm::StringMap<MixedWeight> before = weights;
+  ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, weights, gains, report));
+  EXPECT_EQ(report.steps, 8u);
+  EXPECT_EQ(report.held, 1u);
+  EXPECT_GT(report.heldBefore, 0);
+  EXPECT_LT(report.sampleAfter, 0.9 * report.sampleBefore);
+  EXPECT_LE(report.heldAfter, report.heldBefore);
+  EXPECT_EQ(report.codesChanged, 0u);
+  EXPECT_EQ(gains.size(), 13u); // two of each of 6 layers, and the last
+  for (const auto &entry : weights) {
+    EXPECT_EQ(entry.second.codes, before[entry.first()].codes);
+    EXPECT_NE(entry.second.scales, before[entry.first()].scales);
+  }
+}
+
+/// Where no step helps, the result is what it was.
+TEST_F(TunerTest, KeepsTheBest) {
+  quantize(1);
+  llvm::StringMap<MixedWeight> before = weights;
+  options.rate = 1; // far too much
+  options.interval = 1;
+  options.patience = 2;
+  ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, weights, gains, report));
+  EXPECT_LE(report.heldAfter, report.heldBefore);
+  if (report.bestStep == 0) {
+    EXPECT_EQ(report.steps, 2u);
+    for (const auto &entry : weights)
+      EXPECT_EQ(entry.second.decode(), before[entry.first()].decode());
+  }
+}
+
+/// Codes follow, and the threads do not matter, to the bit.
+TEST_F(TunerTest, CodesFollow) {
+  quantize(2);
+  llvm::StringMap<MixedWeight> again = weights;
+  options.codes = true;
+  options.codeRate = 0.15; // in few steps
+  options.steps = 10;
+  options.interval = 1;
+  ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, weights, gains, report));
+  EXPECT_GT(report.codesChanged, 0u);
+  EXPECT_LT(report.heldAfter, report.heldBefore);
+  options.threads = 1;
+  ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, again, gains, report));
+  for (const auto &entry : weights) {
+    EXPECT_EQ(entry.second.codes, again[entry.first()].codes) << entry.first().str();
+    EXPECT_EQ(entry.second.scales, again[entry.first()].scales) << entry.first().str();
+  }
+}
+
+/// Step and tensor are named.
+TEST_F(TunerTest, StopsWhereNumbersAreNotFinite) {
+  quantize(6);
+  std::vector<std::string> names;
+  for (const auto &entry : weights)
+    names.push_back(entry.first().str());
+  llvm::sort(names);
+  weights[names[0]].scales[0] = 0x7E00; // no number
+  options.place = [](size_t) { return "here"; };
+  Error error =
+      tuneModel(*model.module, model.parameters, samples, options, weights, gains, report);
+  EXPECT_EQ(error.code(), TACQ_INVALID_INPUT);
+  EXPECT_NE(error.message().find("before the first step: the loss of here is not finite"),
+            std::string::npos)
+      << error.message();
+  EXPECT_NE(error.message().find("the input of tensor '"), std::string::npos) << error.message();
+}
+
+TEST_F(TunerTest, NeedsSamplesToHoldBack) {
+  quantize(1);
+  samples.count = 7;
+  Error error =
+      tuneModel(*model.module, model.parameters, samples, options, weights, gains, report);
+  EXPECT_EQ(error.code(), TACQ_INVALID_INPUT);
+  EXPECT_NE(error.message().find("it needs 8 samples or more, and there are 7"), std::string::npos)
+      << error.message();
+}

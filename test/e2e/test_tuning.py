@@ -1,0 +1,99 @@
+"""Tuning from the command line: it helps, says what it did, goes on after an interruption to the same
+bytes, and refuses what it cannot do. What the steps compute is tested beside the tuner."""
+import json
+import signal
+import subprocess
+
+import pytest
+
+import exports
+
+EXPORT = "dynamo_past_opset18"
+TENSORS = 14
+
+
+@pytest.fixture(scope="module")
+def plan(tools, work, onnx_file, statistics):
+    """A few weights in 2 bits; the others stay."""
+    path = work / "tuning-plan.json"
+    tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--budget", "3bpw", "--quiet",
+              "-o", path)
+    plan = json.loads(path.read_text())
+    plan["circuit"] = 0.0035
+    for i, tensor in enumerate(plan["tensors"]):
+        tensor["bits"], tensor["group"] = (2 if i < TENSORS else 16), 0
+        tensor["codebook"] = i < TENSORS and i % 2 == 0
+    path.write_text(json.dumps(plan))
+    return path
+
+
+@pytest.fixture(scope="module")
+def short(work):
+    path = work / "tuning-sample.jsonl"
+    lines = (exports.TINY / "math_calib.jsonl").read_text().splitlines()[:8]
+    path.write_text("".join(json.dumps({"tokens": json.loads(line)["tokens"][:48]}) + "\n"
+                            for line in lines))
+    return path
+
+
+@pytest.fixture(scope="module")
+def command(onnx_file, statistics, plan, short):
+    """The flags of a tuning, but for its output."""
+    return [onnx_file(EXPORT), "--stats", statistics, "--plan", plan, "--data", short, "--tune",
+            "fast", "--tune-steps", 8]
+
+
+@pytest.fixture(scope="module")
+def tuned(tools, work, command):
+    path = work / "tuned.tacq"
+    return path, tools.run("tacq-compile", *command, "-o", path).stderr
+
+
+def divergence(tools, module, base, data):
+    return json.loads(tools.run("tacq-eval", module, "--base", base, "--data", data,
+                                "--json").stdout)["kl_divergence"]
+
+
+def test_predictions_come_closer(tools, module, tuned, onnx_file, statistics, plan, short, tmp_path):
+    path, text = tuned
+    assert "held back fell from" in text and "MiB" in text
+    plain = tmp_path / "plain.tacq"
+    tools.run("tacq-compile", onnx_file(EXPORT), "--stats", statistics, "--plan", plan, "--data",
+              short, "-o", plain)
+    assert plain.stat().st_size == path.stat().st_size
+    base = module(EXPORT)
+    assert divergence(tools, path, base, short) < 0.8 * divergence(tools, plain, base, short)
+
+
+def test_interrupted_tuning_goes_on(tools, tuned, command, tmp_path):
+    output = tmp_path / "part.tacq"
+    process = subprocess.Popen([str(tools.path("tacq-compile")), *map(str, command), "-o",
+                                str(output)], stderr=subprocess.PIPE, text=True)
+    for line in process.stderr:
+        if "held back" in line:
+            break
+    process.send_signal(signal.SIGTERM)
+    rest = process.stderr.read()
+    assert process.wait(timeout=60) == 3 and "--resume" in rest
+    state = tmp_path / "part.tacq.tuning"
+    assert state.exists() and not output.exists()
+    tools.run("tacq-compile", *command, "--resume", "-o", output)
+    assert output.read_bytes() == tuned[0].read_bytes()
+    assert not state.exists()
+
+
+def test_refusals(tools, onnx_file, statistics, plan, short, command, tmp_path):
+    model, output = onnx_file(EXPORT), tmp_path / "m.tacq"
+    tools.fails("tacq-compile", model, "--tune", "fast", "-o", output, status=1,
+                says="--tune needs --bits or --plan")
+    tools.fails("tacq-compile", model, "--stats", statistics, "--plan", plan, "--tune", "fast", "-o",
+                output, status=1, says="give --data")
+    few = tmp_path / "few.jsonl"
+    few.write_text("".join(short.read_text().splitlines(keepends=True)[:5]))
+    arguments = [few if argument == short else argument for argument in command]
+    tools.fails("tacq-compile", *arguments, "-o", output, status=3,
+                says=["needs 8 samples or more, and there are 5"])
+    (tmp_path / "m.tacq.tuning").write_bytes(b"something else entirely, and long enough")
+    tools.fails("tacq-compile", *command, "--resume", "-o", output, status=3,
+                says=["m.tacq.tuning", "damaged"])
+    assert not output.exists()
