@@ -121,16 +121,14 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   Value sum = carried[0], circuit = carried[1], total = carried[2], slots = carried[3];
   Value at = tile.tileAt(number);
   InputColumns input = loadColumns(x, inputAt(row, number), quantizedColumns);
-  // AArch64 processors find a stream of whole tiles themselves; asking costs 2 % of the
-  // instructions.
-  for (int64_t line = 0; !isArm() && line < format.tileBytes(width); line += lineBytes)
-    prefetch(tile.buffer, plus(at, line + prefetchBytes));
   int64_t blocksOfTile = quantizedColumns / block;
   Value firstBlock = times(number, blocksOfTile);
   auto scaleAt = [&](int64_t i) {
     return k.add(inputScalesAt(row), times(plus(firstBlock, i), 2));
   };
   Value count = hasSlots ? tile.slotCount(number) : Value();
+  if (hasSlots)
+    tile.prefetchSlots(slots);
   auto addSlots = [&](Value to) {
     return tile.addSlots(to, slots, count, input, xScales, scaleAt(0), width);
   };
@@ -164,6 +162,8 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
 Value MixedLinearKernel::singleRow(const Weight &weight, Value rowOfTiles, Value row) {
   const MixedFormat &format = weight.format;
   MixedTile tile(k, target, format, weight.weight);
+  if (!isArm())
+    tile.prefetchAhead(options.prefetch);
   tile.beginRow(rowOfTiles);
   Value slots = tile.firstSlot();
   SmallVector<Value> carried{splat(0.0f), splat(0.0f), k.constant(b.getF32Type(), 0),
@@ -239,6 +239,7 @@ void MixedLinearKernel::emitResult(const Weight &weight, Value rowOfTiles, Value
   b.create<vector::ScatterOp>(weight.output, ValueRange{rowStart}, features, active, y);
 }
 
-LogicalResult tacq::emitMixedLinear(KernelBuilder &kernel, LinearOp op, const CpuTarget &target) {
-  return MixedLinearKernel(kernel, op, target).emit();
+LogicalResult tacq::emitMixedLinear(KernelBuilder &kernel, LinearOp op, const CpuTarget &target,
+                                    const KernelOptions &options) {
+  return MixedLinearKernel(kernel, op, target, options).emit();
 }

@@ -27,13 +27,12 @@ constexpr int64_t panels = 2;
 constexpr int64_t amxRows = 2 * AmxCode::rows;
 /// Bytes of a decoded tile.
 constexpr int64_t panelBytes = quantizedColumns * vectorLanes;
-/// How far ahead of a single row's product its codes are asked for.
-constexpr int64_t prefetchBytes = 2048, lineBytes = 64;
 
 class MixedLinearKernel : DotCode {
 public:
-  MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target)
-      : DotCode(k, target), op(op), target(target), gated(op.getGated()), amx(k) {
+  MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target,
+                    const KernelOptions &options)
+      : DotCode(k, target), op(op), target(target), options(options), gated(op.getGated()), amx(k) {
     // Twelve by two sums of 32 registers (AVX-512); three by one of two parts each of 16 (AVX2);
     // four by one of four parts each of 32 (NEON).
     rows = isWide() ? 12 : isArm() ? 4 : 3;
@@ -95,6 +94,7 @@ private:
 
   LinearOp op;
   const CpuTarget &target;
+  const KernelOptions &options;
   bool gated;
   int64_t rows, tailRows, jointPanels;
   int64_t blocks = 0, block = 0;
