@@ -33,7 +33,8 @@ struct Case {
   bool bias = false, residual = false, gated = false;
   std::string activation = "none";
   /// Of the tiling; the cost model's without.
-  std::optional<int64_t> taskRows = std::nullopt, prefetch = std::nullopt;
+  std::optional<int64_t> taskRows = std::nullopt;
+  WeightPrefetch prefetch = {};
 };
 
 std::string shaped(std::vector<int64_t> dims, const std::string &element) {
@@ -141,7 +142,7 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
     std::string name = "%w" + std::to_string(i), text = textOf(withoutCount(type));
     if (c.taskRows)
       options.tilings.push_back(TilingAttr::get(context.get(), GetParam().name, withoutCount(type),
-                                                *c.taskRows, *c.prefetch));
+                                                *c.taskRows, c.prefetch.numbers()));
     append(weights, name);
     append(arguments, name + ": " + text);
     append(types, text);

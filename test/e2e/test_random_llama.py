@@ -165,7 +165,7 @@ def test_tuned_kernels(tools, toy, tmp_path):
     for kernel in tuned["kernels"]:
         assert kernel["target"] == host  # nothing is said of what this machine does not run
         assert kernel["task_rows"] in (96, 192, 384)
-        assert kernel["prefetch"] in (0, 1024, 2048, 4096, 8192)
+        assert len(kernel["prefetch"]) == 3 and all(0 <= n <= 8192 for n in kernel["prefetch"])
     tools.run("tacq-compile", model, "--plan", plan, *flags, "-o", second)
     assert second.read_bytes() == first.read_bytes()
 
@@ -173,14 +173,14 @@ def test_tuned_kernels(tools, toy, tmp_path):
     def tilings():
         text = tools.run("tacq-compile", model, "--plan", plan, *flags, "--emit", "dispatches").stdout
         return set(re.findall(r'"(x86[^"]*|aarch64)", (!tacq\.mixed<\d+x\d+)[^"]*?'
-                              r"task_rows = (\d+), prefetch = (\d+)", text))
+                              r"task_rows = (\d+), prefetch = \[(\d+), ", text))
 
     for kernel in tuned["kernels"]:
-        kernel["task_rows"], kernel["prefetch"] = 384, 8192
+        kernel["task_rows"], kernel["prefetch"] = 384, [64, 128, 192]
     plan.write_text(json.dumps(tuned))
     found = tilings()
     assert {rows for _, _, rows, _ in found} == {"384"}
-    assert {ahead for target, _, _, ahead in found if target == host} == {"8192"}
+    assert {ahead for target, _, _, ahead in found if target == host} == {"64"}
     assert {ahead for target, _, _, ahead in found if target == "aarch64"} == {"0"}
 
 
@@ -196,10 +196,11 @@ def test_tuning_that_cannot_be(tools, toy, tmp_path):
                 tmp_path / "no" / "p.json", *flags, status=3, says="p.json")
     assert not plan.exists() and not (tmp_path / "m.tacq").exists()
     weight = "!tacq.mixed<64x128, bits = 2, group = 0, decode = #tacq.affine<scale = f16, zero = ui8>>"
-    entry = {"target": "x86-64-v4", "weight": weight, "task_rows": 96, "prefetch": 0}
+    entry = {"target": "x86-64-v4", "weight": weight, "task_rows": 96, "prefetch": [0, 0, 0]}
     tensors = [{"name": "model.layers.0.self_attn.k_proj.weight", "bits": 2}]
     for change, says in (({"task_rows": 100}, ["kernel 1", "'task_rows' is one of 96, 192, 384"]),
-                         ({"prefetch": -1}, ["kernel 1", "'prefetch' is 0 to 65536 bytes, not -1"]),
+                         ({"prefetch": [0, 0, -1]}, ["kernel 1", "three numbers of 0 to 65536 bytes"]),
+                         ({"prefetch": 1024}, ["kernel 1", "'prefetch' is not a list of integers"]),
                          ({"weight": "f32"}, ["'f32'", "no mixed-precision type"]),
                          ({"weight": "!tacq.mixed<"}, ["no mixed-precision type"]),
                          ({"weight": ""}, ["kernel 1", "'weight'"]),

@@ -21,7 +21,8 @@ struct KernelMode::Options {
   std::string kernel, circuit = "0", layout = "slots", streamed = "160M", target = "host";
   int64_t outputs = 4096, inputs = 4096, rows = 0, bits = 2, group = 128;
   int64_t heads = 32, keyHeads = 8, headSize = 128, past = 1024;
-  std::optional<int64_t> taskRows, prefetch;
+  std::optional<int64_t> taskRows;
+  std::vector<int64_t> prefetch;
   bool codebook = false;
 };
 
@@ -58,10 +59,12 @@ KernelMode::KernelMode(CLI::App &app) : options(std::make_unique<Options>()) {
                  "Rows of the input that a task multiplies (default: the cost model's)")
       ->check(CLI::IsMember({96, 192, 384}))
       ->group(group);
-  app.add_option("--prefetch", o.prefetch,
-                 "Bytes ahead of a single row's product that codes are asked for (default: the "
-                 "cost model's)")
-      ->check(CLI::Range(0, 65536))
+  app.add_option(
+         "--prefetch", o.prefetch,
+         "Bytes ahead of a single row's product that codes are asked for into the first and "
+         "into the second cache, and metadata and slots (default: the cost model's)")
+      ->check(CLI::Range(int64_t(0), largestPrefetch))
+      ->expected(3)
       ->group(group);
   app.add_option("--heads", o.heads, "Heads of attention (default: 32)")
       ->check(CLI::PositiveNumber)
@@ -119,7 +122,8 @@ Error KernelMode::benchmarkOptions(KernelBenchmarkOptions &benchmark) const {
   benchmark.format.group = o.codebook || o.group >= o.inputs ? 0 : o.group;
   benchmark.format.codebook = o.codebook;
   benchmark.taskRows = o.taskRows;
-  benchmark.prefetch = o.prefetch;
+  if (o.prefetch.size() == 3)
+    benchmark.prefetch = {o.prefetch[0], o.prefetch[1], o.prefetch[2]};
   benchmark.heads = o.heads;
   benchmark.keyHeads = o.keyHeads;
   benchmark.headSize = o.headSize;

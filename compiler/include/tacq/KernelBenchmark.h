@@ -3,6 +3,7 @@
 #ifndef TACQ_KERNELBENCHMARK_H
 #define TACQ_KERNELBENCHMARK_H
 
+#include "tacq/CPU/LinearTiling.h"
 #include "tacq/Error.h"
 #include "tacq/Quantize/MixedWeight.h"
 #include <optional>
@@ -29,7 +30,8 @@ struct KernelBenchmarkOptions {
   /// Another weight of this format and extent than a random one with that circuit.
   const MixedWeight *weight = nullptr;
   /// The tiling (#tacq.tiling), where it is not the cost model's.
-  std::optional<int64_t> taskRows, prefetch;
+  std::optional<int64_t> taskRows;
+  std::optional<WeightPrefetch> prefetch;
 
   // Attention
   int64_t heads = 32, keyHeads = 8, headSize = 128, past = 1024;

@@ -73,7 +73,7 @@ Error Benchmark::compile(MLIRContext &context) {
       TilingAttr model = modelTiling(target, weight);
       kernelOptions.tilings.push_back(TilingAttr::get(
           &context, target.name, weight, options.taskRows.value_or(model.getTaskRows()),
-          options.prefetch.value_or(model.getPrefetch())));
+          options.prefetch.value_or(WeightPrefetch::of(model)).numbers()));
     }
   if (mlir::failed(emitCpuKernel(*built, target, kernelOptions)))
     return failed("cannot be made");

@@ -25,8 +25,9 @@ public:
   Error tune(MixedType type, const MixedWeight &weight);
 
 private:
-  Error choose(KernelBenchmarkOptions options, ArrayRef<int64_t> choices,
-               std::optional<int64_t> KernelBenchmarkOptions::*knob, int64_t &choice);
+  template <typename Knob>
+  Error choose(KernelBenchmarkOptions options, ArrayRef<Knob> choices,
+               std::optional<Knob> KernelBenchmarkOptions::*knob, Knob &choice);
 
   std::vector<const CpuTarget *> targets; // the best one first
   uint64_t streamedBytes;
@@ -36,14 +37,15 @@ private:
 } // namespace
 
 /// The fastest of the choices, or `choice` as it is.
-Error Tuner::choose(KernelBenchmarkOptions options, ArrayRef<int64_t> choices,
-                    std::optional<int64_t> KernelBenchmarkOptions::*knob, int64_t &choice) {
+template <typename Knob>
+Error Tuner::choose(KernelBenchmarkOptions options, ArrayRef<Knob> choices,
+                    std::optional<Knob> KernelBenchmarkOptions::*knob, Knob &choice) {
   double bound = 0;
   options.*knob = choice;
   if (Error error = timeKernel(options, bound))
     return error;
   bound *= worthIt;
-  for (int64_t candidate : choices) {
+  for (Knob candidate : choices) {
     double seconds = 0;
     options.*knob = candidate;
     if (Error error = timeKernel(options, seconds))
@@ -77,14 +79,15 @@ Error Tuner::tune(MixedType type, const MixedWeight &weight) {
               choose(options, taskRowsChoices(), &KernelBenchmarkOptions::taskRows, taskRows))
         return error;
     }
-    int64_t prefetch = model.getPrefetch();
+    WeightPrefetch prefetch = WeightPrefetch::of(model);
     options.rows = 1;
     options.streamedBytes = streamedBytes;
     options.repetitions = 9;
     if (Error error =
             choose(options, prefetchChoices(), &KernelBenchmarkOptions::prefetch, prefetch))
       return error;
-    tilings.push_back({target->name, text, taskRows, prefetch});
+    std::array<int64_t, 3> numbers = prefetch.numbers();
+    tilings.push_back({target->name, text, taskRows, {numbers.begin(), numbers.end()}});
   }
   return Error();
 }

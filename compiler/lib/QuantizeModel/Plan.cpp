@@ -13,7 +13,6 @@ using namespace tacq;
 namespace json = llvm::json;
 
 static constexpr int64_t planVersion = 1;
-static constexpr int64_t maxPrefetch = 1 << 16;
 
 const TensorPlan *Plan::find(const std::string &name) const {
   for (const TensorPlan &tensor : tensors)
@@ -137,7 +136,14 @@ static std::string readKernel(const json::Object &object, size_t index, KernelTi
   reader.string("target", kernel.target);
   reader.string("weight", kernel.weight);
   reader.integer("task_rows", kernel.taskRows);
-  reader.integer("prefetch", kernel.prefetch);
+  reader.read("prefetch", kernel.prefetch, "a list of integers",
+              [](const json::Value &value) -> std::optional<std::vector<int64_t>> {
+                std::vector<int64_t> numbers;
+                json::Path::Root root;
+                if (!json::fromJSON(value, numbers, root))
+                  return std::nullopt;
+                return numbers;
+              });
   if (kernel.target.empty() || kernel.weight.empty())
     reader.fail("it needs a 'target' and a 'weight'");
   llvm::ArrayRef<int64_t> rows = taskRowsChoices();
@@ -146,9 +152,11 @@ static std::string readKernel(const json::Object &object, size_t index, KernelTi
         "'task_rows' is one of " +
         llvm::join(llvm::map_range(rows, [](int64_t n) { return std::to_string(n); }), ", ") +
         ", not " + std::to_string(kernel.taskRows));
-  if (kernel.prefetch < 0 || kernel.prefetch > maxPrefetch)
-    reader.fail("'prefetch' is 0 to " + std::to_string(maxPrefetch) + " bytes, not " +
-                std::to_string(kernel.prefetch));
+  if (kernel.prefetch.size() != 3 || llvm::any_of(kernel.prefetch, [](int64_t bytes) {
+        return bytes < 0 || bytes > largestPrefetch;
+      }))
+    reader.fail("'prefetch' are three numbers of 0 to " + std::to_string(largestPrefetch) +
+                " bytes");
   return reader.finish();
 }
 
@@ -250,7 +258,7 @@ Error tacq::writePlan(const std::string &path, const Plan &plan) {
               stream.attribute("target", kernel.target);
               stream.attribute("weight", kernel.weight);
               stream.attribute("task_rows", kernel.taskRows);
-              stream.attribute("prefetch", kernel.prefetch);
+              stream.attribute("prefetch", json::Array(kernel.prefetch));
             });
         });
       stream.attributeArray("tensors", [&] {

@@ -63,12 +63,13 @@ LogicalResult VulkanProfileAttr::verify(function_ref<InFlightDiagnostic()> emitE
 }
 
 LogicalResult TilingAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef,
-                                 Type weight, int64_t taskRows, int64_t prefetch) {
+                                 Type weight, int64_t taskRows, ArrayRef<int64_t> prefetch) {
   if (!llvm::isa<MixedType>(weight))
     return emitError() << "tiling.weight: " << weight << " is no type of a mixed-precision weight";
-  if (taskRows < 1 || prefetch < 0)
-    return emitError() << "tiling.numbers: a task has at least one row, and codes are asked for in "
-                          "advance, not behind";
+  if (taskRows < 1 || prefetch.size() != 3 ||
+      llvm::any_of(prefetch, [](int64_t bytes) { return bytes < 0; }))
+    return emitError() << "tiling.numbers: a task has at least one row, and there are three "
+                          "distances of prefetching, none of them negative";
   return success();
 }
 

@@ -175,14 +175,24 @@ Value DotCode::pickNumbers(Value x, Value y, ArrayRef<int64_t> lanes) {
   return b.create<vector::BitCastOp>(cast<VectorType>(x.getType()), picked);
 }
 
-Value DotCode::opaque(Value value, bool isOrdered) {
+/// What an empty assembly text makes of a value, in the same register.
+static Value hidden(ImplicitLocOpBuilder &b, Value value, StringRef registers, bool isOrdered) {
   auto dialect = LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT);
   return b
       .create<LLVM::InlineAsmOp>(value.getType(), ValueRange{value}, /*asm_string=*/"",
-                                 /*constraints=*/"=w,0", /*has_side_effects=*/isOrdered,
+                                 /*constraints=*/("=" + registers + ",0").str(),
+                                 /*has_side_effects=*/isOrdered,
                                  /*is_align_stack=*/false, dialect,
                                  /*operand_attrs=*/ArrayAttr())
       .getRes();
+}
+
+Value DotCode::opaque(Value value, bool isOrdered) { return hidden(b, value, "w", isOrdered); }
+
+Value DotCode::opaqueIndex(Value index) {
+  Value number = b.create<arith::IndexCastOp>(b.getI64Type(), index);
+  return b.create<arith::IndexCastOp>(b.getIndexType(),
+                                      hidden(b, number, "r", /*isOrdered=*/false));
 }
 
 Value DotCode::sumsToFloat(ArrayRef<Value> parts) {
@@ -208,7 +218,6 @@ Value DotCode::subtractProduct(Value z, Value x, Value y) {
 
 Value DotCode::lookupColumns(const InputColumns &columns, Value positions) {
   Value found;
-  VectorType narrow = vector(vectorLanes, 8);
   if (isWide()) {
     Value zeros = b.create<arith::ConstantOp>(b.getZeroAttr(bytes()));
     Value indices = b.create<vector::InsertStridedSliceOp>(positions, zeros, ArrayRef<int64_t>{0},
@@ -228,14 +237,19 @@ Value DotCode::lookupColumns(const InputColumns &columns, Value positions) {
     arguments.push_back(inHigh);
     found = intrinsic("llvm.aarch64.neon.tbx4.v16i8", bytes(), arguments);
   } else {
-    found = b.create<arith::ConstantOp>(b.getZeroAttr(narrow));
-    for (int64_t i = 0; i < vectorLanes; ++i) {
-      Value position = b.create<arith::IndexCastUIOp>(b.getIndexType(),
-                                                      b.create<vector::ExtractOp>(positions, i));
-      Value byte =
-          b.create<memref::LoadOp>(columns.buffer, ValueRange{k.add(columns.at, position)});
-      found = b.create<vector::InsertOp>(byte, found, i);
+    // Each lane of a register is a table of 16 columns. A lookup has 0 for what is in another
+    // table: the addition, which saturates, sets the highest bit of such an index.
+    constexpr int64_t table = 16;
+    Value everywhere = concat({positions, positions}), all;
+    for (int64_t column = 0; column < quantizedColumns; column += registerBytes) {
+      Value inTable = b.create<arith::XOrIOp>(
+          everywhere, bytesConstant([&](int64_t i) { return column + i / table * table; }));
+      Value index = intrinsic("llvm.uadd.sat.v32i8", bytes(), {inTable, splatByte(128 - table)});
+      Value part =
+          lookupInLanes(loadBytes(columns.buffer, plus(columns.at, column), registerBytes), index);
+      all = all ? b.create<arith::OrIOp>(all, part).getResult() : part;
     }
+    found = b.create<arith::OrIOp>(half(all, 0), half(all, 1));
   }
   return bytesToFloat(found, /*isSigned=*/true);
 }

@@ -38,6 +38,8 @@ public:
   /// There are products of 2x8 by 8x2 matrices, for which a decoded tile has pairs of rows, each of
   /// eight columns, in a register.
   bool hasMatrices() const { return product == ByteProduct::NeonI8mm; }
+  /// 32 registers, not 16.
+  bool hasManyRegisters() const { return isWide() || isArm(); }
   /// Registers of 16 rows by four columns.
   int64_t parts() const { return vectorLanes * quadColumns / registerBytes; }
   /// The largest code whose products with signed bytes `dot` sums exactly in the fast way.
@@ -47,6 +49,8 @@ public:
   /// one side to the other: its scheduler would start on everything at once, and run out of
   /// registers.
   mlir::Value opaque(mlir::Value value, bool isOrdered);
+  /// An index, of which LLVM knows nothing.
+  mlir::Value opaqueIndex(mlir::Value index);
 
   mlir::VectorType vector(int64_t lanes, unsigned bits) {
     return mlir::VectorType::get(lanes, b.getIntegerType(bits));

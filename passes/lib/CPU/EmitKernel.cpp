@@ -9,7 +9,7 @@ LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
                                   const KernelOptions &options) {
   for (Operation &op : kernel.region().front()) {
     if (auto linear = dyn_cast<LinearOp>(op))
-      return linear.getXScales() ? emitMixedLinear(kernel, linear, target, options.tilings)
+      return linear.getXScales() ? emitMixedLinear(kernel, linear, target, options)
                                  : emitLinear(kernel, linear, target);
     if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
       return emitQuantizeRows(kernel, quantize);

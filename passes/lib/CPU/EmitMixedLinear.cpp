@@ -40,7 +40,7 @@ LogicalResult MixedLinearKernel::collect() {
 }
 
 TilingAttr MixedLinearKernel::tilingOf(MixedType weight) const {
-  for (TilingAttr tiling : tilings)
+  for (TilingAttr tiling : options.tilings)
     if (tiling.getTarget() == target.name && tiling.getWeight() == weight)
       return tiling;
   return modelTiling(target, weight);
@@ -120,23 +120,23 @@ MixedLinearKernel::Panel MixedLinearKernel::beginPanel(const Weight &weight, Val
 //===----------------------------------------------------------------------===//
 
 /// Adds a tile to what is carried: the sums of the rows; if a row has one group, those of the
-/// circuit and the sum of the input; the next slot. Codes are asked for `ahead` bytes before.
+/// circuit and the sum of the input; the next slot.
 SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int64_t width,
-                                              Value row, int64_t ahead, ValueRange carried) {
+                                              Value row, ValueRange carried) {
   const MixedFormat &format = tile.format;
   bool hasSlots = format.circuit == MixedFormat::Circuit::Slots ||
                   format.circuit == MixedFormat::Circuit::Uniform;
   Value sum = carried[0], circuit = carried[1], total = carried[2], slots = carried[3];
   Value at = tile.tileAt(number);
   InputColumns input = loadColumns(x, inputAt(row, number), quantizedColumns);
-  for (int64_t line = 0; ahead > 0 && line < format.tileBytes(width); line += lineBytes)
-    prefetch(tile.buffer, plus(at, line + ahead));
   int64_t blocksOfTile = quantizedColumns / block;
   Value firstBlock = times(number, blocksOfTile);
   auto scaleAt = [&](int64_t i) {
     return k.add(inputScalesAt(row), times(plus(firstBlock, i), 2));
   };
   Value count = hasSlots ? tile.slotCount(number) : Value();
+  if (hasSlots)
+    tile.prefetchSlots(slots);
   auto addSlots = [&](Value to) {
     return tile.addSlots(to, slots, count, input, xScales, scaleAt(0), width);
   };
@@ -170,17 +170,17 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
 Value MixedLinearKernel::singleRow(const Weight &weight, Value rowOfTiles, Value row) {
   const MixedFormat &format = weight.format;
   MixedTile tile(k, target, format, weight.weight);
+  tile.prefetchAhead(WeightPrefetch::of(weight.tiling));
   tile.beginRow(rowOfTiles);
   Value slots = tile.firstSlot();
-  int64_t ahead = weight.tiling.getPrefetch();
   SmallVector<Value> carried{splat(0.0f), splat(0.0f), k.constant(b.getF32Type(), 0),
                              slots ? slots : k.index(0)};
   carried = loop(k.index(0), k.index(format.wholeTiles), 1, carried,
                  [&](Value number, ValueRange carried) {
-                   return addTile(tile, number, quantizedColumns, row, ahead, carried);
+                   return addTile(tile, number, quantizedColumns, row, carried);
                  });
   if (format.lastColumns)
-    carried = addTile(tile, k.index(format.wholeTiles), format.lastColumns, row, ahead, carried);
+    carried = addTile(tile, k.index(format.wholeTiles), format.lastColumns, row, carried);
   Value sum = carried[0];
   if (format.oneGroup()) {
     Value block = k.index(0);
@@ -247,6 +247,6 @@ void MixedLinearKernel::emitResult(const Weight &weight, Value rowOfTiles, Value
 }
 
 LogicalResult tacq::emitMixedLinear(KernelBuilder &kernel, LinearOp op, const CpuTarget &target,
-                                    ArrayRef<TilingAttr> tilings) {
-  return MixedLinearKernel(kernel, op, target, tilings).emit();
+                                    const KernelOptions &options) {
+  return MixedLinearKernel(kernel, op, target, options).emit();
 }

@@ -13,16 +13,22 @@ static constexpr int64_t cacheBytes = 32 << 10;
 /// Two panels of 16 results.
 static constexpr int64_t sumsBytes = 2 * 16 * 4;
 static constexpr int64_t decodedBytes = 2 * formatTileRows * formatTileColumns;
-/// Latency of memory times what one core reads, 100 ns times 20 GB/s, in whole kilobytes.
-static constexpr int64_t bytesUnderWay = 2048;
+/// docs/guides/tuning.md says why.
+static constexpr WeightPrefetch modelPrefetch = {1024, 4096, 256};
+
+WeightPrefetch WeightPrefetch::of(TilingAttr tiling) {
+  llvm::ArrayRef<int64_t> numbers = tiling.getPrefetch();
+  return {numbers[0], numbers[1], numbers[2]};
+}
 
 llvm::ArrayRef<int64_t> tacq::taskRowsChoices() {
   static constexpr int64_t choices[] = {rowsUnit, 2 * rowsUnit, 4 * rowsUnit};
   return choices;
 }
 
-llvm::ArrayRef<int64_t> tacq::prefetchChoices() {
-  static constexpr int64_t choices[] = {0, 1024, 2048, 4096, 8192};
+llvm::ArrayRef<WeightPrefetch> tacq::prefetchChoices() {
+  static constexpr WeightPrefetch choices[] = {
+      {}, {512, 2048, 256}, modelPrefetch, {2048, 0, 256}, {2048, 8192, 512}};
   return choices;
 }
 
@@ -33,6 +39,8 @@ TilingAttr tacq::modelTiling(const CpuTarget &target, MixedType weight) {
   rows = std::max(rows / rowsUnit * rowsUnit, rowsUnit);
   // AArch64 processors find a stream of whole tiles themselves; asking costs 2 % of the
   // instructions.
-  bool asks = target.byteProduct < ByteProduct::Neon;
-  return TilingAttr::get(weight.getContext(), target.name, weight, rows, asks ? bytesUnderWay : 0);
+  WeightPrefetch prefetch;
+  if (target.byteProduct < ByteProduct::Neon)
+    prefetch = modelPrefetch;
+  return TilingAttr::get(weight.getContext(), target.name, weight, rows, prefetch.numbers());
 }

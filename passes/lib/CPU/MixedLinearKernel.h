@@ -26,13 +26,12 @@ constexpr int64_t panels = 2;
 constexpr int64_t amxRows = 2 * AmxCode::rows;
 /// Bytes of a decoded tile.
 constexpr int64_t panelBytes = quantizedColumns * vectorLanes;
-constexpr int64_t lineBytes = 64;
 
 class MixedLinearKernel : DotCode {
 public:
   MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target,
-                    llvm::ArrayRef<TilingAttr> tilings)
-      : DotCode(k, target), op(op), target(target), tilings(tilings), gated(op.getGated()), amx(k) {
+                    const KernelOptions &options)
+      : DotCode(k, target), op(op), target(target), options(options), gated(op.getGated()), amx(k) {
     // Twelve by two sums of 32 registers (AVX-512); three by one of two parts each of 16 (AVX2);
     // four by one of four parts each of 32 (NEON).
     rows = isWide() ? 12 : isArm() ? 4 : 3;
@@ -64,7 +63,7 @@ private:
   Panel beginPanel(const Weight &weight, mlir::Value rowOfTiles);
   mlir::Value singleRow(const Weight &weight, mlir::Value rowOfTiles, mlir::Value row);
   llvm::SmallVector<mlir::Value> addTile(MixedTile &tile, mlir::Value number, int64_t width,
-                                         mlir::Value row, int64_t ahead, mlir::ValueRange carried);
+                                         mlir::Value row, mlir::ValueRange carried);
   void emitTile(llvm::MutableArrayRef<Panel> task, llvm::SmallVectorImpl<mlir::Value> &slots,
                 mlir::Value number, int64_t width, mlir::Value firstRow, mlir::Value lastRow);
   void emitAmxRows(llvm::MutableArrayRef<Panel> task, mlir::Value number, int64_t columns,
@@ -96,7 +95,7 @@ private:
 
   LinearOp op;
   const CpuTarget &target;
-  llvm::ArrayRef<TilingAttr> tilings;
+  const KernelOptions &options;
   bool gated;
   int64_t rows, tailRows, jointPanels;
   int64_t rowsPerTask = 0;

@@ -9,7 +9,7 @@
 using namespace mlir;
 using namespace tacq;
 
-static constexpr int64_t halfBytes = 2, startBytes = 4;
+static constexpr int64_t halfBytes = 2, startBytes = 4, lineBytes = 64;
 /// Bytes of four columns of a tile's rows.
 static constexpr int64_t quadBytes = vectorLanes * DotCode::quadColumns;
 
@@ -44,7 +44,10 @@ Value MixedTile::scales(Value block) {
   Value at = metadataStart;
   if (!format.oneGroup())
     at = k.add(at, times(groupOf(block), vectorLanes));
-  return loadHalves(buffer, plus(times(at, halfBytes), format.scalesAt));
+  at = plus(times(at, halfBytes), format.scalesAt);
+  if (!format.oneGroup())
+    prefetchLine(at, ahead.metadata, /*isNear=*/true);
+  return loadHalves(buffer, at);
 }
 
 Value MixedTile::zeros(Value block) {
@@ -54,7 +57,10 @@ Value MixedTile::zeros(Value block) {
   Value at = metadataStart;
   if (!format.oneGroup())
     at = k.add(at, times(groupOf(block), vectorLanes));
-  Value bytes = loadBytes(buffer, plus(at, format.zerosAt), vectorLanes);
+  at = plus(at, format.zerosAt);
+  if (!format.oneGroup())
+    prefetchLine(at, ahead.metadata / halfBytes, /*isNear=*/true);
+  Value bytes = loadBytes(buffer, at, vectorLanes);
   Value numbers = bytesToFloat(bytes, /*isSigned=*/false);
   return hasSignedCodes() ? k.sub(numbers, splat(128.0f)) : numbers;
 }
@@ -68,13 +74,20 @@ Value MixedTile::asOperand(Value bytes) {
   return hasSignedCodes() ? b.create<arith::XOrIOp>(bytes, splatByte(128)).getResult() : bytes;
 }
 
-/// The register of a plane that holds the codes of a column.
-Value MixedTile::load(Value tileAt, int64_t width, unsigned plane, int64_t column, int64_t part) {
+void MixedTile::prefetchLine(Value at, int64_t bytes, bool isNear) {
+  // What the operation calls locality: 3 is the first cache, 2 the second.
+  if (bytes != 0)
+    b.create<memref::PrefetchOp>(buffer, ValueRange{plus(at, bytes)}, /*isWrite=*/false,
+                                 /*localityHint=*/isNear ? 3 : 2, /*isDataCache=*/true);
+}
+
+/// Where in a tile the register of a plane is that holds the codes of a column.
+int64_t MixedTile::offsetOf(int64_t width, unsigned plane, int64_t column, int64_t part) const {
   int64_t at = part * registerBytes;
   for (unsigned i = 0; i < plane; ++i)
     at += vectorLanes * width * format.planes[i] / 8;
   int64_t blockColumns = quadColumns * 8 / format.planes[plane];
-  return loadBytes(buffer, plus(tileAt, at + column / blockColumns * quadBytes), registerBytes);
+  return at + column / blockColumns * quadBytes;
 }
 
 /// The codes of four columns, from the registers of the planes.
@@ -104,11 +117,13 @@ Value MixedTile::multiply(Value tileAt, int64_t width, int64_t first, int64_t co
   // On AArch64 the loads of two neighbouring parts are one instruction.
   int64_t together = isArm() ? 2 : 1;
   for (int64_t part = 0; part < parts(); part += together) {
+    // LLVM would load each quad once for all parts, and has no registers for so many.
+    InputColumns own = part == 0 || isArm() ? x : InputColumns{x.buffer, opaqueIndex(x.at), {}};
     SmallVector<Value> sums;
     if (multipliesInWords())
-      sums.push_back(multiplyInWords(tileAt, width, first, count, x, part));
+      sums = multiplyInWords(tileAt, width, first, count, own, part, together);
     else if (!multipliesByShift())
-      sums = multiplyParts(tileAt, width, first, count, x, part, together);
+      sums = multiplyParts(tileAt, width, first, count, own, part, together);
     else
       for (int64_t i = 0; i < together; ++i)
         sums.push_back(multiplyByShift(tileAt, width, first, count, x, part + i));
@@ -122,101 +137,132 @@ bool MixedTile::multipliesInWords() const {
   return multipliesPairs() && !format.codebook && format.bits < 8;
 }
 
+/// Calls `use` for each quad of the columns [first, first + count) with the registers that have its
+/// codes: of each part, of each plane. Each is loaded once. All that is done with a quad is done
+/// together, or LLVM would keep the quads in registers from one plane or part to the next.
+void MixedTile::forQuads(Value tileAt, int64_t width, int64_t first, int64_t count,
+                         int64_t firstPart, int64_t together,
+                         function_ref<void(int64_t column, ArrayRef<PlaneRegisters> raw)> use) {
+  SmallVector<PlaneRegisters> raw(together, PlaneRegisters(format.planes.size()));
+  for (int64_t column = first; column < first + count; column += quadColumns) {
+    for (auto [plane, bits] : llvm::enumerate(format.planes))
+      if (column == first || column % (quadColumns * 8 / bits) == 0)
+        for (int64_t i = 0; i < together; ++i) {
+          Value codes = load(tileAt, width, plane, column, firstPart + i);
+          // Interleaved with the products: many at a time would block other loads.
+          if (int64_t at = offsetOf(width, plane, column, firstPart + i); at % lineBytes == 0) {
+            prefetchLine(plus(tileAt, at), ahead.far, /*isNear=*/false);
+            prefetchLine(plus(tileAt, at), ahead.near, /*isNear=*/true);
+          }
+          raw[i][plane] = format.codebook ? codes : asOperand(codes);
+        }
+    use(column, raw);
+  }
+}
+
+/// How far codes of a plane that are at `shift` in their bytes are moved down; those that are not
+/// moved to 0 are multiplied as a multiple of themselves.
+int64_t MixedTile::moved(unsigned bits, int64_t shift) const {
+  if (bits == 8 || hasManyRegisters())
+    return (((1u << bits) - 1) << shift) <= fastLimit() ? 0 : shift;
+  // A shift for two pieces of a byte, and few different sums.
+  constexpr int64_t half = 4;
+  return bits < half ? shift / half * half : shift;
+}
+
 /// Pairs of products are added up in 16 bits as long as that is exact: widening each takes half as
-/// many instructions again. Two sums for each position of the codes in their bytes.
-Value MixedTile::multiplyInWords(Value tileAt, int64_t width, int64_t first, int64_t count,
-                                 const InputColumns &x, int64_t part) {
+/// many instructions again.
+SmallVector<Value> MixedTile::multiplyInWords(Value tileAt, int64_t width, int64_t first,
+                                              int64_t count, const InputColumns &x,
+                                              int64_t firstPart, int64_t together) {
   struct WordSum {
-    Value words;
+    Value words, total;
     int64_t largest = 0;
   };
-  std::map<std::pair<int, int>, WordSum> open;
-  std::map<int, Value> totals; // by how many bits they are too high
-  auto close = [&](int shift, WordSum &sum) {
+  // Of each part, by how many bits they are too high.
+  SmallVector<std::map<int, WordSum>> sums(together);
+  auto close = [&](WordSum &sum) {
     Value wide = widen(sum.words);
-    Value &total = totals[shift];
-    total = total ? b.create<arith::AddIOp>(total, wide).getResult() : wide;
-    sum = WordSum();
+    sum.total = sum.total ? b.create<arith::AddIOp>(sum.total, wide).getResult() : wide;
+    sum.words = Value();
+    sum.largest = 0;
   };
-  constexpr int64_t limit = std::numeric_limits<int16_t>::max();
-  unsigned low = 0;
-  for (auto [plane, bits] : llvm::enumerate(format.planes)) {
-    int64_t pieces = 8 / bits, blockColumns = pieces * quadColumns;
-    int64_t blocks = llvm::divideCeil(count, blockColumns);
-    for (int64_t column = first; column < first + count; column += blockColumns) {
-      Value raw = load(tileAt, width, plane, column, part);
-      for (int64_t piece = 0; piece < pieces; ++piece) {
-        unsigned mask = (1u << bits) - 1, shift = piece * bits;
-        // Codes stay where they are if a sum of all of them has room.
-        bool stays = mask << shift <= fastLimit() && largestPair(mask << shift) * blocks <= limit;
-        int tooHigh = (stays ? int(shift) : 0) - int(low);
-        Value codes = shiftAndMask(raw, stays ? 0 : int(shift), stays ? mask << shift : mask);
-        int64_t largest = largestPair(stays ? mask << shift : mask);
-        WordSum &sum = open[{tooHigh, int(piece % 2)}];
-        if (sum.largest + largest > limit)
-          close(tooHigh, sum);
-        Value words = pairs(codes, loadQuad(x, column + piece * quadColumns));
-        sum.words = sum.words ? b.create<arith::AddIOp>(sum.words, words).getResult() : words;
-        sum.largest += largest;
-      }
+  auto add = [&](int64_t part, int64_t tooHigh, Value codes, Value quad, unsigned largestCode) {
+    WordSum &sum = sums[part][int(tooHigh)];
+    int64_t largest = largestPair(largestCode);
+    if (sum.words && sum.largest + largest > std::numeric_limits<int16_t>::max())
+      close(sum);
+    Value words = pairs(codes, quad);
+    sum.words = sum.words ? b.create<arith::AddIOp>(sum.words, words).getResult() : words;
+    sum.largest += largest;
+  };
+  forQuads(tileAt, width, first, count, firstPart, together,
+           [&](int64_t column, ArrayRef<PlaneRegisters> raw) {
+             Value quad = loadQuad(x, column);
+             unsigned bits = format.bits, mask = (1u << bits) - 1;
+             int64_t shift = column / quadColumns * bits % 8, by = moved(bits, shift);
+             for (int64_t i = 0; i < together; ++i)
+               if (format.planes.size() > 1)
+                 add(i, 0, codes(raw[i], column), quad, mask);
+               else
+                 add(i, shift - by, shiftAndMask(raw[i][0], int(by), mask << (shift - by)), quad,
+                     mask << (shift - by));
+           });
+  SmallVector<Value> totals;
+  for (auto &sumsOfPart : sums) {
+    Value total;
+    for (auto &[tooHigh, sum] : sumsOfPart) {
+      close(sum);
+      Value own = shifted(sum.total, tooHigh);
+      total = total ? b.create<arith::AddIOp>(total, own).getResult() : own;
     }
-    low += bits;
+    totals.push_back(total);
   }
-  for (auto &[key, sum] : open)
-    close(key.first, sum);
-  Value all;
-  for (auto &[shift, total] : totals) {
-    Value own = shifted(total, shift);
-    all = all ? b.create<arith::AddIOp>(all, own).getResult() : own;
-  }
-  return all;
+  return totals;
 }
 
 /// A sum for each part and position of the codes in their bytes: codes are multiplied where they
-/// are as far as that is exact, and sums are shifted at the end. Two of each keep the chains of
-/// additions short.
+/// are as far as that is exact and there are registers, and sums are shifted at the end. Two of
+/// each keep the chains of additions short.
 SmallVector<Value> MixedTile::multiplyParts(Value tileAt, int64_t width, int64_t first,
                                             int64_t count, const InputColumns &x, int64_t firstPart,
                                             int64_t together) {
   SmallVector<std::map<std::pair<int, int>, Value>> sums(together);
-  auto add = [&](int64_t i, int shift, int64_t chain, Value codes, int64_t column,
+  auto add = [&](int64_t i, int64_t shift, int64_t chain, Value codes, int64_t column,
                  unsigned largest) {
-    Value &sum = sums[i][{shift, int(chain)}];
+    Value &sum = sums[i][{int(shift), int(chain)}];
     sum = dot(sum ? sum : zeroSums(), codes, loadQuad(x, column), largest);
   };
-  for (int64_t column = first; format.codebook && column < first + count; column += quadColumns)
-    for (int64_t i = 0; i < together; ++i) {
-      int64_t part = firstPart + i, chain = column / quadColumns % (4 / together);
-      SmallVector<Value> raw;
-      if (format.bits == 8) {
-        Value at = k.index(column / quadColumns * quadBytes + part * registerBytes);
-        add(i, 0, chain, loadBytes(decoded, at, registerBytes), column, 255);
-        continue;
-      }
-      for (unsigned plane = 0; plane < format.planes.size(); ++plane)
-        raw.push_back(load(tileAt, width, plane, column, part));
-      add(i, 0, chain, levels(codes(raw, column), part), column, 255);
-    }
-  unsigned low = 0;
-  for (unsigned plane = 0; !format.codebook && plane < format.planes.size(); ++plane) {
-    unsigned bits = format.planes[plane];
-    int64_t pieces = 8 / bits, blockColumns = pieces * quadColumns;
-    for (int64_t column = first; column < first + count; column += blockColumns)
+  if (format.codebook && format.bits == 8)
+    for (int64_t column = first; column < first + count; column += quadColumns)
       for (int64_t i = 0; i < together; ++i) {
-        Value raw = asOperand(load(tileAt, width, plane, column, firstPart + i));
-        int64_t chain = bits >= 4 ? column / blockColumns % 2 : 0;
-        for (int64_t piece = 0; piece < pieces; ++piece) {
-          unsigned mask = (1u << bits) - 1, shift = piece * bits;
-          int64_t at = column + piece * quadColumns;
-          if (mask << shift <= fastLimit() || bits == 8)
-            add(i, int(shift) - int(low), chain, shiftAndMask(raw, 0, mask << shift), at,
-                mask << shift);
-          else
-            add(i, -int(low), chain, shiftAndMask(raw, int(shift), mask), at, mask);
-        }
+        Value at = k.index(column / quadColumns * quadBytes + (firstPart + i) * registerBytes);
+        add(i, 0, column / quadColumns % (4 / together), loadBytes(decoded, at, registerBytes),
+            column, 255);
       }
-    low += bits;
-  }
+  else
+    forQuads(tileAt, width, first, count, firstPart, together,
+             [&](int64_t column, ArrayRef<PlaneRegisters> raw) {
+               int64_t quad = column / quadColumns;
+               for (int64_t i = 0; i < together; ++i) {
+                 if (format.codebook || (format.planes.size() > 1 && !hasManyRegisters())) {
+                   Value all = codes(raw[i], column);
+                   all = format.codebook ? levels(all, firstPart + i) : all;
+                   add(i, 0, quad % (4 / together), all, column, largest());
+                   continue;
+                 }
+                 int64_t low = 0;
+                 for (auto [plane, bits] : llvm::enumerate(format.planes)) {
+                   unsigned mask = (1u << bits) - 1;
+                   int64_t shift = quad * bits % 8, by = moved(bits, shift);
+                   int64_t chain = bits >= 4 ? quad * bits / 8 % 2 : 0;
+                   add(i, shift - by - low, chain,
+                       shiftAndMask(raw[i][plane], int(by), mask << (shift - by)), column,
+                       mask << (shift - by));
+                   low += bits;
+                 }
+               }
+             });
   SmallVector<Value> totals;
   for (auto &sumsOfPart : sums) {
     Value total;

@@ -9,6 +9,7 @@
 #define TACQ_LIB_CPU_MIXEDTILE_H
 
 #include "DotCode.h"
+#include "tacq/CPU/LinearTiling.h"
 #include "tacq/Codegen/MixedFormat.h"
 
 namespace tacq {
@@ -23,6 +24,8 @@ public:
   const MixedFormat &format;
   mlir::Value buffer;
 
+  /// Asks for what `multiply`, `scales` and `zeros` will read.
+  void prefetchAhead(const WeightPrefetch &bytes) { ahead = bytes; }
   /// Makes what all tiles of a row of tiles have in common; before the functions below.
   void beginRow(mlir::Value rowOfTiles);
 
@@ -45,6 +48,9 @@ public:
 
   /// The number of slots of a tile.
   mlir::Value slotCount(mlir::Value tile);
+  void prefetchSlots(mlir::Value slotsAt) {
+    prefetchLine(slotsAt, ahead.metadata, /*isNear=*/true);
+  }
   /// Adds the products of a tile's slots to `sums`. With blocks of fewer columns than a tile the
   /// scales of the input, at `scalesAt`, are part of them.
   mlir::Value addSlots(mlir::Value sums, mlir::Value slotsAt, mlir::Value count,
@@ -72,8 +78,14 @@ private:
   mlir::Value asOperand(mlir::Value bytes);
   void loadTables();
   bool multipliesInWords() const;
-  mlir::Value multiplyInWords(mlir::Value tileAt, int64_t width, int64_t first, int64_t count,
-                              const InputColumns &x, int64_t part);
+  using PlaneRegisters = llvm::SmallVector<mlir::Value, 2>;
+  void forQuads(mlir::Value tileAt, int64_t width, int64_t first, int64_t count, int64_t firstPart,
+                int64_t together,
+                llvm::function_ref<void(int64_t column, llvm::ArrayRef<PlaneRegisters> raw)> use);
+  int64_t moved(unsigned bits, int64_t shift) const;
+  llvm::SmallVector<mlir::Value> multiplyInWords(mlir::Value tileAt, int64_t width, int64_t first,
+                                                 int64_t count, const InputColumns &x,
+                                                 int64_t firstPart, int64_t together);
   llvm::SmallVector<mlir::Value> multiplyParts(mlir::Value tileAt, int64_t width, int64_t first,
                                                int64_t count, const InputColumns &x,
                                                int64_t firstPart, int64_t together);
@@ -83,12 +95,18 @@ private:
   mlir::Value shifted(mlir::Value sum, int by);
   mlir::Value codes(llvm::ArrayRef<mlir::Value> raw, int64_t column);
   mlir::Value levels(mlir::Value codes, int64_t part);
-  mlir::Value load(mlir::Value tileAt, int64_t width, unsigned plane, int64_t column, int64_t part);
+  void prefetchLine(mlir::Value at, int64_t bytes, bool isNear);
+  int64_t offsetOf(int64_t width, unsigned plane, int64_t column, int64_t part) const;
+  mlir::Value load(mlir::Value tileAt, int64_t width, unsigned plane, int64_t column,
+                   int64_t part) {
+    return loadBytes(buffer, plus(tileAt, offsetOf(width, plane, column, part)), registerBytes);
+  }
   mlir::Value decodeQuad(mlir::Value tileAt, int64_t width, int64_t column, int64_t part);
   void decodeByLevels(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt,
                       bool asMatrices);
   mlir::Value groupOf(mlir::Value block);
 
+  WeightPrefetch ahead{0, 0, 0};
   mlir::Value codesAt, metadataStart, levelsStart, countsStart, slotsStart, row;
   /// A codebook's tables of each part, in registers.
   llvm::SmallVector<mlir::Value, 4> tables[4];

@@ -5,7 +5,7 @@
 //   {"version": 1, "model": "<content hash>", "circuit_layout": "slots", "circuit": 0.0035,
 //    "tensors": [{"name": "…", "bits": 2, "group": 0, "codebook": false}, …],
 //    "kernels": [{"target": "x86-64-v4", "weight": "!tacq.mixed<…>", "task_rows": 96,
-//                 "prefetch": 2048}, …]}
+//                 "prefetch": [1024, 4096, 256]}, …]}
 //
 // `circuit` is the part of all weights of the plan that the circuit holds, at the paper's count of
 // 4 bytes an entry. A tensor may have a `circuit` of its own, which is then chosen inside of it.
@@ -44,7 +44,8 @@ struct TensorPlan {
 /// #tacq.tiling as text: how a CPU target's kernels go through weights of a type.
 struct KernelTiling {
   std::string target, weight;
-  int64_t taskRows = 0, prefetch = 0;
+  int64_t taskRows = 0;
+  std::vector<int64_t> prefetch;
 };
 
 struct Plan {

@@ -10,15 +10,30 @@
 
 #include "tacq/CPU/CpuTarget.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
+#include <array>
 
 namespace tacq {
 
 /// The module's attribute with tilings that take the place of the model's.
 constexpr llvm::StringLiteral tilingsAttribute = "tacq.tilings";
 
-/// What `task_rows` and `prefetch` may be, for a measurement to choose from.
+/// How many bytes ahead of where it reads a weight the product of one row asks for it; 0 is not at
+/// all.
+struct WeightPrefetch {
+  /// Of codes, into the first cache; and, further ahead, into the second, which takes more lines at
+  /// a time.
+  int64_t near = 0, far = 0;
+  /// Of scales, zero points and slots, which are other streams.
+  int64_t metadata = 0;
+
+  static WeightPrefetch of(TilingAttr tiling);
+  std::array<int64_t, 3> numbers() const { return {near, far, metadata}; }
+};
+constexpr int64_t largestPrefetch = 1 << 16;
+
+/// What `task_rows` may be, and what of `prefetch` is worth a measurement.
 llvm::ArrayRef<int64_t> taskRowsChoices();
-llvm::ArrayRef<int64_t> prefetchChoices();
+llvm::ArrayRef<WeightPrefetch> prefetchChoices();
 
 /// The tiling of a weight, of a type without the circuit's count, by the cost model.
 TilingAttr modelTiling(const CpuTarget &target, MixedType weight);

@@ -190,15 +190,16 @@ def TACQ_TilingAttr : TACQ_Attr<"Tiling", "tiling"> {
   let summary = "How a target's kernel goes through a mixed-precision weight";
   let description = [{
     `task_rows`: rows of the input that a task multiplies with decoded tiles; it decides how many
-    tasks there are, and is one for all targets of a module. `prefetch`: how far ahead of a single
-    row's product the codes are asked for, in bytes; 0: not at all.
+    tasks there are, and is one for all targets of a module. `prefetch`: how many bytes ahead of a
+    single row's product codes are asked for into the first cache, codes into the second cache, and
+    metadata and slots; 0: not at all.
 
-    Example: `#tacq.tiling<"x86-64-v4", !tacq.mixed<…>, task_rows = 96, prefetch = 2048>`.
+    Example: `#tacq.tiling<"x86-64-v4", !tacq.mixed<…>, task_rows = 96, prefetch = [1024, 4096, 256]>`.
   }];
   let parameters = (ins StringRefParameter<"target">:$target, "::mlir::Type":$weight,
-                        "int64_t":$taskRows, "int64_t":$prefetch);
+                        "int64_t":$taskRows, ArrayRefParameter<"int64_t">:$prefetch);
   let assemblyFormat = [{
-    `<` $target `,` $weight `,` `task_rows` `=` $taskRows `,` `prefetch` `=` $prefetch `>`
+    `<` $target `,` $weight `,` `task_rows` `=` $taskRows `,` `prefetch` `=` `[` $prefetch `]` `>`
   }];
   let genVerifyDecl = 1;
 }
