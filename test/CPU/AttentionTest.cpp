@@ -15,6 +15,7 @@ struct Case {
   std::string mask = {}; // element type of the key mask, if there is one
   bool bias = false;
   bool capacity = false; // the cache has room; it is used in place
+  bool poisoned = false; // the queries of one head are NaN
 };
 
 std::string tensor(const std::vector<std::string> &dims, const std::string &type) {
@@ -106,6 +107,9 @@ protected:
     };
     Tensor q =
         Tensor::random(count({size.batch, size.sequence, c.heads, c.features}), c.type, 1, 2);
+    if (c.poisoned)
+      for (int64_t s = 0; s < size.sequence; ++s)
+        q.set((s * c.heads + 1) * c.features, NAN);
     Tensor k = Tensor::random(count({size.batch, added, c.keyHeads, c.features}), c.type, 2);
     Tensor v = Tensor::random(count({size.batch, added, c.keyHeads, c.valueFeatures}), c.type, 3);
     Tensor pastK =
@@ -151,9 +155,17 @@ protected:
                                            {"past", size.past},
                                            {"total", total},
                                            {"capacity", capacity}};
+    // Its first page holds zeros, before and after.
+    Tensor workspace = Tensor::filled(kernel.evaluate(kernel.workspace, dims) / 4, "f32", NAN);
+    size_t page = std::min<size_t>(workspace.size(), 1024);
+    for (size_t i = 0; i < page; ++i)
+      workspace.set(i, 0);
+    bindings.push_back(&workspace);
     if (c.cache)
       append.run(bindings, dims);
     kernel.run(bindings, dims);
+    for (size_t i = 0; i < page; ++i)
+      ASSERT_EQ(workspace.at(i), 0.0f);
 
     auto key = [&](bool value, int64_t b, int64_t head, int64_t t, int64_t i) {
       int64_t d = value ? c.valueFeatures : c.features;
@@ -198,8 +210,12 @@ protected:
             }
           for (int64_t i = 0; i < c.valueFeatures; ++i) {
             double expected = 0;
-            for (int64_t t = 0; t < total && sum > 0; ++t)
+            for (int64_t t = 0; t < total && sum != 0; ++t)
               expected += weights[t] / sum * key(true, b, keyHead, t, i);
+            if (std::isnan(expected)) {
+              ASSERT_TRUE(std::isnan(out.at(row * c.valueFeatures + i)));
+              continue;
+            }
             ASSERT_NEAR(out.at(row * c.valueFeatures + i), expected, tolerance)
                 << "batch " << b << " position " << s << " head " << h << " feature " << i;
           }
@@ -242,6 +258,22 @@ TEST_P(Attention, Bias) {
   c.perHeadBias = true;
   c.cache = c.capacity = true;
   check(c, {{2, 1, 20}, {1, 9, 70}});
+}
+TEST_P(Attention, FewQueries) {
+  // One query and a few, in every tile of query heads by keys, and chunks of the keys.
+  for (int64_t group : {1, 3, 8, 12}) {
+    Case c{2 * group, 2, 24, 40, "f16"};
+    c.causal = c.cache = c.capacity = true;
+    check(c, {{1, 1, 0}, {1, 1, 255}, {1, 2, 255}, {2, 2, 700}});
+  }
+  Case c{70, 70, 16, 16};
+  c.causal = c.cache = c.capacity = true;
+  check(c, {{1, 1, 600}});
+}
+TEST_P(Attention, NotANumberStaysInItsHead) {
+  Case c{8, 2, 16, 16};
+  c.causal = c.cache = c.capacity = c.poisoned = true;
+  check(c, {{1, 1, 7}, {1, 1, 300}, {1, 20, 50}});
 }
 TEST_P(Attention, HalfPrecision) {
   Case c{6, 2, 40, 40, "f16"};

@@ -34,6 +34,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
       return kernel.emitError("has ") << k->taskCount().str() << " tasks on " << target.name
                                       << " and " << code.tasks->str() << " on the target before";
     code.tasks = k->taskCount();
+    code.workspace = k->workspaceSize();
   }
   return kernels;
 }

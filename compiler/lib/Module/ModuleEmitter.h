@@ -21,6 +21,8 @@ struct KernelCode {
   KernelSymbols symbols;
   /// Of the CPU's code, once there is any.
   std::optional<Sym> tasks;
+  /// Bytes of the memory that the tasks of a launch share (KernelBuilder::workspace).
+  Sym workspace;
   /// Of the shader: a constant, or one of the symbols.
   Sym shaderTasks;
 };
