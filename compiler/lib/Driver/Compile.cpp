@@ -35,7 +35,8 @@ void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
 }
 
 void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
-                             llvm::StringMap<MixedWeightForm> mixed, bool narrowDense) {
+                             llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
+                             bool fuseRows) {
   if (last <= EmitStage::Fused)
     return;
   if (!mixed.empty())
@@ -45,7 +46,7 @@ void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterSt
   if (last == EmitStage::Quantized)
     return;
   manager.addPass(createPackWeights());
-  manager.addPass(createFormDispatches());
+  manager.addPass(createFormDispatches({fuseRows}));
   if (last == EmitStage::Dispatches)
     return;
   manager.addPass(createPlanSchedule());
@@ -185,7 +186,8 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
     forms[entry.first()] = {type, cpuMixedLayout(type, !entry.second.order.empty())};
   }
   if (Error error = run([&](PassManager &manager) {
-        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense);
+        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense,
+                          targets.vulkan.empty());
       }))
     return error;
   if (options.emit <= EmitStage::Schedule)

@@ -8,18 +8,20 @@
 using namespace mlir;
 using namespace tacq;
 
-static KernelOptions optionsOf(rt::KernelOp kernel) {
+static KernelOptions optionsOf(rt::KernelOp kernel, bool isShared) {
   KernelOptions options;
   for (auto attention : kernel.getBody().getOps<AttentionOp>())
     if (attention.getPastKey()) {
       options.capacity = Sym::name("%capacity");
       options.append = kernel.getPhase() == 0;
+      options.attendAppends = !isShared;
     }
   return options;
 }
 
 FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const CpuTarget &target,
-                                                       llvm::StringMap<KernelCode> &codes) {
+                                                       llvm::StringMap<KernelCode> &codes,
+                                                       bool isShared) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
   for (auto kernel : module.getOps<rt::KernelOp>()) {
@@ -27,7 +29,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    if (failed(emitCpuKernel(*k, target, optionsOf(kernel))))
+    if (failed(emitCpuKernel(*k, target, optionsOf(kernel, isShared))))
       return failure();
     // The launches of a kernel are the same on every target.
     if (code.tasks && !(*code.tasks == k->taskCount()))
@@ -49,7 +51,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    if (mlir::failed(emitVulkanKernel(*k, optionsOf(kernel)))) {
+    if (mlir::failed(emitVulkanKernel(*k, optionsOf(kernel, true)))) {
       failed = true;
       continue;
     }

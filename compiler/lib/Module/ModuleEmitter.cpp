@@ -189,7 +189,8 @@ Error ModuleEmitter::compileKernels(const ModuleTargets &targets) {
     if (Error error = compileShaders(profile))
       return error;
   for (const CpuTarget &target : targets.cpu) {
-    FailureOr<OwningOpRef<ModuleOp>> kernels = buildCpuKernels(module, target, codes);
+    FailureOr<OwningOpRef<ModuleOp>> kernels =
+        buildCpuKernels(module, target, codes, !targets.vulkan.empty());
     CpuCompileOptions options;
     options.cache = cache;
     SmallVector<char> elf;

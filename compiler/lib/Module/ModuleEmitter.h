@@ -28,9 +28,11 @@ struct KernelCode {
 };
 
 /// Builds the functions of all kernels of the module for one target. `codes` collects what they ask
-/// for, by the kernel's name, over all targets. Fails with a diagnostic.
+/// for, by the kernel's name, over all targets. Launches are shared where there are shaders, too.
+/// Fails with a diagnostic.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
-buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<KernelCode> &codes);
+buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<KernelCode> &codes,
+                bool isShared = false);
 
 /// The same for shaders. Their numbers of tasks are symbols, since those of `codes` are the CPU's
 /// where a module has both.

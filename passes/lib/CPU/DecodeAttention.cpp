@@ -50,6 +50,8 @@ DecodeAttention::DecodeAttention(KernelBuilder &k, const CpuTarget &target,
 }
 
 Sym DecodeAttention::isChosen() {
+  if (group == 0)
+    return Sym(0);
   // As many queries as fill the tiles; none at all are the same.
   Sym rows = Sym::max(t.q[1] * Sym(group), Sym(1));
   return Sym::min(Sym::floorDiv(Sym(maxRows), rows), Sym(1));
@@ -73,7 +75,14 @@ Sym DecodeAttention::workspaceBytes() {
   return isChosen() * isSpread() * words * Sym(wordBytes);
 }
 
-void DecodeAttention::prepare() {
+LogicalResult DecodeAttention::prepare(AppendCode *appendCode) {
+  append = appendCode;
+  RopeOp rope = t.queryRope();
+  if (append && rope) {
+    if (failed(queryRope.emplace(k, rope).collect()))
+      return failure();
+    rotated = stackBuffer(paddedDepth, k.elementType(rope.getResult()));
+  }
   Type f32 = b.getF32Type();
   int64_t tiles = maxRows / tileQueries;
   queries = stackBuffer(maxRows * paddedDepth, f32);
@@ -87,6 +96,7 @@ void DecodeAttention::prepare() {
     maskRow = stackBuffer(blockKeys + vectorLanes, f32);
   if (!isSpread().isConstant(0))
     workspace = k.workspace(workspaceBytes(), b.getI32Type());
+  return success();
 }
 
 Value DecodeAttention::shuffle(Value vector, function_ref<int64_t(int64_t)> from) {
@@ -112,6 +122,8 @@ void DecodeAttention::emitTask(Value batch, Value keyHead, Value chunk) {
     first = times(chunk, chunkKeys);
     end = k.select(isAlone, end, k.min(end, plus(first, chunkKeys)));
   }
+  if (append)
+    append->emitKeys(batch, keyHead, k.max(first, k.sym(t.past)), end);
   loop(first, end, blockKeys, [&](Value firstKey) {
     emitBlock(batch, firstKey, k.min(k.sub(end, firstKey), k.index(blockKeys)));
   });
@@ -154,9 +166,15 @@ void DecodeAttention::copyQueries(Value batch, Value keyHead) {
     Value from = k.add(k.mul(batch, k.sym(t.q[1])), position);
     from = k.add(k.mul(from, k.sym(t.q[2])), k.add(times(keyHead, group), inGroup));
     from = times(from, t.depth);
+    Value source = t.queries;
+    if (queryRope) {
+      queryRope->emitHead(from, rotated, k.index(0), queryRope->angleOf(batch, position));
+      source = rotated;
+      from = k.index(0);
+    }
     for (int64_t at = 0; at < paddedDepth; at += vectorLanes) {
       Value active = constantMask(std::min(vectorLanes, t.depth - at));
-      store(k.mul(load(t.queries, plus(from, at), active), scale), queries,
+      store(k.mul(load(source, plus(from, at), active), scale), queries,
             plus(times(row, paddedDepth), at));
     }
     for (int64_t at = 0; at < paddedValueDepth; at += vectorLanes)

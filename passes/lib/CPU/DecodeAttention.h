@@ -18,6 +18,7 @@
 #ifndef TACQ_LIB_CPU_DECODEATTENTION_H
 #define TACQ_LIB_CPU_DECODEATTENTION_H
 
+#include "AppendCode.h"
 #include "AttentionCode.h"
 
 namespace tacq {
@@ -26,16 +27,16 @@ class DecodeAttention : AttentionCode {
 public:
   DecodeAttention(KernelBuilder &k, const CpuTarget &target, AttentionTensors &tensors);
 
-  /// Whether there is such code for the operation.
-  bool isSupported() const { return group != 0; }
-  /// 1 for sizes at which this code is to be used, else 0.
+  /// 1 for sizes at which this code is to be used, else 0; the constant 0 where it cannot be.
   Sym isChosen();
   /// Tasks of a head: more than one where there is a cache and heads are few.
   Sym chunks();
   /// Bytes of the workspace; 0 without a cache.
   Sym workspaceBytes();
 
-  void prepare();
+  /// Appends to the cache, too, if `append` is not null: each task what it reads itself. Fails with
+  /// a diagnostic.
+  mlir::LogicalResult prepare(AppendCode *append);
   void emitTask(mlir::Value batch, mlir::Value keyHead, mlir::Value chunk);
 
 private:
@@ -65,6 +66,8 @@ private:
   }
 
   AttentionTensors &t;
+  AppendCode *append = nullptr;
+  std::optional<RopeCode> queryRope;
   int64_t nativeLanes;
   int64_t accumulators;    // of a register tile of scores
   int64_t group = 0;       // query heads of a key head
@@ -73,7 +76,8 @@ private:
   int64_t maxRows = 0; // a multiple of tileQueries
   int64_t paddedDepth, paddedValueDepth;
   Rows keys, values;
-  mlir::Value queries, scores, sums, maxima, denominators, limits, factors, maskRow, workspace;
+  mlir::Value queries, rotated, scores, sums, maxima, denominators, limits, factors, maskRow,
+      workspace;
 };
 
 } // namespace tacq

@@ -34,8 +34,9 @@ constexpr float lowest = std::numeric_limits<float>::lowest();
 class AttentionKernel : AttentionCode {
 public:
   AttentionKernel(KernelBuilder &k, AttentionOp op, const CpuTarget &target,
-                  std::optional<Sym> capacity)
-      : AttentionCode(k, target), target(target), op(op), t(op, capacity) {}
+                  const KernelOptions &options)
+      : AttentionCode(k, target), target(target), options(options), op(op),
+        t(op, options.capacity) {}
   LogicalResult emit();
 
 private:
@@ -50,6 +51,7 @@ private:
   std::pair<Value, Value> positionAndHead(Value keyHead, Value row);
 
   const CpuTarget &target;
+  const KernelOptions &options;
   AttentionOp op;
   AttentionTensors t;
   int64_t paddedDepth = 0, paddedValueDepth = 0;
@@ -76,12 +78,16 @@ LogicalResult AttentionKernel::emit() {
   if (failed(t.collect(*this)))
     return failure();
   DecodeAttention decode(k, target, t);
-  Sym few = decode.isSupported() ? decode.isChosen() : Sym(0);
+  Sym few = decode.isChosen();
   bool always = few.isConstant(1), never = few.isConstant(0);
   if (!always)
     prepare();
-  if (!never)
-    decode.prepare();
+  AppendCode append(k, op, options.capacity);
+  bool appends = options.attendAppends && options.capacity && op.getPresentKey();
+  if (appends && !never && failed(append.collect()))
+    return failure();
+  if (!never && failed(decode.prepare(appends ? &append : nullptr)))
+    return failure();
   std::optional<Sym> group = Sym::divideExactly(t.q[2], t.kNew[2]);
   Sym rowsOfHead = t.q[1] * (group ? *group : Sym::floorDiv(t.q[2], t.kNew[2]));
   // Few rows are one block.
@@ -250,6 +256,6 @@ void AttentionKernel::storeRow(Value batch, Value keyHead, Value firstRow, Value
 } // namespace
 
 LogicalResult tacq::emitAttention(KernelBuilder &kernel, AttentionOp op, const CpuTarget &target,
-                                  std::optional<Sym> capacity) {
-  return AttentionKernel(kernel, op, target, capacity).emit();
+                                  const KernelOptions &options) {
+  return AttentionKernel(kernel, op, target, options).emit();
 }

@@ -20,7 +20,7 @@ LogicalResult AttentionTensors::collect(FlatCode &code) {
     past = k.dims(op.getPastKey())[2];
     total = k.dims(op.getPresentKey())[2];
   }
-  queries = code.inputBuffer(op.getQ());
+  queries = queryRope() ? code.outputBuffer(op.getQ()) : code.inputBuffer(op.getQ());
   out = code.outputBuffer(op.getOut());
   bool cached = bool(op.getPresentKey());
   keys = cached ? code.outputBuffer(op.getPresentKey()) : code.inputBuffer(op.getK());
@@ -58,10 +58,12 @@ Value AttentionTensors::biasRow(FlatCode &code, Value batch, Value head, Value p
 }
 
 LogicalResult CacheTensors::add(FlatCode &code, Value tensor, Value before, Value present) {
-  AppendedTensor part{code.inputBuffer(tensor), capacity ? Value() : code.inputBuffer(before),
-                      code.outputBuffer(present), 0};
+  auto rope = tensor.getDefiningOp<RopeOp>();
+  AppendedTensor part{code.inputBuffer(rope ? rope.getX() : tensor),
+                      capacity ? Value() : code.inputBuffer(before), code.outputBuffer(present), 0,
+                      tensors.empty()};
   std::optional<int64_t> features = code.k.dims(tensor)[3].constant();
-  if (!part.added || !part.present || !features || (!capacity && !part.before))
+  if (!part.added || !part.present || !features || (!capacity && (!part.before || rope)))
     return op.emitError("the kernel of a cache holds the attention operation alone");
   part.features = *features;
   tensors.push_back(part);
@@ -88,8 +90,7 @@ void CacheTensors::appendKey(FlatCode &code, Value batch, Value head, Value key,
   Value from = k.add(k.mul(k.add(k.mul(batch, k.sym(added[1])), position), heads), head);
   for (const AppendedTensor &part : tensors) {
     auto copy = [&](Value buffer, Value row) {
-      copyRow(buffer, code.times(row, part.features), part.present, code.times(to, part.features),
-              part.features);
+      copyRow(part, buffer, code.times(row, part.features), code.times(to, part.features));
     };
     if (capacity) {
       copy(part.added, from);

@@ -114,9 +114,11 @@ public:
     Dims tasks = {tensors.added[0], tensors.added[2], tensors.total - tensors.first()};
     k.parallel(elementCount(tasks), [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
-      tensors.appendKey(*this, at[0], at[1], k.add(at[2], k.sym(tensors.first())),
-                        [&](Value from, Value fromStart, Value to, Value toStart,
-                            int64_t features) { copyRow(from, fromStart, to, toStart, features); });
+      tensors.appendKey(
+          *this, at[0], at[1], k.add(at[2], k.sym(tensors.first())),
+          [&](const AppendedTensor &tensor, Value from, Value fromStart, Value toStart) {
+            copyRow(from, fromStart, tensor.present, toStart, tensor.features);
+          });
     });
     return success();
   }

@@ -41,6 +41,9 @@ public:
   }
 
   AttentionOp op;
+  /// The rotary embedding of the queries, if it is part of the kernel; `queries` is its result.
+  RopeOp queryRope() { return op.getQ().getDefiningOp<RopeOp>(); }
+
   Dims q, kNew, vNew;
   Sym total, past; // keys, and those of them before the first query
   int64_t depth = 0, valueDepth = 0;
@@ -58,11 +61,15 @@ private:
 struct AppendedTensor {
   mlir::Value added, before, present;
   int64_t features = 0;
+  bool isKey = false;
 };
 
 class CacheTensors {
 public:
   CacheTensors(AttentionOp op, std::optional<Sym> capacity) : op(op), capacity(capacity) {}
+
+  /// The rotary embedding of the new keys, if it is part of the kernel; they are its operand then.
+  RopeOp keyRope() { return op.getK().getDefiningOp<RopeOp>(); }
 
   /// Finds the buffers. Fails with a diagnostic.
   mlir::LogicalResult collect(FlatCode &code);
@@ -70,8 +77,8 @@ public:
   /// The first key that is written: with a capacity, the past is in the buffer already.
   const Sym &first() const { return capacity ? past : zero; }
   /// Copies the keys' and values' rows of a key of a head, wherever they come from.
-  using CopyRow = llvm::function_ref<void(mlir::Value from, mlir::Value fromStart, mlir::Value to,
-                                          mlir::Value toStart, int64_t features)>;
+  using CopyRow = llvm::function_ref<void(const AppendedTensor &tensor, mlir::Value from,
+                                          mlir::Value fromStart, mlir::Value toStart)>;
   void appendKey(FlatCode &code, mlir::Value batch, mlir::Value head, mlir::Value key,
                  CopyRow copyRow);
 

@@ -186,6 +186,9 @@ struct KernelOptions {
   std::optional<Sym> capacity;
   /// Attention with a cache: this kernel is the one that appends the new keys and values.
   bool append = false;
+  /// Attention with a cache that has a capacity: the kernel that attends may append itself, and
+  /// that of `append` then has no tasks. Not for launches that other devices share.
+  bool attendAppends = false;
 };
 
 /// Replaces each function, whose body is a kernel's region, by the kernel that `emit` builds.
