@@ -15,6 +15,9 @@ struct Case {
   std::string mask = {}; // element type of the key mask, if there is one
   bool bias = false;
   bool capacity = false; // the cache has room; it is used in place
+  bool poisoned = false; // the queries of one head are NaN
+  bool rope = false;     // the rotary embeddings of queries and keys are part of the kernel
+  bool attendAppends = false;
 };
 
 std::string tensor(const std::vector<std::string> &dims, const std::string &type) {
@@ -36,7 +39,7 @@ std::string describe(const Case &c) {
       {"%q", tensor({"batch", "sequence", number(c.heads), number(c.features)}, c.type)},
       {"%k", tensor({"batch", added, number(c.keyHeads), number(c.features)}, c.type)},
       {"%v", tensor({"batch", added, number(c.keyHeads), number(c.valueFeatures)}, c.type)}};
-  std::string text = "tacq.attention %q, %k, %v";
+  std::string text = c.rope ? "tacq.attention %rq, %rk, %v" : "tacq.attention %q, %k, %v";
   if (c.cache) {
     arguments.push_back(
         {"%pk", tensor({"batch", number(c.keyHeads), "past", number(c.features)}, c.type)});
@@ -53,22 +56,52 @@ std::string describe(const Case &c) {
         {"%b", tensor({"1", c.perHeadBias ? number(c.heads) : "1", "sequence", total}, "f32")});
     text += " bias(%b)";
   }
+  std::string ropes;
+  std::string rotated = arguments[0].second;
+  if (c.rope) {
+    std::string table = tensor({"1", "sequence", number(c.features / 2)}, "f32");
+    for (unsigned i : {0, 1}) {
+      std::string type = arguments[i].second, name = i == 0 ? "q" : "k";
+      ropes += "  %r" + name + " = tacq.rope %" + name + ", %cos, %sin {node_name = \"" + name +
+               "\"} : (" + type + ", " + table + ", " + table + ") -> " + type + "\n";
+    }
+  }
   std::string results =
       tensor({"batch", "sequence", number(c.heads), number(c.valueFeatures)}, c.type);
   if (c.cache)
     results += ", " + tensor({"batch", number(c.keyHeads), total, number(c.features)}, c.type) +
                ", " + tensor({"batch", number(c.keyHeads), total, number(c.valueFeatures)}, c.type);
   std::string list, types;
+  if (c.rope) {
+    std::string table = tensor({"1", "sequence", number(c.features / 2)}, "f32");
+    list = "%cos: " + table + ", %sin: " + table;
+  }
   for (auto &[name, type] : arguments) {
     list += (list.empty() ? "" : ", ") + name + ": " + type;
     types += (types.empty() ? "" : ", ") + type;
   }
   std::string names = c.cache ? "%y#0, %y#1, %y#2" : "%y#0";
-  return "func.func @k(" + list + ") -> (" + results + ") {\n  %y:" + (c.cache ? "3" : "1") +
-         " = " + text + " {scale = 0.3 : f64" + (c.causal ? ", causal" : "") +
-         ", resultSegmentSizes = array<i32: 1, " + (c.cache ? "1, 1" : "0, 0") +
-         ">, node_name = \"y\"} : (" + types + ") -> (" + results + ")\n  return " + names + " : " +
-         results + "\n}\n";
+  std::string yielded = results + (c.rope ? ", " + rotated : "");
+  return "func.func @k(" + list + ") -> (" + yielded + ") {\n" + ropes +
+         "  %y:" + (c.cache ? "3" : "1") + " = " + text + " {scale = 0.3 : f64" +
+         (c.causal ? ", causal" : "") + ", resultSegmentSizes = array<i32: 1, " +
+         (c.cache ? "1, 1" : "0, 0") + ">, node_name = \"y\"} : (" + types + ") -> (" + results +
+         ")\n  return " + names + (c.rope ? ", %rq" : "") + " : " + yielded + "\n}\n";
+}
+
+/// The rotary embedding of heads, with tables of f32 for each position.
+Tensor rotate(const Tensor &x, const Tensor &cosines, const Tensor &sines, int64_t sequence,
+              int64_t heads, int64_t features) {
+  Tensor result = x;
+  int64_t pairs = features / 2;
+  for (size_t row = 0; row < x.size() / features; ++row)
+    for (int64_t i = 0; i < pairs; ++i) {
+      size_t low = row * features + i, at = row / heads % sequence * pairs + i;
+      double c = cosines.at(at), s = sines.at(at), first = x.at(low), second = x.at(low + pairs);
+      result.set(low, float(first * c - second * s));
+      result.set(low + pairs, float(second * c + first * s));
+    }
+  return result;
 }
 
 struct Sizes {
@@ -82,6 +115,7 @@ protected:
     KernelOptions options;
     if (c.capacity)
       options.capacity = Sym::name("capacity");
+    options.attendAppends = c.attendAppends;
     HotKernel kernel = HotKernel::compile(text, GetParam(), options);
     HotKernel append;
     if (c.cache) {
@@ -106,6 +140,9 @@ protected:
     };
     Tensor q =
         Tensor::random(count({size.batch, size.sequence, c.heads, c.features}), c.type, 1, 2);
+    if (c.poisoned)
+      for (int64_t s = 0; s < size.sequence; ++s)
+        q.set((s * c.heads + 1) * c.features, NAN);
     Tensor k = Tensor::random(count({size.batch, added, c.keyHeads, c.features}), c.type, 2);
     Tensor v = Tensor::random(count({size.batch, added, c.keyHeads, c.valueFeatures}), c.type, 3);
     Tensor pastK =
@@ -136,7 +173,15 @@ protected:
           presentV.set(head * capacity * c.valueFeatures + i,
                        pastV.at(head * size.past * c.valueFeatures + i));
       }
+    Tensor cosines = Tensor::random(size.sequence * c.features / 2, "f32", 7);
+    Tensor sines = Tensor::random(size.sequence * c.features / 2, "f32", 8);
     std::vector<Tensor *> bindings = {&q, &k, &v};
+    Tensor rawQ = q, rawK = k, yieldedQ = Tensor::filled(q.size(), c.type, 0);
+    if (c.rope) {
+      bindings = {&cosines, &sines, &rawQ, &rawK, &v};
+      q = rotate(rawQ, cosines, sines, size.sequence, c.heads, c.features);
+      k = rotate(rawK, cosines, sines, size.sequence, c.keyHeads, c.features);
+    }
     if (c.cache)
       bindings.insert(bindings.end(), {&pastK, &pastV});
     if (!c.mask.empty())
@@ -146,14 +191,24 @@ protected:
     bindings.push_back(&out);
     if (c.cache)
       bindings.insert(bindings.end(), {&presentK, &presentV});
+    if (c.rope)
+      bindings.push_back(&yieldedQ);
     std::map<std::string, int64_t> dims = {{"batch", size.batch},
                                            {"sequence", size.sequence},
                                            {"past", size.past},
                                            {"total", total},
                                            {"capacity", capacity}};
+    // Its first page holds zeros, before and after.
+    Tensor workspace = Tensor::filled(kernel.evaluate(kernel.workspace, dims) / 4, "f32", NAN);
+    size_t page = std::min<size_t>(workspace.size(), 1024);
+    for (size_t i = 0; i < page; ++i)
+      workspace.set(i, 0);
+    bindings.push_back(&workspace);
     if (c.cache)
       append.run(bindings, dims);
     kernel.run(bindings, dims);
+    for (size_t i = 0; i < page; ++i)
+      ASSERT_EQ(workspace.at(i), 0.0f);
 
     auto key = [&](bool value, int64_t b, int64_t head, int64_t t, int64_t i) {
       int64_t d = value ? c.valueFeatures : c.features;
@@ -167,8 +222,8 @@ protected:
       for (int64_t b = 0; b < size.batch; ++b)
         for (int64_t head = 0; head < c.keyHeads; ++head)
           for (int64_t t = 0; t < total; ++t)
-            ASSERT_EQ(presentK.at(((b * c.keyHeads + head) * capacity + t) * c.features),
-                      key(false, b, head, t, 0))
+            ASSERT_NEAR(presentK.at(((b * c.keyHeads + head) * capacity + t) * c.features),
+                        key(false, b, head, t, 0), c.rope ? 2e-3 : 0)
                 << "key " << t;
     double tolerance = c.type == "f32" ? 2e-5 : 2e-3;
     for (int64_t b = 0; b < size.batch; ++b)
@@ -198,8 +253,12 @@ protected:
             }
           for (int64_t i = 0; i < c.valueFeatures; ++i) {
             double expected = 0;
-            for (int64_t t = 0; t < total && sum > 0; ++t)
+            for (int64_t t = 0; t < total && sum != 0; ++t)
               expected += weights[t] / sum * key(true, b, keyHead, t, i);
+            if (std::isnan(expected)) {
+              ASSERT_TRUE(std::isnan(out.at(row * c.valueFeatures + i)));
+              continue;
+            }
             ASSERT_NEAR(out.at(row * c.valueFeatures + i), expected, tolerance)
                 << "batch " << b << " position " << s << " head " << h << " feature " << i;
           }
@@ -242,6 +301,31 @@ TEST_P(Attention, Bias) {
   c.perHeadBias = true;
   c.cache = c.capacity = true;
   check(c, {{2, 1, 20}, {1, 9, 70}});
+}
+TEST_P(Attention, FewQueries) {
+  // One query and a few, in every tile of query heads by keys, and chunks of the keys.
+  for (int64_t group : {1, 3, 8, 12}) {
+    Case c{2 * group, 2, 24, 40, "f16"};
+    c.causal = c.cache = c.capacity = true;
+    check(c, {{1, 1, 0}, {1, 1, 255}, {1, 2, 255}, {2, 2, 700}});
+  }
+  Case c{70, 70, 16, 16};
+  c.causal = c.cache = c.capacity = true;
+  check(c, {{1, 1, 600}});
+}
+TEST_P(Attention, NotANumberStaysInItsHead) {
+  Case c{8, 2, 16, 16};
+  c.causal = c.cache = c.capacity = c.poisoned = true;
+  check(c, {{1, 1, 7}, {1, 1, 300}, {1, 20, 50}});
+}
+TEST_P(Attention, AppendedWhileAttending) {
+  Case c{8, 2, 32, 32, "f16"};
+  c.causal = c.cache = c.capacity = c.attendAppends = true;
+  check(c, {{1, 1, 0}, {1, 1, 256}, {2, 2, 255}, {1, 20, 50}});
+  c.rope = true;
+  check(c, {{1, 1, 0}, {1, 1, 300}, {1, 2, 255}, {2, 20, 50}});
+  c.attendAppends = false;
+  check(c, {{1, 1, 300}, {1, 70, 3}});
 }
 TEST_P(Attention, HalfPrecision) {
   Case c{6, 2, 40, 40, "f16"};

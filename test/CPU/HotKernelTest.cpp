@@ -100,6 +100,7 @@ HotKernel HotKernel::compile(llvm::StringRef text, const CpuTarget &target,
     return result;
   }
   result.tasks = kernel->taskCount();
+  result.workspace = kernel->workspaceSize();
   result.kernels = LoadedKernels::compile(*kernels, target, assembly);
   EXPECT_TRUE(result.kernels.loaded());
   return result;

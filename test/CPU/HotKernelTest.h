@@ -45,6 +45,7 @@ public:
   LoadedKernels kernels;
   KernelSymbols symbols;
   Sym tasks;
+  Sym workspace; // bytes; behind the bindings of tensors
 };
 
 } // namespace tacq::test

@@ -66,6 +66,48 @@ TEST_P(Norm, Layer) {
   check(true, true, true, 33, "f16");
 }
 
+// The kernels of one operation each are the reference, which this one must agree with to the bit.
+TEST_P(Norm, Quantized) {
+  for (int64_t columns : {64, 200, 2048}) {
+    SCOPED_TRACE(columns);
+    auto rows = [](int64_t width, const char *element) {
+      std::string d = std::to_string(width);
+      return "tensor<?x" + d + "x" + element + ", #tacq.shape<[\"n\", \"" + d + "\"]>>";
+    };
+    int64_t stored = (columns + 127) / 128 * 128, blocks = (columns + 63) / 64;
+    std::string x = rows(columns, "f16"), q = rows(stored, "i8"),
+                gain = "tensor<" + std::to_string(columns) + "xf16>",
+                scales = "tensor<?x" + std::to_string(blocks) + "x2xf32, #tacq.shape<[\"n\", \"" +
+                         std::to_string(blocks) + "\", \"2\"]>>";
+    std::string norm = "  %y = tacq.norm rms %x gain(%g) {epsilon = 1.0e-5 : f64, node_name = "
+                       "\"y\"} : (" +
+                       x + ", " + gain + ") -> " + x + "\n";
+    std::string quantize = "  %q, %s = tacq.quantize_rows %y {block = 64 : i64, node_name = "
+                           "\"q\"} : (" +
+                           x + ") -> (" + q + ", " + scales + ")\n";
+    std::string head = "func.func @k(%x: " + x + ", %g: " + gain + ") -> (",
+                ofBoth = q + ", " + scales, yield = "  return %q, %s : " + ofBoth + "\n}\n";
+    HotKernel first =
+        HotKernel::compile(head + x + ") {\n" + norm + "  return %y : " + x + "\n}\n", GetParam());
+    HotKernel second = HotKernel::compile(
+        "func.func @k(%y: " + x + ") -> (" + ofBoth + ") {\n" + quantize + yield, GetParam());
+    HotKernel both =
+        HotKernel::compile(head + ofBoth + ") {\n" + norm + quantize + yield, GetParam());
+    int64_t n = 5;
+    Tensor in = Tensor::random(n * columns, "f16", 1), g = Tensor::random(columns, "f16", 2);
+    in.set(columns + 3, NAN);
+    in.set(2 * columns + 3, INFINITY);
+    Tensor y = Tensor::filled(n * columns, "f16", 0);
+    Tensor q1 = Tensor::filled(n * stored, "i1", 9), s1 = Tensor::filled(n * blocks * 2, "f32", 9);
+    Tensor q2 = q1, s2 = s1;
+    first.run({&in, &g, &y}, {{"n", n}});
+    second.run({&y, &q1, &s1}, {{"n", n}});
+    both.run({&in, &g, &q2, &s2}, {{"n", n}});
+    EXPECT_EQ(q1.bytes, q2.bytes);
+    EXPECT_EQ(s1.bytes, s2.bytes);
+  }
+}
+
 INSTANTIATE_TEST_SUITE_P(Targets, Norm, testing::ValuesIn(kernelTargets()), targetName);
 
 class Rope : public testing::TestWithParam<CpuTarget> {

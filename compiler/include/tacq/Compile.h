@@ -79,10 +79,10 @@ Error compileModel(const std::string &path, const CompileOptions &options);
 void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
                       const GraphPipelineOptions &options);
 /// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
-/// matrices stored as f16 in `parameters`.
+/// matrices stored as f16 in `parameters`; `fuseRows` is for modules without shaders.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                        llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                       llvm::ArrayRef<std::string> cpuTargets);
+                       llvm::ArrayRef<std::string> cpuTargets, bool fuseRows);
 
 } // namespace tacq
 

@@ -41,7 +41,7 @@ void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
 
 void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                              llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                             ArrayRef<std::string> cpuTargets) {
+                             ArrayRef<std::string> cpuTargets, bool fuseRows) {
   if (last <= EmitStage::Fused)
     return;
   if (!mixed.empty())
@@ -51,7 +51,7 @@ void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterSt
   if (last == EmitStage::Quantized)
     return;
   manager.addPass(createPackWeights());
-  manager.addPass(createFormDispatches());
+  manager.addPass(createFormDispatches({fuseRows}));
   manager.addPass(createTileKernels({SmallVector<std::string>(cpuTargets)}));
   if (last == EmitStage::Dispatches)
     return;
@@ -260,7 +260,8 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   for (const CpuTarget &target : targets.cpu)
     cpuTargets.push_back(target.name);
   if (Error error = run([&](PassManager &manager) {
-        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense, cpuTargets);
+        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense, cpuTargets,
+                          targets.vulkan.empty());
       }))
     return error;
   if (options.emit <= EmitStage::Schedule)

@@ -39,7 +39,7 @@ public:
 private:
   Error compile(MLIRContext &context);
   Error copyStreamed();
-  std::vector<double> runs(function_ref<void(unsigned worker, uint8_t *copy)> body);
+  std::vector<double> runs(function_ref<void(unsigned worker, size_t copy)> body);
 
   const KernelBenchmarkOptions &options;
   CpuTarget target;
@@ -50,6 +50,9 @@ private:
   tacq_kernel_fn kernel = nullptr;
   KernelSymbols symbols;
   Sym tasks;
+  /// What the tasks of a launch share: no barrier separates the copies.
+  std::vector<uint8_t> workspaces;
+  size_t workspaceStride = 0;
 };
 
 } // namespace
@@ -78,6 +81,7 @@ Error Benchmark::compile(MLIRContext &context) {
   if (mlir::failed(emitCpuKernel(*built, target, kernelOptions)))
     return failed("cannot be made");
   tasks = built->taskCount();
+  workspaceStride = llvm::alignTo(*built->workspaceSize().constant(), 64);
   if (mlir::failed(compileCpuKernels(*kernels, target, elf)))
     return failed("cannot be compiled");
   SmallString<128> path;
@@ -146,17 +150,18 @@ Error Benchmark::prepare(KernelBenchmarkResult &result) {
 
 /// The seconds for one copy of each run through all of them. Threads wait for the run's beginning,
 /// not between copies.
-std::vector<double> Benchmark::runs(function_ref<void(unsigned, uint8_t *)> body) {
+std::vector<double> Benchmark::runs(function_ref<void(unsigned, size_t)> body) {
   using Clock = std::chrono::steady_clock;
   std::vector<double> seconds;
   for (unsigned run = 0; run < options.repetitions; ++run) {
+    workspaces.assign(workspaceStride * copyCount, 0);
     std::atomic<unsigned> ready{0};
     auto work = [&](unsigned worker) {
       ++ready;
       while (ready < options.threads)
         std::this_thread::yield();
       for (size_t copy = 0; copy < copyCount; ++copy)
-        body(worker, copies + copy * copyStride);
+        body(worker, copy);
     };
     std::vector<std::thread> threads;
     for (unsigned worker = 1; worker < options.threads; ++worker)
@@ -178,13 +183,15 @@ std::vector<double> Benchmark::time() {
   for (const Sym &symbol : symbols.list())
     values.push_back(*symbol.constant());
   int64_t workers = options.threads, count = *tasks.constant();
-  return runs([&](unsigned worker, uint8_t *copy) {
+  return runs([&](unsigned worker, size_t copy) {
     int64_t begin = count * worker / workers, end = count * (worker + 1) / workers;
     if (begin == end)
       return;
     SmallVector<void *> bindings;
     for (int64_t binding : what.bindings)
-      bindings.push_back(binding < 0 ? copy + ~binding : what.buffers[binding].data());
+      bindings.push_back(binding < 0 ? copies + copy * copyStride + ~binding
+                                     : what.buffers[binding].data());
+    bindings.push_back(workspaces.data() + copy * workspaceStride);
     int32_t status[TACQ_STATUS_WORDS] = {};
     tacq_kernel_args arguments{bindings.data(), values.data(), status, nullptr, 0};
     kernel(&arguments, begin, end, int32_t(worker));
@@ -194,7 +201,8 @@ std::vector<double> Benchmark::time() {
 void Benchmark::measure(KernelBenchmarkResult &result) {
   result.seconds = time();
   std::vector<uint64_t> sums(options.threads);
-  std::vector<double> reading = runs([&](unsigned worker, uint8_t *copy) {
+  std::vector<double> reading = runs([&](unsigned worker, size_t number) {
+    uint8_t *copy = copies + number * copyStride;
     sums[worker] += readMemory(copy + copyStride * worker / options.threads,
                                copy + copyStride * (worker + 1) / options.threads);
   });

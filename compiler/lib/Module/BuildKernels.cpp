@@ -8,12 +8,13 @@
 using namespace mlir;
 using namespace tacq;
 
-static KernelOptions optionsOf(rt::KernelOp kernel) {
+static KernelOptions optionsOf(rt::KernelOp kernel, bool isShared) {
   KernelOptions options;
   for (auto attention : kernel.getBody().getOps<AttentionOp>())
     if (attention.getPastKey()) {
       options.capacity = Sym::name("%capacity");
       options.append = kernel.getPhase() == 0;
+      options.attendAppends = !isShared;
     }
   if (std::optional<ArrayAttr> tilings = kernel.getTilings())
     llvm::append_range(options.tilings, tilings->getAsRange<TilingAttr>());
@@ -21,7 +22,8 @@ static KernelOptions optionsOf(rt::KernelOp kernel) {
 }
 
 FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const CpuTarget &target,
-                                                       llvm::StringMap<KernelCode> &codes) {
+                                                       llvm::StringMap<KernelCode> &codes,
+                                                       bool isShared) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
   for (auto kernel : module.getOps<rt::KernelOp>()) {
@@ -29,13 +31,14 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    if (failed(emitCpuKernel(*k, target, optionsOf(kernel))))
+    if (failed(emitCpuKernel(*k, target, optionsOf(kernel, isShared))))
       return failure();
     // The launches of a kernel are the same on every target.
     if (code.tasks && !(*code.tasks == k->taskCount()))
       return kernel.emitError("has ") << k->taskCount().str() << " tasks on " << target.name
                                       << " and " << code.tasks->str() << " on the target before";
     code.tasks = k->taskCount();
+    code.workspace = k->workspaceSize();
   }
   return kernels;
 }
@@ -50,7 +53,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    if (mlir::failed(emitVulkanKernel(*k, optionsOf(kernel)))) {
+    if (mlir::failed(emitVulkanKernel(*k, optionsOf(kernel, true)))) {
       failed = true;
       continue;
     }

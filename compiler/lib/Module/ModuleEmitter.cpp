@@ -61,6 +61,7 @@ private:
   Error emitInterface(rt::ScheduleOp schedule);
   void emitOutputs(rt::ScheduleOp schedule);
   uint32_t bufferNumber(Value buffer);
+  uint32_t workspaceNumber(uint32_t size);
   Error emitConstants(rt::ScheduleOp schedule);
   void findWeightOrders(rt::ScheduleOp schedule);
   Error emitConstant(rt::BufferOp op, uint32_t &index);
@@ -85,6 +86,9 @@ private:
   llvm::StringMap<KernelCode> codes;
   llvm::StringMap<uint32_t> kernelNumbers;
   llvm::DenseMap<Value, uint32_t> buffers;
+  /// Buffers of the workspace by the symbols of their sizes, and the slot behind the schedule's.
+  llvm::DenseMap<uint32_t, uint32_t> workspaces;
+  uint32_t workspaceSlot = 0;
   llvm::DenseMap<Operation *, uint32_t> constantNumbers;
   llvm::DenseMap<Operation *, WeightOrder> weightOrders;
   llvm::StringMap<uint32_t> constants;
@@ -185,7 +189,8 @@ Error ModuleEmitter::compileKernels(const ModuleTargets &targets) {
     if (Error error = compileShaders(profile))
       return error;
   for (const CpuTarget &target : targets.cpu) {
-    FailureOr<OwningOpRef<ModuleOp>> kernels = buildCpuKernels(module, target, codes);
+    FailureOr<OwningOpRef<ModuleOp>> kernels =
+        buildCpuKernels(module, target, codes, !targets.vulkan.empty());
     CpuCompileOptions options;
     options.cache = cache;
     SmallVector<char> elf;
@@ -461,6 +466,16 @@ uint32_t ModuleEmitter::bufferNumber(Value buffer) {
   return buffers[buffer] = contents.buffers.size() - 1;
 }
 
+/// A buffer of the slot that all workspaces share: launches run one after the other.
+uint32_t ModuleEmitter::workspaceNumber(uint32_t size) {
+  auto [known, isNew] = workspaces.try_emplace(size, uint32_t(contents.buffers.size()));
+  if (isNew)
+    contents.buffers.push_back(format::Buffer(
+        format::BufferKind_Transient, format::ElementType_None, 0, workspaceSlot, size, none));
+  contents.slot_count = std::max(contents.slot_count, workspaceSlot + 1);
+  return known->second;
+}
+
 void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion> &commands) {
   format::DispatchT dispatch;
   dispatch.kernel = kernelNumbers.lookup(op.getKernel());
@@ -477,6 +492,8 @@ void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion
     });
   };
   KernelCode &code = codes[op.getKernel()];
+  if (!code.workspace.isConstant(0))
+    dispatch.bindings.push_back(workspaceNumber(symbols.lower(specialize(code.workspace))));
   for (const Sym &symbol : code.symbols.list())
     dispatch.symbols.push_back(symbols.lower(specialize(symbol)));
   dispatch.tasks = symbols.lower(specialize(code.tasks ? *code.tasks : code.shaderTasks));
@@ -574,6 +591,9 @@ Error ModuleEmitter::run(const ModuleTargets &targets) {
     return error;
   if (Error error = emitConstants(schedule))
     return error;
+  for (auto buffer : schedule.getBody().getOps<rt::BufferOp>())
+    if (buffer.getKind() == rt::BufferKind::Transient)
+      workspaceSlot = std::max(workspaceSlot, uint32_t(buffer.getIndex()) + 1);
   contents.blocks.push_back(std::make_unique<format::BlockT>());
   std::vector<format::CommandUnion> commands;
   if (Error error = emitCommands(schedule.getBody().front(), commands))

@@ -21,14 +21,18 @@ struct KernelCode {
   KernelSymbols symbols;
   /// Of the CPU's code, once there is any.
   std::optional<Sym> tasks;
+  /// Bytes of the memory that the tasks of a launch share (KernelBuilder::workspace).
+  Sym workspace;
   /// Of the shader: a constant, or one of the symbols.
   Sym shaderTasks;
 };
 
 /// Builds the functions of all kernels of the module for one target. `codes` collects what they ask
-/// for, by the kernel's name, over all targets. Fails with a diagnostic.
+/// for, by the kernel's name, over all targets. Launches are shared where there are shaders, too.
+/// Fails with a diagnostic.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
-buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<KernelCode> &codes);
+buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<KernelCode> &codes,
+                bool isShared = false);
 
 /// The same for shaders. Their numbers of tasks are symbols, since those of `codes` are the CPU's
 /// where a module has both.

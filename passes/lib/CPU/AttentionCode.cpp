@@ -50,19 +50,22 @@ void AttentionCode::transposeRows(const Rows &keys, Value firstKey, Value keyCou
 }
 
 void AttentionCode::loadKeyMask(Value keyMask, Value maskRow, Value from, Value keyCount) {
-  Type type = cast<MemRefType>(keyMask.getType()).getElementType();
-  Value masked = k.constant(b.getF32Type(), -std::numeric_limits<float>::infinity());
-  Value open = k.constant(b.getF32Type(), 0.0);
-  loop(k.index(0), keyCount, 1, [&](Value key) {
-    Value raw = b.create<memref::LoadOp>(keyMask, ValueRange{k.add(from, key)});
-    Value visible = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, raw, k.integer(type, 0));
-    storeScalar(k.select(visible, open, masked), maskRow, key);
+  auto type = VectorType::get(vectorLanes, cast<MemRefType>(keyMask.getType()).getElementType());
+  Value zeros = b.create<arith::ConstantOp>(b.getZeroAttr(type));
+  loop(k.index(0), keyCount, vectorLanes, [&](Value key) {
+    Value raw = b.create<vector::MaskedLoadOp>(type, keyMask, ValueRange{k.add(from, key)},
+                                               mask(k.sub(keyCount, key)), zeros);
+    Value visible = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, raw, zeros);
+    Value added = k.select(visible, splat(0.0f), splat(-std::numeric_limits<float>::infinity()));
+    store(added, maskRow, key);
   });
 }
 
 void AttentionCode::multiply(const Matrix &a, const Matrix &bMatrix, const Matrix &c,
                              Value rowCount, Value depth, int64_t vectors, int64_t lastLanes,
-                             ArrayRef<int64_t> tileRows) {
+                             ArrayRef<int64_t> tileRows, int64_t tileVectors) {
+  if (tileVectors == 0)
+    tileVectors = usualTileVectors;
   Value lastMask = constantMask(lastLanes), first = k.index(0);
   for (int64_t rows : tileRows) {
     Value last = rowCount;

@@ -9,6 +9,7 @@
 
 #include "VectorCode.h"
 #include "tacq/CPU/CpuTarget.h"
+#include "tacq/Codegen/AttentionTensors.h"
 
 namespace tacq {
 
@@ -18,16 +19,10 @@ struct Matrix {
   mlir::Value buffer, start, stride, step;
 };
 
-/// Key or value rows of a head: row t starts at `start + t * stride`.
-struct Rows {
-  mlir::Value buffer, start, stride;
-  int64_t features = 0;
-};
-
 class AttentionCode : public VectorCode {
 public:
   AttentionCode(KernelBuilder &k, const CpuTarget &target)
-      : VectorCode(k), tileVectors(target.vectorBits >= 512 ? 4 : 1) {}
+      : VectorCode(k), usualTileVectors(target.vectorBits >= 512 ? 4 : 1) {}
 
   /// Rows [firstKey, firstKey + keyCount) as columns of a buffer whose rows are `stride` apart.
   /// Columns beyond, up to a vector's, repeat the last row; those after them are left as they are.
@@ -39,10 +34,11 @@ public:
 
   /// c += a · b for `rowCount` rows, which are covered with tiles of so many rows, from the largest
   /// on; with the smallest, rows up to its multiple are read and written. b has `depth` rows of
-  /// `vectors` vectors, the last of which has only `lastLanes` lanes that may be read.
+  /// `vectors` vectors, the last of which has only `lastLanes` lanes that may be read. A tile has
+  /// `tileVectors` vectors, 0: as many as suit the largest tile of rows in general.
   void multiply(const Matrix &a, const Matrix &b, const Matrix &c, mlir::Value rowCount,
                 mlir::Value depth, int64_t vectors, int64_t lastLanes,
-                llvm::ArrayRef<int64_t> tileRows);
+                llvm::ArrayRef<int64_t> tileRows, int64_t tileVectors = 0);
 
   /// 16 rows to 16 columns.
   llvm::SmallVector<mlir::Value> transpose(llvm::SmallVector<mlir::Value> rows);
@@ -56,7 +52,7 @@ private:
                     int64_t rows, mlir::Value depth, int64_t firstVector, int64_t vectors,
                     mlir::Value lastMask);
 
-  int64_t tileVectors; // vectors of a row of a tile
+  int64_t usualTileVectors;
 };
 
 } // namespace tacq

@@ -8,11 +8,12 @@
 //   sums   += scores · v        rows by Dv
 //
 // Both products are the same small matrix product over buffers on the stack, in f32. Keys and
-// values are read where they are: in the cache, or in `k` and `v`.
+// values are read where they are: in the cache, or in `k` and `v`. For the few rows of a step of
+// decoding there is other code, which a launch chooses by its sizes (DecodeAttention.h).
 //
 //===----------------------------------------------------------------------===//
 
-#include "AttentionCode.h"
+#include "DecodeAttention.h"
 #include "tacq/CPU/HotKernels.h"
 #include "tacq/Codegen/MathExpansion.h"
 #include "llvm/Support/MathExtras.h"
@@ -33,13 +34,13 @@ constexpr float lowest = std::numeric_limits<float>::lowest();
 class AttentionKernel : AttentionCode {
 public:
   AttentionKernel(KernelBuilder &k, AttentionOp op, const CpuTarget &target,
-                  std::optional<Sym> capacity)
-      : AttentionCode(k, target), op(op), capacity(capacity) {}
+                  const KernelOptions &options)
+      : AttentionCode(k, target), target(target), options(options), op(op),
+        t(op, options.capacity) {}
   LogicalResult emit();
 
 private:
-  LogicalResult collect();
-  Rows headRows(bool values, Value batch, Value head);
+  void prepare();
   void emitTask(Value batch, Value keyHead, Value block);
   void copyQueries(Value batch, Value keyHead, Value firstRow, Value rowCount);
   Matrix widenValues(const Rows &values, Value firstKey, Value keyCount);
@@ -49,63 +50,17 @@ private:
   /// Position and query head of a row of a task.
   std::pair<Value, Value> positionAndHead(Value keyHead, Value row);
 
+  const CpuTarget &target;
+  const KernelOptions &options;
   AttentionOp op;
-  std::optional<Sym> capacity;
-  Dims q, kNew, vNew;
-  Sym total, past; // keys, and those of them before the first query
-  int64_t depth = 0, valueDepth = 0, paddedDepth = 0, paddedValueDepth = 0;
-  Value qBuffer, keyBuffer, valueBuffer, out, keyMask, bias;
+  AttentionTensors t;
+  int64_t paddedDepth = 0, paddedValueDepth = 0;
   Value queries, keysT, scores, sums, wideValues, maskRow, maxima, denominators;
 };
 
-/// Rows of the cache, `[batch, head, capacity, D]`, or of k and v, `[batch, key, head, D]`.
-Rows AttentionKernel::headRows(bool values, Value batch, Value head) {
-  Rows rows;
-  rows.buffer = values ? valueBuffer : keyBuffer;
-  rows.features = values ? valueDepth : depth;
-  Value heads = k.sym(kNew[2]);
-  if (op.getPresentKey()) {
-    Value extent = k.sym(capacity ? *capacity : total);
-    rows.stride = k.index(rows.features);
-    rows.start = times(k.mul(k.add(k.mul(batch, heads), head), extent), rows.features);
-  } else {
-    rows.stride = times(heads, rows.features);
-    rows.start = times(k.add(k.mul(k.mul(batch, k.sym(total)), heads), head), rows.features);
-  }
-  return rows;
-}
-
-LogicalResult AttentionKernel::collect() {
-  q = k.dims(op.getQ());
-  kNew = k.dims(op.getK());
-  vNew = k.dims(op.getV());
-  std::optional<int64_t> d = q[3].constant(), dv = vNew[3].constant();
-  if (!d || !dv)
-    return op.emitError("the kernel of attention needs a static number of features");
-  depth = *d;
-  valueDepth = *dv;
-  paddedDepth = llvm::alignTo(depth, vectorLanes);
-  paddedValueDepth = llvm::alignTo(valueDepth, vectorLanes);
-  total = kNew[1];
-  if (op.getPastKey()) {
-    past = k.dims(op.getPastKey())[2];
-    total = k.dims(op.getPresentKey())[2];
-  }
-  qBuffer = inputBuffer(op.getQ());
-  out = outputBuffer(op.getOut());
-  keyBuffer = op.getPresentKey() ? outputBuffer(op.getPresentKey()) : inputBuffer(op.getK());
-  valueBuffer = op.getPresentValue() ? outputBuffer(op.getPresentValue()) : inputBuffer(op.getV());
-  keyMask = inputBuffer(op.getKeyMask());
-  bias = inputBuffer(op.getBias());
-  if (!qBuffer || !out || !keyBuffer || !valueBuffer || bool(op.getKeyMask()) != bool(keyMask) ||
-      bool(op.getBias()) != bool(bias))
-    return op.emitError("the kernel of attention holds that operation alone");
-  return success();
-}
-
-LogicalResult AttentionKernel::emit() {
-  if (failed(collect()))
-    return failure();
+void AttentionKernel::prepare() {
+  paddedDepth = llvm::alignTo(t.depth, vectorLanes);
+  paddedValueDepth = llvm::alignTo(t.valueDepth, vectorLanes);
   Type f32 = b.getF32Type();
   queries = stackBuffer(blockRows * paddedDepth, f32);
   keysT = stackBuffer(paddedDepth * blockKeys, f32);
@@ -113,45 +68,69 @@ LogicalResult AttentionKernel::emit() {
   sums = stackBuffer(blockRows * paddedValueDepth, f32);
   maxima = stackBuffer(blockRows, f32);
   denominators = stackBuffer(blockRows, f32);
-  if (keyMask)
+  if (t.keyMask)
     maskRow = stackBuffer(blockKeys, f32);
-  if (!cast<MemRefType>(valueBuffer.getType()).getElementType().isF32())
+  if (!cast<MemRefType>(t.values.getType()).getElementType().isF32())
     wideValues = stackBuffer(blockKeys * paddedValueDepth, f32);
+}
 
-  std::optional<Sym> group = Sym::divideExactly(q[2], kNew[2]);
-  Sym rowsOfHead = q[1] * (group ? *group : Sym::floorDiv(q[2], kNew[2]));
+LogicalResult AttentionKernel::emit() {
+  if (failed(t.collect(*this)))
+    return failure();
+  DecodeAttention decode(k, target, t);
+  Sym few = decode.isChosen();
+  bool always = few.isConstant(1), never = few.isConstant(0);
+  if (!always)
+    prepare();
+  AppendCode append(k, op, options.capacity);
+  bool appends = options.attendAppends && options.capacity && op.getPresentKey();
+  if (appends && !never && failed(append.collect()))
+    return failure();
+  if (!never && failed(decode.prepare(appends ? &append : nullptr)))
+    return failure();
+  std::optional<Sym> group = Sym::divideExactly(t.q[2], t.kNew[2]);
+  Sym rowsOfHead = t.q[1] * (group ? *group : Sym::floorDiv(t.q[2], t.kNew[2]));
+  // Few rows are one block.
   Sym blocks = Sym::ceilDiv(rowsOfHead, blockRows);
-  k.parallel(q[0] * kNew[2] * blocks, [&](Value task) {
-    Value blockCount = k.sym(blocks), heads = k.sym(kNew[2]);
-    Value block = b.create<arith::RemUIOp>(task, blockCount);
-    Value batchAndHead = b.create<arith::DivUIOp>(task, blockCount);
-    emitTask(b.create<arith::DivUIOp>(batchAndHead, heads),
-             b.create<arith::RemUIOp>(batchAndHead, heads), block);
+  Sym tasks = never ? blocks : always ? decode.chunks() : Sym::max(blocks, few * decode.chunks());
+  k.parallel(t.q[0] * t.kNew[2] * tasks, [&](Value task) {
+    Value count = k.sym(tasks), heads = k.sym(t.kNew[2]);
+    Value part = b.create<arith::RemUIOp>(task, count);
+    Value batchAndHead = b.create<arith::DivUIOp>(task, count);
+    Value batch = b.create<arith::DivUIOp>(batchAndHead, heads);
+    Value head = b.create<arith::RemUIOp>(batchAndHead, heads);
+    if (always)
+      return decode.emitTask(batch, head, part);
+    if (never)
+      return emitTask(batch, head, part);
+    Value isFew = k.equal(k.sym(few), k.index(1));
+    when(isFew, [&] { decode.emitTask(batch, head, part); });
+    when(k.logicalNot(isFew), [&] { emitTask(batch, head, part); });
   });
   return success();
 }
 
 std::pair<Value, Value> AttentionKernel::positionAndHead(Value keyHead, Value row) {
-  Value group = b.create<arith::DivUIOp>(k.sym(q[2]), k.sym(kNew[2]));
+  Value group = b.create<arith::DivUIOp>(k.sym(t.q[2]), k.sym(t.kNew[2]));
   Value position = b.create<arith::DivUIOp>(row, group);
   Value head = k.add(k.mul(keyHead, group), b.create<arith::RemUIOp>(row, group));
   return {position, head};
 }
 
 void AttentionKernel::emitTask(Value batch, Value keyHead, Value block) {
-  Value group = b.create<arith::DivUIOp>(k.sym(q[2]), k.sym(kNew[2]));
-  Value rowsOfHead = k.mul(k.sym(q[1]), group);
+  Value group = b.create<arith::DivUIOp>(k.sym(t.q[2]), k.sym(t.kNew[2]));
+  Value rowsOfHead = k.mul(k.sym(t.q[1]), group);
   Value firstRow = times(block, blockRows);
   Value rowCount = k.min(k.sub(rowsOfHead, firstRow), k.index(blockRows));
   copyQueries(batch, keyHead, firstRow, rowCount);
 
-  Value keyEnd = k.sym(total);
+  Value keyEnd = k.sym(t.total);
   if (op.getCausal()) {
     // No row of the block sees more than its last one.
     Value last = b.create<arith::DivUIOp>(plus(k.add(firstRow, rowCount), -1), group);
-    keyEnd = k.min(keyEnd, plus(k.add(last, k.sym(past)), 1));
+    keyEnd = k.min(keyEnd, plus(k.add(last, k.sym(t.past)), 1));
   }
-  Rows keys = headRows(false, batch, keyHead), values = headRows(true, batch, keyHead);
+  Rows keys = t.keyRows(*this, batch, keyHead), values = t.valueRows(*this, batch, keyHead);
   Value zero = k.index(0);
   loop(zero, keyEnd, blockKeys, [&](Value firstKey) {
     Value keyCount = k.min(k.sub(keyEnd, firstKey), k.index(blockKeys));
@@ -164,11 +143,11 @@ void AttentionKernel::emitTask(Value batch, Value keyHead, Value block) {
     multiply({queries, zero, k.index(paddedDepth), Value()},
              {keysT, zero, k.index(blockKeys), Value()}, scoreMatrix, rowCount,
              k.index(paddedDepth), blockKeys / vectorLanes, vectorLanes, tileRows);
-    if (keyMask)
-      loadKeyMask(keyMask, maskRow, k.add(k.mul(batch, k.sym(total)), firstKey), keyCount);
+    if (t.keyMask)
+      loadKeyMask(t.keyMask, maskRow, k.add(t.maskRow(*this, batch), firstKey), keyCount);
     loop(zero, rowCount, 1,
          [&](Value row) { softmaxRow(batch, keyHead, firstRow, row, firstKey, keyCount); });
-    int64_t lastLanes = valueDepth - (paddedValueDepth - vectorLanes);
+    int64_t lastLanes = t.valueDepth - (paddedValueDepth - vectorLanes);
     Matrix valueMatrix{values.buffer, k.add(values.start, k.mul(firstKey, values.stride)),
                        values.stride, Value()};
     if (wideValues) {
@@ -186,12 +165,12 @@ void AttentionKernel::copyQueries(Value batch, Value keyHead, Value firstRow, Va
   Value scale = splat(float(op.getScale().convertToDouble()));
   loop(k.index(0), rowCount, 1, [&](Value row) {
     auto [position, head] = positionAndHead(keyHead, k.add(firstRow, row));
-    Value from = k.add(k.mul(k.add(k.mul(batch, k.sym(q[1])), position), k.sym(q[2])), head);
-    from = times(from, depth);
+    Value from = k.add(k.mul(k.add(k.mul(batch, k.sym(t.q[1])), position), k.sym(t.q[2])), head);
+    from = times(from, t.depth);
     Value to = times(row, paddedDepth);
     for (int64_t at = 0; at < paddedDepth; at += vectorLanes) {
-      Value active = constantMask(std::min(vectorLanes, depth - at));
-      store(k.mul(load(qBuffer, plus(from, at), active), scale), queries, plus(to, at));
+      Value active = constantMask(std::min(vectorLanes, t.depth - at));
+      store(k.mul(load(t.queries, plus(from, at), active), scale), queries, plus(to, at));
     }
     for (int64_t at = 0; at < paddedValueDepth; at += vectorLanes)
       store(splat(0.0f), sums, plus(times(row, paddedValueDepth), at));
@@ -204,7 +183,7 @@ Matrix AttentionKernel::widenValues(const Rows &values, Value firstKey, Value ke
   loop(k.index(0), keyCount, 1, [&](Value key) {
     Value from = k.add(values.start, k.mul(k.add(firstKey, key), values.stride));
     for (int64_t at = 0; at < paddedValueDepth; at += vectorLanes) {
-      Value active = constantMask(std::min(vectorLanes, valueDepth - at));
+      Value active = constantMask(std::min(vectorLanes, t.valueDepth - at));
       store(load(values.buffer, plus(from, at), active), wideValues,
             plus(times(key, paddedValueDepth), at));
     }
@@ -218,17 +197,10 @@ void AttentionKernel::softmaxRow(Value batch, Value keyHead, Value firstRow, Val
   auto [position, head] = positionAndHead(keyHead, k.add(firstRow, row));
   Value visible = keyCount;
   if (op.getCausal())
-    visible = k.min(visible, k.sub(plus(k.add(position, k.sym(past)), 1), firstKey));
+    visible = k.min(visible, k.sub(plus(k.add(position, k.sym(t.past)), 1), firstKey));
   Value biasRow;
-  if (bias) {
-    Dims dims = k.dims(op.getBias());
-    auto orOne = [&](const Sym &dim, Value at) {
-      return k.select(k.equal(k.sym(dim), k.index(1)), k.index(0), at);
-    };
-    biasRow = k.add(k.mul(orOne(dims[0], batch), k.sym(dims[1])), orOne(dims[1], head));
-    biasRow = k.add(k.mul(biasRow, k.sym(q[1])), position);
-    biasRow = k.add(k.mul(biasRow, k.sym(total)), firstKey);
-  }
+  if (t.bias)
+    biasRow = k.add(t.biasRow(*this, batch, head, position), firstKey);
   Value rowStart = times(row, blockKeys);
   Value hidden = splat(-std::numeric_limits<float>::infinity());
   SmallVector<Value> vectors;
@@ -236,9 +208,9 @@ void AttentionKernel::softmaxRow(Value batch, Value keyHead, Value firstRow, Val
   for (int64_t at = 0; at < blockKeys; at += vectorLanes) {
     Value score = load(scores, plus(rowStart, at));
     Value active = mask(plus(visible, -at));
-    if (bias)
-      score = k.add(score, load(bias, plus(biasRow, at), active));
-    if (keyMask)
+    if (t.bias)
+      score = k.add(score, load(t.bias, plus(biasRow, at), active));
+    if (t.keyMask)
       score = k.add(score, load(maskRow, k.index(at)));
     score = k.select(active, score, hidden);
     largestVector =
@@ -266,8 +238,8 @@ void AttentionKernel::softmaxRow(Value batch, Value keyHead, Value firstRow, Val
 
 void AttentionKernel::storeRow(Value batch, Value keyHead, Value firstRow, Value row) {
   auto [position, head] = positionAndHead(keyHead, k.add(firstRow, row));
-  Value to = k.add(k.mul(k.add(k.mul(batch, k.sym(q[1])), position), k.sym(q[2])), head);
-  to = times(to, valueDepth);
+  Value to = k.add(k.mul(k.add(k.mul(batch, k.sym(t.q[1])), position), k.sym(t.q[2])), head);
+  to = times(to, t.valueDepth);
   Value denominator = loadScalar(denominators, row);
   Type f32 = b.getF32Type();
   Value seen =
@@ -276,14 +248,14 @@ void AttentionKernel::storeRow(Value batch, Value keyHead, Value firstRow, Value
       splat(k.select(seen, k.div(k.constant(f32, 1.0), denominator), k.constant(f32, 0.0)));
   for (int64_t at = 0; at < paddedValueDepth; at += vectorLanes) {
     Value sum = load(sums, plus(times(row, paddedValueDepth), at));
-    store(k.mul(sum, factor), out, plus(to, at),
-          constantMask(std::min(vectorLanes, valueDepth - at)));
+    store(k.mul(sum, factor), t.out, plus(to, at),
+          constantMask(std::min(vectorLanes, t.valueDepth - at)));
   }
 }
 
 } // namespace
 
 LogicalResult tacq::emitAttention(KernelBuilder &kernel, AttentionOp op, const CpuTarget &target,
-                                  std::optional<Sym> capacity) {
-  return AttentionKernel(kernel, op, target, capacity).emit();
+                                  const KernelOptions &options) {
+  return AttentionKernel(kernel, op, target, options).emit();
 }

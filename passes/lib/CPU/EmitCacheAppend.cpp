@@ -2,11 +2,13 @@
 //
 // A task is a block of keys of one head. With a capacity, the past is in the buffer already and
 // only the new rows are written; without, the present is a new buffer and the past is copied as
-// well.
+// well. Rotary embeddings that are part of the kernel are applied on the way: to the keys, and to
+// the queries of the heads that share the key head.
 //
 //===----------------------------------------------------------------------===//
 
-#include "VectorCode.h"
+#include "AppendCode.h"
+#include "DecodeAttention.h"
 #include "tacq/CPU/HotKernels.h"
 
 using namespace mlir;
@@ -16,36 +18,17 @@ namespace {
 
 constexpr int64_t keysPerTask = 64;
 
-class AppendKernel : VectorCode {
-public:
-  AppendKernel(KernelBuilder &k, AttentionOp op, std::optional<Sym> capacity)
-      : VectorCode(k), op(op), capacity(capacity) {}
-  LogicalResult emit();
+} // namespace
 
-private:
-  struct Part {
-    Value added, before, present;
-    int64_t features;
-  };
-  void copyRow(Value from, Value fromStart, Value to, Value toStart, int64_t features);
-  LogicalResult addPart(Value added, Value before, Value present);
-
-  AttentionOp op;
-  std::optional<Sym> capacity;
-  SmallVector<Part, 2> parts;
-};
-
-LogicalResult AppendKernel::addPart(Value added, Value before, Value present) {
-  Part part{inputBuffer(added), capacity ? Value() : inputBuffer(before), outputBuffer(present), 0};
-  std::optional<int64_t> features = k.dims(added)[3].constant();
-  if (!part.added || !part.present || !features || (!capacity && !part.before))
-    return op.emitError("the kernel of a cache holds the attention operation alone");
-  part.features = *features;
-  parts.push_back(part);
+LogicalResult AppendCode::collect() {
+  if (failed(tensors.collect(*this)))
+    return failure();
+  if (RopeOp rope = tensors.keyRope())
+    return keyRope.emplace(k, rope).collect();
   return success();
 }
 
-void AppendKernel::copyRow(Value from, Value fromStart, Value to, Value toStart, int64_t features) {
+void AppendCode::copyRow(Value from, Value fromStart, Value to, Value toStart, int64_t features) {
   int64_t rest = features % vectorLanes, whole = features - rest;
   for (int64_t at = 0; at < whole; at += vectorLanes)
     store(load(from, plus(fromStart, at)), to, plus(toStart, at));
@@ -55,54 +38,59 @@ void AppendKernel::copyRow(Value from, Value fromStart, Value to, Value toStart,
   }
 }
 
-LogicalResult AppendKernel::emit() {
-  if (!op.getPresentKey())
-    return op.emitError("attention without a cache appends nothing");
-  if (failed(addPart(op.getK(), op.getPastKey(), op.getPresentKey())) ||
-      failed(addPart(op.getV(), op.getPastValue(), op.getPresentValue())))
-    return failure();
-  Dims dims = k.dims(op.getK());
-  Sym past = k.dims(op.getPastKey())[2], total = k.dims(op.getPresentKey())[2];
-  Sym first = capacity ? past : Sym(0);
-  Sym blocks = Sym::ceilDiv(total - first, keysPerTask);
-  k.parallel(dims[0] * dims[2] * blocks, [&](Value task) {
-    Value blockCount = k.sym(blocks), heads = k.sym(dims[2]), added = k.sym(dims[1]);
-    Value batchAndHead = b.create<arith::DivUIOp>(task, blockCount);
-    Value batch = b.create<arith::DivUIOp>(batchAndHead, heads);
-    Value head = b.create<arith::RemUIOp>(batchAndHead, heads);
-    Value begin =
-        k.add(k.sym(first), times(b.create<arith::RemUIOp>(task, blockCount), keysPerTask));
-    Value end = k.min(plus(begin, keysPerTask), k.sym(total));
-    Value extent = k.sym(capacity ? *capacity : total), pastCount = k.sym(past);
-    loop(begin, end, 1, [&](Value key) {
-      Value to = k.add(k.mul(batchAndHead, extent), key);
-      Value position = k.sub(key, pastCount);
-      Value from = k.add(k.mul(k.add(k.mul(batch, added), position), heads), head);
-      for (const Part &part : parts) {
-        auto appendRow = [&] {
-          copyRow(part.added, times(from, part.features), part.present, times(to, part.features),
-                  part.features);
-        };
-        if (capacity) {
-          appendRow();
-          continue;
-        }
-        Value isNew = k.lessEqual(pastCount, key);
-        when(isNew, appendRow);
-        when(k.logicalNot(isNew), [&] {
-          Value old = k.add(k.mul(batchAndHead, pastCount), key);
-          copyRow(part.before, times(old, part.features), part.present, times(to, part.features),
-                  part.features);
+void AppendCode::emitKeys(Value batch, Value head, Value begin, Value end) {
+  loop(begin, end, 1, [&](Value key) {
+    tensors.appendKey(
+        *this, batch, head, key,
+        [&](const AppendedTensor &tensor, Value from, Value fromStart, Value toStart) {
+          if (!tensor.isKey || !keyRope)
+            return copyRow(from, fromStart, tensor.present, toStart, tensor.features);
+          Value position = k.sub(key, k.sym(tensors.past));
+          keyRope->emitHead(fromStart, tensor.present, toStart, keyRope->angleOf(batch, position));
         });
-      }
+  });
+}
+
+LogicalResult tacq::emitCacheAppend(KernelBuilder &kernel, AttentionOp op, const CpuTarget &target,
+                                    const KernelOptions &options) {
+  KernelBuilder &k = kernel;
+  AppendCode code(k, op, options.capacity);
+  AttentionTensors attention(op, options.capacity);
+  if (failed(code.collect()) || failed(attention.collect(code)))
+    return failure();
+  std::optional<RopeCode> queryRope;
+  if (RopeOp rope = attention.queryRope())
+    if (failed(queryRope.emplace(k, rope).collect()))
+      return failure();
+  const CacheTensors &tensors = code.tensors;
+  const Dims &dims = tensors.added;
+  const Sym &first = tensors.first(), &total = tensors.total;
+  Sym blocks = Sym::ceilDiv(total - first, keysPerTask);
+  Sym heads = dims[0] * dims[2];
+  if (options.attendAppends)
+    heads = heads * (Sym(1) - DecodeAttention(k, target, attention).isChosen());
+  k.parallel(heads * blocks, [&](Value task) {
+    Value blockCount = k.sym(blocks), headCount = k.sym(dims[2]);
+    Value batchAndHead = k.b.create<arith::DivUIOp>(task, blockCount);
+    Value batch = k.b.create<arith::DivUIOp>(batchAndHead, headCount);
+    Value head = k.b.create<arith::RemUIOp>(batchAndHead, headCount);
+    Value block = code.times(k.b.create<arith::RemUIOp>(task, blockCount), keysPerTask);
+    Value begin = k.add(k.sym(first), block);
+    Value end = k.min(code.plus(begin, keysPerTask), k.sym(total));
+    code.emitKeys(batch, head, begin, end);
+    if (!queryRope)
+      return;
+    Value past = k.sym(tensors.past), queryHeads = k.sym(attention.q[2]);
+    Value group = k.b.create<arith::DivUIOp>(queryHeads, headCount);
+    code.loop(k.sub(begin, past), k.sub(end, past), 1, [&](Value position) {
+      Value angle = queryRope->angleOf(batch, position);
+      Value row = k.add(k.mul(batch, k.sym(attention.q[1])), position);
+      Value start = k.add(k.mul(row, queryHeads), k.mul(head, group));
+      code.loop(k.index(0), group, 1, [&](Value i) {
+        Value at = code.times(k.add(start, i), attention.depth);
+        queryRope->emitHead(at, attention.queries, at, angle);
+      });
     });
   });
   return success();
-}
-
-} // namespace
-
-LogicalResult tacq::emitCacheAppend(KernelBuilder &kernel, AttentionOp op,
-                                    std::optional<Sym> capacity) {
-  return AppendKernel(kernel, op, capacity).emit();
 }

@@ -7,19 +7,23 @@ using namespace tacq;
 
 LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target,
                                   const KernelOptions &options) {
-  for (Operation &op : kernel.region().front()) {
+  Block &body = kernel.region().front();
+  for (auto attention : body.getOps<AttentionOp>())
+    return options.append ? emitCacheAppend(kernel, attention, target, options)
+                          : emitAttention(kernel, attention, target, options);
+  for (Operation &op : body) {
     if (auto linear = dyn_cast<LinearOp>(op))
       return linear.getXScales() ? emitMixedLinear(kernel, linear, target, options)
                                  : emitLinear(kernel, linear, target);
     if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
       return emitQuantizeRows(kernel, quantize);
-    if (auto attention = dyn_cast<AttentionOp>(op))
-      return options.append ? emitCacheAppend(kernel, attention, options.capacity)
-                            : emitAttention(kernel, attention, target, options.capacity);
     if (auto attention = dyn_cast<AttentionGradOp>(op))
       return emitAttentionGrad(kernel, attention, target);
-    if (auto norm = dyn_cast<NormOp>(op))
+    if (auto norm = dyn_cast<NormOp>(op)) {
+      for (auto quantize : body.getOps<QuantizeRowsOp>())
+        return emitQuantizedNorm(kernel, norm, quantize);
       return emitNorm(kernel, norm, target);
+    }
     if (auto rope = dyn_cast<RopeOp>(op))
       return emitRope(kernel, rope, target);
   }

@@ -26,6 +26,7 @@ struct EmitCpuKernelsPass : tacq::impl::EmitCpuKernelsBase<EmitCpuKernelsPass> {
     if (!capacity.empty())
       options.capacity = Sym::name(capacity);
     options.append = append;
+    options.attendAppends = attendAppends;
     auto emit = [&](KernelBuilder &kernel) {
       LogicalResult emitted = emitCpuKernel(kernel, *known, options);
       kernel.function()->setAttr("tacq.tasks", kernel.b.getStringAttr(kernel.taskCount().str()));

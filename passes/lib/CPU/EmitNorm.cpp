@@ -1,12 +1,14 @@
 //===- EmitNorm.cpp - RMS and layer normalization -------------------------===//
 //
 // A task is a few rows. A row is read twice (three times for layer normalization): once for its
-// moments, with several sums in flight, and once for the result.
+// moments, with several sums in flight, and once for the result. Fused with the quantization of its
+// result, a row of it is on the stack only.
 //
 //===----------------------------------------------------------------------===//
 
-#include "VectorCode.h"
+#include "RowCode.h"
 #include "tacq/CPU/HotKernels.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -16,23 +18,9 @@ namespace {
 constexpr int64_t rowsPerTask = 4;
 constexpr int64_t sumsInFlight = 4;
 
-class NormKernel : VectorCode {
-public:
-  NormKernel(KernelBuilder &k, NormOp op) : VectorCode(k), op(op) {}
-  LogicalResult emit();
+} // namespace
 
-private:
-  /// The sum over a row of `term`, which gets 16 elements (0 beyond the row) and their mask.
-  Value sumRow(Value row, function_ref<Value(Value x, Value mask)> term);
-  void emitRow(Value row);
-
-  NormOp op;
-  Value x, y, gain, bias;
-  Value columns; // of a row
-  Value whole;   // columns in full vectors of a step
-};
-
-Value NormKernel::sumRow(Value row, function_ref<Value(Value, Value)> term) {
+Value NormCode::sumRow(Value row, function_ref<Value(Value, Value)> term) {
   int64_t step = vectorLanes * sumsInFlight;
   SmallVector<Value> zeros(sumsInFlight, splat(0.0f));
   SmallVector<Value> sums = loop(k.index(0), whole, step, zeros, [&](Value at, ValueRange carried) {
@@ -50,7 +38,7 @@ Value NormKernel::sumRow(Value row, function_ref<Value(Value, Value)> term) {
   return sum(total);
 }
 
-void NormKernel::emitRow(Value row) {
+void NormCode::emitRow(Value row, Value y, Value to) {
   Value count = b.create<arith::SIToFPOp>(b.getF32Type(),
                                           b.create<arith::IndexCastOp>(b.getI64Type(), columns));
   Value mean;
@@ -76,7 +64,7 @@ void NormKernel::emitRow(Value row) {
       result = k.mul(result, load(gain, at, active));
     if (bias)
       result = k.add(result, load(bias, at, active));
-    store(result, y, from, active);
+    store(result, y, k.add(to, at), active);
   };
   int64_t step = vectorLanes * sumsInFlight;
   loop(k.index(0), whole, step, [&](Value at) {
@@ -86,37 +74,52 @@ void NormKernel::emitRow(Value row) {
   loop(whole, columns, vectorLanes, [&](Value at) { emitVector(at, mask(k.sub(columns, at))); });
 }
 
-LogicalResult NormKernel::emit() {
-  std::optional<unsigned> input = k.inputOf(op.getX());
-  if (!input)
+LogicalResult NormCode::collect() {
+  x = inputBuffer(op.getX());
+  gain = inputBuffer(op.getGain());
+  bias = inputBuffer(op.getBias());
+  if (!x || bool(op.getGain()) != bool(gain) || bool(op.getBias()) != bool(bias))
     return op.emitError("the kernel of a normalization holds that operation alone");
-  x = k.inputBuffer(*input);
-  y = k.outputBuffer(0);
-  auto optional = [&](Value tensor, Value &buffer) {
-    if (!tensor)
-      return true;
-    std::optional<unsigned> position = k.inputOf(tensor);
-    if (position)
-      buffer = k.inputBuffer(*position);
-    return position.has_value();
-  };
-  if (!optional(op.getGain(), gain) || !optional(op.getBias(), bias))
-    return op.emitError("the kernel of a normalization holds that operation alone");
-  Dims dims = k.dims(op.getX());
+  return success();
+}
+
+void NormCode::beginTask() {
+  columns = k.sym(k.dims(op.getX()).back());
+  int64_t step = vectorLanes * sumsInFlight;
+  whole = k.sub(columns, b.create<arith::RemUIOp>(columns, k.index(step)));
+}
+
+LogicalResult tacq::emitNorm(KernelBuilder &kernel, NormOp op, const CpuTarget &) {
+  NormCode code(kernel, op);
+  if (failed(code.collect()))
+    return failure();
+  Value y = kernel.outputBuffer(0);
+  Dims dims = kernel.dims(op.getX());
   Sym rowCount = elementCount(ArrayRef(dims).drop_back());
-  k.parallel(Sym::ceilDiv(rowCount, rowsPerTask), [&](Value task) {
-    columns = k.sym(dims.back());
-    int64_t step = vectorLanes * sumsInFlight;
-    whole = k.sub(columns, b.create<arith::RemUIOp>(columns, k.index(step)));
-    Value first = times(task, rowsPerTask);
-    Value last = k.min(plus(first, rowsPerTask), k.sym(rowCount));
-    loop(first, last, 1, [&](Value row) { emitRow(k.mul(row, columns)); });
+  kernel.parallel(Sym::ceilDiv(rowCount, rowsPerTask), [&](Value task) {
+    code.beginTask();
+    Value first = code.times(task, rowsPerTask);
+    Value last = kernel.min(code.plus(first, rowsPerTask), kernel.sym(rowCount));
+    code.loop(first, last, 1, [&](Value row) {
+      Value at = kernel.mul(row, code.columns);
+      code.emitRow(at, y, at);
+    });
   });
   return success();
 }
 
-} // namespace
-
-LogicalResult tacq::emitNorm(KernelBuilder &kernel, NormOp op, const CpuTarget &) {
-  return NormKernel(kernel, op).emit();
+LogicalResult tacq::emitQuantizedNorm(KernelBuilder &kernel, NormOp op, QuantizeRowsOp quantize) {
+  NormCode norm(kernel, op);
+  QuantizeRowsCode code(kernel, quantize);
+  if (failed(norm.collect()))
+    return failure();
+  // In the precision of the result that is not in memory: the integers are those of two kernels.
+  Value row = norm.stackBuffer(llvm::alignTo(code.columns, vectorLanes),
+                               kernel.elementType(op.getResult()));
+  kernel.parallel(code.rows, [&](Value task) {
+    norm.beginTask();
+    norm.emitRow(kernel.mul(task, norm.columns), row, kernel.index(0));
+    code.emitRow(row, kernel.index(0), task);
+  });
+  return success();
 }

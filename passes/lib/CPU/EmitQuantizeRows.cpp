@@ -4,7 +4,7 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "VectorCode.h"
+#include "RowCode.h"
 #include "tacq/CPU/HotKernels.h"
 #include "tacq/Dialect/TACQ/MixedStorage.h"
 #include "llvm/Support/MathExtras.h"
@@ -17,25 +17,18 @@ namespace {
 
 constexpr double largestInteger = 127;
 
-class QuantizeRowsKernel : VectorCode {
-public:
-  QuantizeRowsKernel(KernelBuilder &k, QuantizeRowsOp op) : VectorCode(k), op(op) {}
-  LogicalResult emit();
+} // namespace
 
-private:
-  VectorType integers(unsigned bits) {
-    return VectorType::get(vectorLanes, b.getIntegerType(bits));
-  }
-  Value integerSplat(int32_t value) {
-    return b.create<arith::ConstantOp>(DenseElementsAttr::get(integers(32), value));
-  }
-  void emitBlock(Value from, Value to, Value scaleAt, int64_t columns);
+QuantizeRowsCode::QuantizeRowsCode(KernelBuilder &k, QuantizeRowsOp op)
+    : VectorCode(k), rows(elementCount(ArrayRef(k.dims(op.getX())).drop_back())),
+      columns(*k.dims(op.getX()).back().constant()), block(op.getBlock()),
+      q(outputBuffer(op.getQ())), scales(outputBuffer(op.getScales())) {}
 
-  QuantizeRowsOp op;
-  Value x, q, scales;
-};
+Value QuantizeRowsCode::integerSplat(int32_t value) {
+  return b.create<arith::ConstantOp>(DenseElementsAttr::get(integers(32), value));
+}
 
-void QuantizeRowsKernel::emitBlock(Value from, Value to, Value scaleAt, int64_t columns) {
+void QuantizeRowsCode::emitBlock(Value x, Value from, Value to, Value scaleAt, int64_t columns) {
   Type f32 = b.getF32Type();
   SmallVector<Value> elements;
   // As integers, the bits of magnitudes are in the order of the magnitudes, and NaN is the largest.
@@ -74,45 +67,37 @@ void QuantizeRowsKernel::emitBlock(Value from, Value to, Value scaleAt, int64_t 
   storeScalar(k.mul(scale, b.create<arith::SIToFPOp>(f32, sum)), scales, plus(scaleAt, 1));
 }
 
-LogicalResult QuantizeRowsKernel::emit() {
-  std::optional<unsigned> input = k.inputOf(op.getX());
-  if (!input)
-    return op.emitError("the kernel of a quantization holds that operation alone");
-  x = k.inputBuffer(*input);
-  q = k.outputBuffer(0);
-  scales = k.outputBuffer(1);
-  Dims dims = k.dims(op.getX());
-  int64_t columns = *dims.back().constant(), block = op.getBlock();
+void QuantizeRowsCode::emitRow(Value x, Value from, Value row) {
   int64_t stored = llvm::alignTo(columns, quantizedColumns);
   int64_t whole = columns / block, blocks = llvm::divideCeil(columns, block);
-  Sym rows = elementCount(ArrayRef(dims).drop_back());
-  k.parallel(rows, [&](Value row) {
-    Value from = times(row, columns), scaleAt = times(row, 2 * blocks);
-    auto tileAt = [&](Value tile) {
-      return times(k.add(k.mul(tile, k.sym(rows)), row), quantizedColumns);
-    };
-    int64_t blocksOfTile = quantizedColumns / block;
-    loop(k.index(0), k.index(whole), 1, [&](Value i) {
-      Value blocksOfWidth = k.index(blocksOfTile);
-      Value tile = b.create<arith::DivUIOp>(i, blocksOfWidth);
-      Value inTile = times(b.create<arith::RemUIOp>(i, blocksOfWidth), block);
-      emitBlock(k.add(from, times(i, block)), k.add(tileAt(tile), inTile),
-                k.add(scaleAt, times(i, 2)), block);
-    });
-    Value lastTile = tileAt(k.index(stored / quantizedColumns - 1));
-    int64_t lastColumn = stored - quantizedColumns;
-    if (whole < blocks)
-      emitBlock(plus(from, whole * block), plus(lastTile, whole * block - lastColumn),
-                plus(scaleAt, 2 * whole), columns - whole * block);
-    Value zeros = b.create<arith::ConstantOp>(b.getZeroAttr(integers(8)));
-    for (int64_t at = llvm::alignTo(columns, vectorLanes); at < stored; at += vectorLanes)
-      b.create<vector::StoreOp>(zeros, q, ValueRange{plus(lastTile, at - lastColumn)});
+  Value scaleAt = times(row, 2 * blocks);
+  auto tileAt = [&](Value tile) {
+    return times(k.add(k.mul(tile, k.sym(rows)), row), quantizedColumns);
+  };
+  int64_t blocksOfTile = quantizedColumns / block;
+  loop(k.index(0), k.index(whole), 1, [&](Value i) {
+    Value blocksOfWidth = k.index(blocksOfTile);
+    Value tile = b.create<arith::DivUIOp>(i, blocksOfWidth);
+    Value inTile = times(b.create<arith::RemUIOp>(i, blocksOfWidth), block);
+    emitBlock(x, k.add(from, times(i, block)), k.add(tileAt(tile), inTile),
+              k.add(scaleAt, times(i, 2)), block);
   });
-  return success();
+  Value lastTile = tileAt(k.index(stored / quantizedColumns - 1));
+  int64_t lastColumn = stored - quantizedColumns;
+  if (whole < blocks)
+    emitBlock(x, plus(from, whole * block), plus(lastTile, whole * block - lastColumn),
+              plus(scaleAt, 2 * whole), columns - whole * block);
+  Value zeros = b.create<arith::ConstantOp>(b.getZeroAttr(integers(8)));
+  for (int64_t at = llvm::alignTo(columns, vectorLanes); at < stored; at += vectorLanes)
+    b.create<vector::StoreOp>(zeros, q, ValueRange{plus(lastTile, at - lastColumn)});
 }
 
-} // namespace
-
 LogicalResult tacq::emitQuantizeRows(KernelBuilder &kernel, QuantizeRowsOp op) {
-  return QuantizeRowsKernel(kernel, op).emit();
+  QuantizeRowsCode code(kernel, op);
+  Value x = code.inputBuffer(op.getX());
+  if (!x)
+    return op.emitError("the kernel of a quantization holds that operation alone");
+  kernel.parallel(code.rows,
+                  [&](Value row) { code.emitRow(x, code.times(row, code.columns), row); });
+  return success();
 }

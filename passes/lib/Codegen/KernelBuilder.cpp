@@ -81,11 +81,22 @@ Value KernelBuilder::sym(const Sym &value) {
     return index(*constant);
   unsigned position = symbols.indexOf(value);
   while (symbolArgs.size() <= position) {
-    unsigned argument = inputs.size() + outputs.size() + symbolArgs.size();
+    unsigned argument = inputs.size() + outputs.size() + workspaces + symbolArgs.size();
     (void)func.insertArgument(argument, b.getIndexType(), {}, b.getLoc());
     symbolArgs.push_back(func.getArgument(argument));
   }
   return symbolArgs[position];
+}
+
+Value KernelBuilder::workspace(const Sym &bytes, Type element) {
+  assert(workspaces == 0 && "a kernel has one workspace");
+  workspaceBytes = bytes;
+  unsigned argument = inputs.size() + outputs.size() + workspaces++;
+  // Tasks of other threads write it, too.
+  NamedAttribute shared(b.getStringAttr("tacq.may_alias"), b.getUnitAttr());
+  (void)func.insertArgument(argument, MemRefType::get({ShapedType::kDynamic}, element),
+                            b.getDictionaryAttr(shared), b.getLoc());
+  return func.getArgument(argument);
 }
 
 std::optional<unsigned> KernelBuilder::inputOf(Value tensor) {

@@ -20,6 +20,8 @@ static constexpr int64_t maxInlineConstant = 8;
 static constexpr size_t maxRecomputations = 8;
 /// Nodes of one kernel that use each other in a row. Code generation recurs over them.
 static constexpr unsigned maxDepth = 256;
+/// Columns of a normalized row that a kernel keeps on its stack.
+static constexpr int64_t maxStackColumns = 16384;
 
 static bool isView(NodeOp node) {
   static const llvm::StringRef views[] = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"};
@@ -46,12 +48,13 @@ static bool isSmallConstant(Operation *op) {
 namespace {
 class DispatchFormer {
 public:
-  DispatchFormer(ModuleOp module, func::FuncOp function)
-      : module(module), function(function), builder(module.getContext()) {}
+  DispatchFormer(ModuleOp module, func::FuncOp function, bool fuseRows)
+      : module(module), function(function), fuseRows(fuseRows), builder(module.getContext()) {}
 
   LogicalResult run();
   unsigned dispatchCount = 0;
   unsigned kernelCount = 0;
+  unsigned fusedCount() const { return users.size(); }
 
 private:
   /// Where a value is computed: in memory, or inside of these kernels (named by their root values).
@@ -64,6 +67,8 @@ private:
     unsigned depth = 1;
   };
 
+  void fuse(Operation *op, Operation *user);
+  void findFusedRows();
   void place(Block &block);
   void hold(Value value);
   bool isHeld(Value value);
@@ -73,7 +78,11 @@ private:
 
   ModuleOp module;
   func::FuncOp function;
+  bool fuseRows;
   OpBuilder builder;
+  /// Operations that are part of the kernel of the only operation that uses them, and these.
+  llvm::DenseMap<Operation *, Operation *> users;
+  llvm::DenseMap<Operation *, SmallVector<Operation *, 2>> fused;
   llvm::DenseMap<Value, Placement> placements;
   llvm::StringMap<std::string> kernelsByText;
 };
@@ -104,6 +113,36 @@ void DispatchFormer::hold(Value value) {
       return;
     value = node.getInputs()[0];
   }
+}
+
+void DispatchFormer::fuse(Operation *op, Operation *user) {
+  users[op] = user;
+  fused[user].push_back(op);
+}
+
+/// The operation of this kind whose result only `user` reads, once.
+template <typename Op> static Op onlyReadBy(Value value, Operation *user) {
+  auto op = value.getDefiningOp<Op>();
+  return op && value.hasOneUse() && op->getBlock() == user->getBlock() ? op : nullptr;
+}
+
+void DispatchFormer::findFusedRows() {
+  function.walk([&](QuantizeRowsOp quantize) {
+    std::optional<int64_t> columns = dimsOf(quantize.getX())->back().constant();
+    auto norm = onlyReadBy<NormOp>(quantize.getX(), quantize);
+    if (norm && columns && *columns <= maxStackColumns)
+      fuse(norm, quantize);
+  });
+  function.walk([&](AttentionOp attention) {
+    if (!attention.getPastKey())
+      return;
+    auto queries = onlyReadBy<RopeOp>(attention.getQ(), attention);
+    auto keys = onlyReadBy<RopeOp>(attention.getK(), attention);
+    if (!queries || !keys)
+      return;
+    fuse(queries, attention);
+    fuse(keys, attention);
+  });
 }
 
 /// Decides for every value of the block, users first.
@@ -204,11 +243,14 @@ static Type kernelType(Type type) {
 
 LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> results) {
   llvm::SetVector<Operation *> ops;
-  // A recognized operation is alone in its kernel: constants are bound like other tensors.
-  if (isSmallConstant(root) || isa<NodeOp>(root))
+  // A recognized operation is in its kernel with those fused into it only: constants are bound like
+  // other tensors.
+  if (isSmallConstant(root) || isa<NodeOp>(root)) {
     collectOps(results[0], ops);
-  else
+  } else {
+    ops.insert(fused[root].begin(), fused[root].end());
     ops.insert(root);
+  }
 
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToEnd(module.getBody());
@@ -273,7 +315,8 @@ LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> result
 
 LogicalResult DispatchFormer::form(Block &block) {
   for (Operation &op : llvm::make_early_inc_range(block)) {
-    if (isa<func::ReturnOp, YieldOp, GetParamOp, ReadSymbolOp, RequireOp, rt::DispatchOp>(op))
+    if (isa<func::ReturnOp, YieldOp, GetParamOp, ReadSymbolOp, RequireOp, rt::DispatchOp>(op) ||
+        users.contains(&op))
       continue;
     if (isSmallConstant(&op)) {
       // Only where it is to be in memory, as an output of the model.
@@ -304,6 +347,9 @@ LogicalResult DispatchFormer::form(Block &block) {
     for (Value result : op.getResults())
       if (!isAbsent(result))
         results.push_back(result);
+    // Kernels that append to the cache leave the rotated queries to those that attend.
+    if (auto attention = dyn_cast<AttentionOp>(op); attention && fused.contains(&op))
+      results.push_back(attention.getQ());
     if (failed(formKernel(&op, results)))
       return failure();
   }
@@ -311,6 +357,8 @@ LogicalResult DispatchFormer::form(Block &block) {
 }
 
 LogicalResult DispatchFormer::run() {
+  if (fuseRows)
+    findFusedRows();
   place(function.getBody().front());
   if (failed(form(function.getBody().front())))
     return failure();
@@ -331,11 +379,12 @@ class FormDispatchesPass : public tacq::impl::FormDispatchesBase<FormDispatchesP
 
   void runOnOperation() override {
     for (auto function : llvm::to_vector(getOperation().getOps<func::FuncOp>())) {
-      DispatchFormer former(getOperation(), function);
+      DispatchFormer former(getOperation(), function, fuseRows);
       if (failed(former.run()))
         return signalPassFailure();
       numDispatches += former.dispatchCount;
       numKernels += former.kernelCount;
+      numFused += former.fusedCount();
     }
   }
 };

@@ -9,6 +9,7 @@
 #include "ShaderKernels.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "tacq/Codegen/AttentionTensors.h"
 #include "tacq/Codegen/MathExpansion.h"
 
 using namespace mlir;
@@ -22,51 +23,25 @@ constexpr float lowest = std::numeric_limits<float>::lowest();
 class AttentionShader : ShaderCode {
 public:
   AttentionShader(KernelBuilder &k, AttentionOp op, std::optional<Sym> capacity)
-      : ShaderCode(k), op(op), capacity(capacity) {}
+      : ShaderCode(k), op(op), t(op, capacity) {}
   LogicalResult emit();
 
 private:
-  /// Where a key head's rows begin, and how far they are apart.
-  std::pair<Value, Value> rowsOf(const Dims &added, int64_t features, Value batch, Value head);
   void emitRow(Value batch, Value position, Value head, Value task);
   void addKey(Value batch, Value position, Value head, Value query, Value key);
 
   AttentionOp op;
-  std::optional<Sym> capacity;
-  Dims q, kNew, vNew;
-  Sym total, past;
-  int64_t depth = 0, valueDepth = 0;
-  Value queries, keys, values, out, keyMask, bias;
+  AttentionTensors t;
   Value sums, state; // state: maximum, denominator
-  std::pair<Value, Value> keyRows, valueRows;
+  Rows keyRows, valueRows;
 };
 
 LogicalResult AttentionShader::emit() {
-  q = k.dims(op.getQ());
-  kNew = k.dims(op.getK());
-  vNew = k.dims(op.getV());
-  std::optional<int64_t> d = q[3].constant(), dv = vNew[3].constant();
-  if (!d || !dv)
-    return op.emitError("the kernel of attention needs a static number of features");
-  depth = *d;
-  valueDepth = *dv;
-  total = kNew[1];
-  if (op.getPastKey()) {
-    past = k.dims(op.getPastKey())[2];
-    total = k.dims(op.getPresentKey())[2];
-  }
-  queries = inputBuffer(op.getQ());
-  out = outputBuffer(op.getOut());
-  keys = op.getPresentKey() ? outputBuffer(op.getPresentKey()) : inputBuffer(op.getK());
-  values = op.getPresentValue() ? outputBuffer(op.getPresentValue()) : inputBuffer(op.getV());
-  keyMask = inputBuffer(op.getKeyMask());
-  bias = inputBuffer(op.getBias());
-  if (!queries || !out || !keys || !values || bool(op.getKeyMask()) != bool(keyMask) ||
-      bool(op.getBias()) != bool(bias))
-    return op.emitError("the kernel of attention holds that operation alone");
-  sums = stackBuffer(valueDepth, b.getF32Type());
+  if (failed(t.collect(*this)))
+    return failure();
+  sums = stackBuffer(t.valueDepth, b.getF32Type());
   state = stackBuffer(2, b.getF32Type());
-  Dims tasks = {q[0], q[1], q[2]};
+  Dims tasks = {t.q[0], t.q[1], t.q[2]};
   k.parallel(elementCount(tasks), [&](Value task) {
     KernelBuilder::Index at = k.delinearize(task, tasks);
     emitRow(at[0], at[1], at[2], task);
@@ -74,35 +49,24 @@ LogicalResult AttentionShader::emit() {
   return success();
 }
 
-std::pair<Value, Value> AttentionShader::rowsOf(const Dims &added, int64_t features, Value batch,
-                                                Value head) {
-  Value heads = k.sym(added[2]);
-  if (op.getPresentKey()) {
-    Value extent = k.sym(capacity ? *capacity : total);
-    return {times(k.mul(k.add(k.mul(batch, heads), head), extent), features), k.index(features)};
-  }
-  Value first = k.add(k.mul(k.mul(batch, k.sym(total)), heads), head);
-  return {times(first, features), times(heads, features)};
-}
-
 void AttentionShader::emitRow(Value batch, Value position, Value head, Value task) {
-  Value group = quotient(k.sym(q[2]), k.sym(kNew[2]));
+  Value group = quotient(k.sym(t.q[2]), k.sym(t.kNew[2]));
   Value keyHead = quotient(head, group);
-  keyRows = rowsOf(kNew, depth, batch, keyHead);
-  valueRows = rowsOf(vNew, valueDepth, batch, keyHead);
+  keyRows = t.keyRows(*this, batch, keyHead);
+  valueRows = t.valueRows(*this, batch, keyHead);
   Value zero = k.index(0);
-  loop(zero, k.index(valueDepth), 1, [&](Value i) { store(f(0.0), sums, i); });
+  loop(zero, k.index(t.valueDepth), 1, [&](Value i) { store(f(0.0), sums, i); });
   store(f(lowest), state, zero);
   store(f(0.0), state, k.index(1));
-  Value end = k.sym(total);
+  Value end = k.sym(t.total);
   if (op.getCausal())
-    end = k.min(end, plus(k.add(position, k.sym(past)), 1));
-  Value query = times(task, depth);
+    end = k.min(end, plus(k.add(position, k.sym(t.past)), 1));
+  Value query = times(task, t.depth);
   loop(zero, end, 1, [&](Value key) {
-    if (!keyMask)
+    if (!t.keyMask)
       return addKey(batch, position, head, query, key);
-    Value at = k.add(k.mul(batch, k.sym(total)), key);
-    Value mask = b.create<memref::LoadOp>(keyMask, ValueRange{at});
+    Value at = k.add(t.maskRow(*this, batch), key);
+    Value mask = b.create<memref::LoadOp>(t.keyMask, ValueRange{at});
     Value hidden = k.integer(mask.getType(), 0);
     when(b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, mask, hidden),
          [&] { addKey(batch, position, head, query, key); });
@@ -110,36 +74,29 @@ void AttentionShader::emitRow(Value batch, Value position, Value head, Value tas
   Value denominator = load(state, k.index(1));
   Value seen = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, denominator, f(0.0));
   Value factor = k.select(seen, k.div(f(1.0), denominator), f(0.0));
-  Value to = times(task, valueDepth);
-  loop(zero, k.index(valueDepth), 1,
-       [&](Value i) { store(k.mul(load(sums, i), factor), out, k.add(to, i)); });
+  Value to = times(task, t.valueDepth);
+  loop(zero, k.index(t.valueDepth), 1,
+       [&](Value i) { store(k.mul(load(sums, i), factor), t.out, k.add(to, i)); });
 }
 
 void AttentionShader::addKey(Value batch, Value position, Value head, Value query, Value key) {
-  Value from = k.add(keyRows.first, k.mul(key, keyRows.second));
-  Value score = loop(k.index(0), k.index(depth), 1, f(0.0), [&](Value i, ValueRange carried) {
-    Value product = k.mul(load(queries, k.add(query, i)), load(keys, k.add(from, i)));
+  Value from = k.add(keyRows.start, k.mul(key, keyRows.stride));
+  Value score = loop(k.index(0), k.index(t.depth), 1, f(0.0), [&](Value i, ValueRange carried) {
+    Value product = k.mul(load(t.queries, k.add(query, i)), load(t.keys, k.add(from, i)));
     return SmallVector<Value>{k.add(carried[0], product)};
   })[0];
   score = k.mul(score, f(op.getScale().convertToDouble()));
-  if (bias) {
-    Dims dims = k.dims(op.getBias());
-    auto orOne = [&](const Sym &dim, Value at) {
-      return k.select(k.equal(k.sym(dim), k.index(1)), k.index(0), at);
-    };
-    Value row = k.add(k.mul(orOne(dims[0], batch), k.sym(dims[1])), orOne(dims[1], head));
-    row = k.add(k.mul(row, k.sym(q[1])), position);
-    score = k.add(score, load(bias, k.add(k.mul(row, k.sym(total)), key)));
-  }
+  if (t.bias)
+    score = k.add(score, load(t.bias, k.add(t.biasRow(*this, batch, head, position), key)));
   Value before = load(state, k.index(0));
   Value maximum = b.create<arith::MaxNumFOp>(before, score);
   Value rescale = emitExpNonPositive(b, k.sub(before, maximum));
   Value weight = emitExpNonPositive(b, k.sub(score, maximum));
   store(maximum, state, k.index(0));
   store(k.add(k.mul(load(state, k.index(1)), rescale), weight), state, k.index(1));
-  Value value = k.add(valueRows.first, k.mul(key, valueRows.second));
-  loop(k.index(0), k.index(valueDepth), 1, [&](Value i) {
-    Value product = k.mul(weight, load(values, k.add(value, i)));
+  Value value = k.add(valueRows.start, k.mul(key, valueRows.stride));
+  loop(k.index(0), k.index(t.valueDepth), 1, [&](Value i) {
+    Value product = k.mul(weight, load(t.values, k.add(value, i)));
     store(k.add(k.mul(load(sums, i), rescale), product), sums, i);
   });
 }
@@ -149,68 +106,30 @@ void AttentionShader::addKey(Value batch, Value position, Value head, Value quer
 class AppendShader : ShaderCode {
 public:
   AppendShader(KernelBuilder &k, AttentionOp op, std::optional<Sym> capacity)
-      : ShaderCode(k), op(op), capacity(capacity) {}
+      : ShaderCode(k), tensors(op, capacity) {}
 
   LogicalResult emit() {
-    if (!op.getPresentKey())
-      return op.emitError("attention without a cache appends nothing");
-    if (failed(addPart(op.getK(), op.getPastKey(), op.getPresentKey())) ||
-        failed(addPart(op.getV(), op.getPastValue(), op.getPresentValue())))
+    if (failed(tensors.collect(*this)))
       return failure();
-    Dims dims = k.dims(op.getK());
-    Sym past = k.dims(op.getPastKey())[2], total = k.dims(op.getPresentKey())[2];
-    Sym first = capacity ? past : Sym(0);
-    Dims tasks = {dims[0], dims[2], total - first};
+    Dims tasks = {tensors.added[0], tensors.added[2], tensors.total - tensors.first()};
     k.parallel(elementCount(tasks), [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
-      Value key = k.add(at[2], k.sym(first)), heads = k.sym(dims[2]), pastCount = k.sym(past);
-      Value batchAndHead = k.add(k.mul(at[0], heads), at[1]);
-      Value to = k.add(k.mul(batchAndHead, k.sym(capacity ? *capacity : total)), key);
-      Value position = k.sub(key, pastCount);
-      Value from = k.add(k.mul(k.add(k.mul(at[0], k.sym(dims[1])), position), heads), at[1]);
-      for (const Part &part : parts) {
-        auto append = [&] { copyRow(part.added, from, part.present, to, part.features); };
-        if (capacity) {
-          append();
-          continue;
-        }
-        Value isNew = k.lessEqual(pastCount, key);
-        when(isNew, append);
-        when(k.logicalNot(isNew), [&] {
-          copyRow(part.before, k.add(k.mul(batchAndHead, pastCount), key), part.present, to,
-                  part.features);
-        });
-      }
+      tensors.appendKey(
+          *this, at[0], at[1], k.add(at[2], k.sym(tensors.first())),
+          [&](const AppendedTensor &tensor, Value from, Value fromStart, Value toStart) {
+            copyRow(from, fromStart, tensor.present, toStart, tensor.features);
+          });
     });
     return success();
   }
 
 private:
-  struct Part {
-    Value added, before, present;
-    int64_t features;
-  };
-
-  LogicalResult addPart(Value added, Value before, Value present) {
-    Part part{inputBuffer(added), capacity ? Value() : inputBuffer(before), outputBuffer(present),
-              0};
-    std::optional<int64_t> features = k.dims(added)[3].constant();
-    if (!part.added || !part.present || !features || (!capacity && !part.before))
-      return op.emitError("the kernel of a cache holds the attention operation alone");
-    part.features = *features;
-    parts.push_back(part);
-    return success();
+  void copyRow(Value from, Value fromStart, Value to, Value toStart, int64_t features) {
+    loop(k.index(0), k.index(features), 1,
+         [&](Value i) { store(load(from, k.add(fromStart, i)), to, k.add(toStart, i)); });
   }
 
-  void copyRow(Value from, Value fromRow, Value to, Value toRow, int64_t features) {
-    loop(k.index(0), k.index(features), 1, [&](Value i) {
-      store(load(from, k.add(times(fromRow, features), i)), to, k.add(times(toRow, features), i));
-    });
-  }
-
-  AttentionOp op;
-  std::optional<Sym> capacity;
-  SmallVector<Part, 2> parts;
+  CacheTensors tensors;
 };
 
 } // namespace

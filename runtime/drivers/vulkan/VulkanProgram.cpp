@@ -295,7 +295,8 @@ Error VulkanProgram::makeSet(const Shader &shader, VkDescriptorSet &set) {
 Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
   const Shader &shader = shaders[dispatch.kernel];
   const tacq_vulkan_kernel &info = shader.info;
-  if (dispatch.buffer_count != info.buffer_count ||
+  // What is behind its buffers is of the same kernel for other devices.
+  if (dispatch.buffer_count < info.buffer_count ||
       (info.task_symbol != TACQ_VULKAN_NO_SYMBOL && info.task_symbol >= dispatch.symbol_count))
     return makeError(TACQ_INVALID_MODULE,
                      "module '%s': a dispatch does not have the buffers or symbols of its shader",
@@ -318,7 +319,7 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
 
   std::vector<VkDescriptorBufferInfo> infos;
   std::vector<Range> reads, writes;
-  for (uint32_t i = 0; i < dispatch.buffer_count; ++i) {
+  for (uint32_t i = 0; i < info.buffer_count; ++i) {
     const Range &range = bindings[dispatch.buffers[i]];
     // A buffer without bytes is never read, but has to be there.
     VulkanBuffer &object = range.object ? *range.object : status;

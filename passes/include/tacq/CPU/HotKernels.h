@@ -1,8 +1,11 @@
 //===- HotKernels.h - Vectorized kernels of the named operations -*- C++ -*-===//
 //
 // Kernels of tacq.linear, tacq.attention (and its gradients), tacq.norm and tacq.rope in the vector
-// dialect. A region holds exactly one such operation; its block arguments are the operation's
-// tensors, and it yields the operation's results.
+// dialect. A region holds one such operation; its block arguments are the operation's tensors, and
+// it yields the operation's results. Two pairs come together (tacq-form-dispatches): a
+// normalization with the quantization of its result, and the rotary embeddings of queries and keys
+// with attention over a cache. Then the rotated queries are yielded behind the results of
+// attention.
 //
 //===----------------------------------------------------------------------===//
 
@@ -25,18 +28,22 @@ mlir::LogicalResult emitMixedLinear(KernelBuilder &kernel, LinearOp op, const Cp
                                     const KernelOptions &options = {});
 mlir::LogicalResult emitQuantizeRows(KernelBuilder &kernel, QuantizeRowsOp op);
 mlir::LogicalResult emitNorm(KernelBuilder &kernel, NormOp op, const CpuTarget &target);
+/// A normalization of which only the quantized rows are wanted.
+mlir::LogicalResult emitQuantizedNorm(KernelBuilder &kernel, NormOp op, QuantizeRowsOp quantize);
 mlir::LogicalResult emitRope(KernelBuilder &kernel, RopeOp op, const CpuTarget &target);
 
 /// Attention over the keys and values of the cache if there is one, else over `k` and `v`. With a
-/// cache the kernel only reads the present buffers: emitCacheAppend's kernel runs before it.
+/// cache the kernel only reads the present buffers: emitCacheAppend's kernel runs before it. Where
+/// options.attendAppends is set and queries are few, that kernel has no tasks and this one does its
+/// work.
 mlir::LogicalResult emitAttention(KernelBuilder &kernel, AttentionOp op, const CpuTarget &target,
-                                  std::optional<Sym> capacity = std::nullopt);
+                                  const KernelOptions &options = {});
 mlir::LogicalResult emitAttentionGrad(KernelBuilder &kernel, AttentionGradOp op,
                                       const CpuTarget &target);
 /// Writes `k` and `v` behind the past in the present buffers. The past itself is there already: the
 /// past and the present are the same buffer.
-mlir::LogicalResult emitCacheAppend(KernelBuilder &kernel, AttentionOp op,
-                                    std::optional<Sym> capacity = std::nullopt);
+mlir::LogicalResult emitCacheAppend(KernelBuilder &kernel, AttentionOp op, const CpuTarget &target,
+                                    const KernelOptions &options = {});
 
 } // namespace tacq
 

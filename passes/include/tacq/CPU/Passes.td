@@ -47,7 +47,9 @@ def EmitCpuKernels : Pass<"tacq-emit-cpu-kernels", "::mlir::ModuleOp"> {
                  Option<"capacity", "capacity", "std::string", "\"\"",
                         "The symbol of the cache's capacity; without it, caches are dense">,
                  Option<"append", "append", "bool", "false",
-                        "Of an attention with a cache, the kernel that appends">];
+                        "Of an attention with a cache, the kernel that appends">,
+                 Option<"attendAppends", "attend-appends", "bool", "false",
+                        "The kernel that attends appends itself where queries are few">];
   let dependentDialects = ["::mlir::arith::ArithDialect",   "::mlir::func::FuncDialect",
                            "::mlir::LLVM::LLVMDialect",     "::mlir::math::MathDialect",
                            "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",

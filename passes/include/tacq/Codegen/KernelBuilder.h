@@ -2,7 +2,7 @@
 //
 // A kernel is a function over flat buffers:
 //
-//   func @k(%in0: memref<?xT>, …, %out0: memref<?xT>, …, %s0: index, …,
+//   func @k(%in0: memref<?xT>, …, %out0: memref<?xT>, …, [%workspace: memref<?xT>,] %s0: index, …,
 //           %begin: index, %end: index, %status: memref<?xi32>)
 //
 // that does tasks [begin, end) of a number of independent tasks. Shapes enter as symbolic
@@ -81,6 +81,12 @@ public:
   /// The flat memref of an input or output, for kernels that address memory themselves.
   mlir::Value inputBuffer(unsigned i) { return inputs[i]; }
   mlir::Value outputBuffer(unsigned i) { return outputs[i]; }
+  /// Memory that all tasks of a launch share and that is not a tensor, bound behind the outputs.
+  /// All kernels of a module use the same: its first page is 0 when a launch begins and has to be 0
+  /// again when it ends, what is behind it may be anything. Once a kernel.
+  mlir::Value workspace(const Sym &bytes, mlir::Type element);
+  /// Its size; 0 if the kernel has none.
+  const Sym &workspaceSize() const { return workspaceBytes; }
   /// The kernel's input that holds `tensor`, or nullopt if it is computed inside of the kernel.
   std::optional<unsigned> inputOf(mlir::Value tensor);
   /// Row-major position of an index.
@@ -164,7 +170,8 @@ private:
   mlir::func::FuncOp func;
   llvm::SmallVector<mlir::Value> inputs, outputs, symbolArgs;
   mlir::Value begin, end, status;
-  Sym tasks;
+  Sym tasks, workspaceBytes;
+  unsigned workspaces = 0;
   struct CachedElement {
     llvm::SmallVector<mlir::Value, 6> index;
     mlir::Value element;
@@ -182,6 +189,9 @@ struct KernelOptions {
   /// Linear operations with mixed-precision weights: #tacq.tiling of weights and targets; a
   /// target's cost model serves where there is none.
   llvm::SmallVector<TilingAttr> tilings;
+  /// Attention with a cache that has a capacity: the kernel that attends may append itself, and
+  /// that of `append` then has no tasks. Not for launches that other devices share.
+  bool attendAppends = false;
 };
 
 /// Replaces each function, whose body is a kernel's region, by the kernel that `emit` builds.

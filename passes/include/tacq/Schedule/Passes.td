@@ -13,10 +13,20 @@ def FormDispatches : Pass<"tacq-form-dispatches", "::mlir::ModuleOp"> {
     whatever has several users and is not cheap, and of whatever would be computed again because its
     user repeats it. A reshape of a held value is the same memory under another shape. Kernels that
     are equal up to names are one kernel.
+
+    With `fuse-rows`, a normalization whose result is only quantized is part of the kernel that
+    quantizes it, and the rotary embeddings of the queries and new keys of an attention with a cache
+    are part of the attention's kernel, if nothing else reads their results. Shaders have no such
+    kernels.
   }];
+  let options = [
+    Option<"fuseRows", "fuse-rows", "bool", "false",
+           "Fuse operations that pass on rows, for processors">
+  ];
   let statistics = [
     Statistic<"numDispatches", "dispatches", "Dispatches formed">,
-    Statistic<"numKernels", "kernels", "Different kernels">
+    Statistic<"numKernels", "kernels", "Different kernels">,
+    Statistic<"numFused", "fused", "Operations that became part of another one's kernel">
   ];
   let dependentDialects = ["::tacq::TACQDialect", "::tacq::rt::ScheduleDialect"];
 }
