@@ -93,15 +93,36 @@ TEST_P(Kernels, TasksAreSplitAndSymbolsArrive) {
 TEST_P(Kernels, CheapDispatchesStayOnTheCaller) {
   TestModule m(modulePath());
   uint32_t y = m.addOutput("y", ElementType_I64, {fixed(11)});
-  uint32_t tasks = m.number(11), zero = m.number(0);
+  uint32_t tasks = m.number(11), zero = m.number(0), cost = m.number(110); // ns
   m.endPrologue();
   m.addHostExecutable({"who"});
   m.dispatch(0, 0, {m.addBuffer(BufferKind_Output, y)}, {zero, zero}, tasks);
-  m.module().blocks[0]->commands[0].AsDispatch()->task_cost = 10; // ns
+  m.module().blocks[0]->commands[0].AsDispatch()->cost = cost;
   m.finish();
   open();
   ASSERT_STATUS_OK(run());
   EXPECT_EQ(get<int64_t>(0), std::vector<int64_t>(11, 0));
+}
+
+TEST_P(Kernels, ExpensivePartsHaveFewerTasks) {
+  TestModule m(modulePath());
+  uint32_t y = m.addOutput("y", ElementType_I64, {fixed(40)});
+  uint32_t tasks = m.number(40), zero = m.number(0);
+  m.endPrologue();
+  m.addHostExecutable({"who"});
+  m.dispatch(0, 0, {m.addBuffer(BufferKind_Output, y)}, {zero, zero}, tasks);
+  format::DispatchT &dispatch = *m.module().blocks[0]->commands[0].AsDispatch();
+  dispatch.shares = {300, 100, 0, 200};
+  dispatch.share_tasks = 40;
+  m.finish();
+  open();
+  ASSERT_STATUS_OK(run());
+  std::vector<int64_t> workers = get<int64_t>(0);
+  // All tasks are done by workers in order, and of two workers the first has done what costs half.
+  EXPECT_TRUE(std::is_sorted(workers.begin(), workers.end()));
+  if (workers.back() == 1) {
+    EXPECT_EQ(std::count(workers.begin(), workers.end(), 0), 10);
+  }
 }
 
 TEST_P(Kernels, DataErrorsNameTheNode) {

@@ -232,7 +232,11 @@ tacq_status_t *Interpreter::dispatch(const Dispatch &command, uint32_t ordinal) 
   for (uint32_t i = 0; i < info.symbol_count; ++i)
     context.dispatchSymbols[i] = run.symbols[command.symbols()->Get(i)];
   info.symbols = context.dispatchSymbols.data();
-  info.task_cost = command.task_cost();
+  info.cost = std::max<int64_t>(0, valueOf(command.cost()));
+  if (static_cast<int64_t>(command.share_tasks()) == info.tasks) {
+    info.share_count = static_cast<uint32_t>(sizeOf(command.shares()));
+    info.shares = info.share_count ? command.shares()->data() : nullptr;
+  }
   info.scratch = valueOf(command.scratch());
   if (info.scratch < 0)
     return toStatus(makeError(TACQ_INTERNAL, "module '%s': %s asks for %lld bytes of scratch",

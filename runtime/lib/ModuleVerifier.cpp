@@ -380,6 +380,8 @@ Error Verification::command(uint32_t block, uint32_t number, Command type, const
                  sizeOf(module.nodes()));
     if (Error error = symbol(dispatch.tasks(), what, false))
       return error;
+    if (Error error = symbol(dispatch.cost(), what, true))
+      return error;
     return symbol(dispatch.scratch(), what, true);
   }
   case Command_Copy: {

@@ -108,6 +108,31 @@ TEST_P(Norm, Quantized) {
   }
 }
 
+TEST_P(Norm, QuantizedNodes) {
+  std::string x = "tensor<3x200xf16>", q = "tensor<3x256xi8>", scales = "tensor<3x2x2xf32>";
+  std::string nodes = "  %0 = tacq.node \"Sigmoid\" opset 13 (%x) named \"s\" : (" + x + ") -> " +
+                      x + "\n  %y = tacq.node \"Mul\" opset 14 (%0, %x) named \"m\" : (" + x +
+                      ", " + x + ") -> " + x + "\n";
+  std::string quantize = "  %q, %s = tacq.quantize_rows %y {node_name = \"q\"} : (" + x + ") -> (" +
+                         q + ", " + scales + ")\n  return %q, %s : " + q + ", " + scales + "\n}\n";
+  std::string results = ") -> (" + q + ", " + scales + ") {\n";
+  HotKernel first = HotKernel::compile("func.func @k(%x: " + x + ") -> " + x + " {\n" + nodes +
+                                           "  return %y : " + x + "\n}\n",
+                                       GetParam());
+  HotKernel second = HotKernel::compile("func.func @k(%y: " + x + results + quantize, GetParam());
+  HotKernel both =
+      HotKernel::compile("func.func @k(%x: " + x + results + nodes + quantize, GetParam());
+  Tensor in = Tensor::random(600, "f16", 1, 4), y = Tensor::filled(600, "f16", 0);
+  in.set(201, NAN);
+  Tensor q1 = Tensor::filled(3 * 256, "i1", 9), s1 = Tensor::filled(3 * 2 * 2, "f32", 9);
+  Tensor q2 = q1, s2 = s1;
+  first.run({&in, &y});
+  second.run({&y, &q1, &s1});
+  both.run({&in, &q2, &s2});
+  EXPECT_EQ(q1.bytes, q2.bytes);
+  EXPECT_EQ(s1.bytes, s2.bytes);
+}
+
 INSTANTIATE_TEST_SUITE_P(Targets, Norm, testing::ValuesIn(kernelTargets()), targetName);
 
 class Rope : public testing::TestWithParam<CpuTarget> {

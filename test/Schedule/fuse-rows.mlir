@@ -92,3 +92,38 @@ func.func @without_cache(%q: !q, %k: !q, %v: !q, %c: !t, %s: !t) -> !q {
     resultSegmentSizes = array<i32: 1, 0, 0>, node_name = "y"} : (!q, !q, !q) -> !q
   return %y : !q
 }
+
+// -----
+
+!x = tensor<2x64xf16>
+!q = tensor<2x128xi8>
+!s = tensor<2x1x2xf32>
+
+// Nodes of elements of which only the quantized rows are read.
+// CHECK-LABEL: func.func @quantized_nodes
+// CHECK-NEXT: tacq_rt.dispatch @[[K:.*]](%arg0, %arg1) nodes ["s", "m", "q"] ops ["Sigmoid", "Mul", "tacq.quantize_rows"]
+// CHECK-NEXT: return
+// APART-LABEL: func.func @quantized_nodes
+// APART: tacq_rt.dispatch {{.*}} ops ["Sigmoid", "Mul"]
+// APART: tacq_rt.dispatch {{.*}} ops ["tacq.quantize_rows"]
+func.func @quantized_nodes(%x: !x, %y: !x) -> (!q, !s) {
+  %0 = tacq.node "Sigmoid" opset 13 (%x) named "s" : (!x) -> !x
+  %1 = tacq.node "Mul" opset 14 (%0, %y) named "m" : (!x, !x) -> !x
+  %q, %s = tacq.quantize_rows %1 {node_name = "q"} : (!x) -> (!q, !s)
+  return %q, %s : !q, !s
+}
+
+// -----
+
+!x = tensor<2x64xf16>
+!q = tensor<2x128xi8>
+!s = tensor<2x1x2xf32>
+
+// CHECK-LABEL: func.func @nodes_that_are_read
+// CHECK: tacq_rt.dispatch {{.*}} ops ["Mul"]
+// CHECK: tacq_rt.dispatch {{.*}} ops ["tacq.quantize_rows"]
+func.func @nodes_that_are_read(%x: !x, %y: !x) -> (!q, !s, !x) {
+  %1 = tacq.node "Mul" opset 14 (%x, %y) named "m" : (!x, !x) -> !x
+  %q, %s = tacq.quantize_rows %1 {node_name = "q"} : (!x) -> (!q, !s)
+  return %q, %s, %1 : !q, !s, !x
+}

@@ -74,6 +74,10 @@ private:
     for (size_t i = 0; i < sizeOf(dispatch.symbols()); ++i)
       content += (i ? ", " : "") + symbol(dispatch.symbols()->Get(i));
     content += ") tasks " + symbol(dispatch.tasks());
+    if (dispatch.cost() != kNone)
+      content += " cost " + symbol(dispatch.cost());
+    if (sizeOf(dispatch.shares()) > 0)
+      content += formatText(" in %zu parts", sizeOf(dispatch.shares()));
     if (dispatch.scratch() != kNone)
       content += " scratch " + symbol(dispatch.scratch());
     if (dispatch.node() != kNone) {

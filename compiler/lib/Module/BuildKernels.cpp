@@ -3,6 +3,7 @@
 #include "ModuleEmitter.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "tacq/CPU/HotKernels.h"
+#include "tacq/CPU/KernelCost.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 
 using namespace mlir;
@@ -39,6 +40,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
                                       << " and " << code.tasks->str() << " on the target before";
     code.tasks = k->taskCount();
     code.workspace = k->workspaceSize();
+    code.cost = kernelCost(kernel.getBody(), optionsOf(kernel, isShared));
   }
   return kernels;
 }

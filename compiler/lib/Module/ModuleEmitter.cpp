@@ -1,7 +1,9 @@
 //===- ModuleEmitter.cpp - From a schedule to a module file ---------------===//
 
 #include "ModuleEmitter.h"
+#include "ElementBytes.h"
 #include "SymbolLowering.h"
+#include "TaskShares.h"
 #include "tacq/CPU/MixedPacking.h"
 #include "tacq/CPU/WeightPacking.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
@@ -13,33 +15,6 @@ using namespace mlir;
 using namespace tacq;
 
 static constexpr uint32_t none = 0xFFFFFFFFu;
-
-static format::ElementType formatType(Type type) {
-  using namespace tacq::format;
-  if (isa<MixedType>(type))
-    return ElementType_None;
-  if (type.isF16())
-    return ElementType_F16;
-  if (type.isBF16())
-    return ElementType_BF16;
-  if (type.isF32())
-    return ElementType_F32;
-  if (type.isF64())
-    return ElementType_F64;
-  bool isUnsigned = type.isUnsignedInteger();
-  switch (type.getIntOrFloatBitWidth()) {
-  case 1:
-    return ElementType_Bool;
-  case 8:
-    return isUnsigned ? ElementType_U8 : ElementType_I8;
-  case 16:
-    return isUnsigned ? ElementType_U16 : ElementType_I16;
-  case 32:
-    return isUnsigned ? ElementType_U32 : ElementType_I32;
-  default:
-    return isUnsigned ? ElementType_U64 : ElementType_I64;
-  }
-}
 
 namespace {
 class ModuleEmitter {
@@ -293,20 +268,7 @@ void ModuleEmitter::emitOutputs(rt::ScheduleOp schedule) {
 }
 
 Error ModuleEmitter::emitValue(ElementsAttr value, uint32_t &index) {
-  Type element = value.getElementType();
-  std::vector<char> bytes;
-  unsigned width = std::max(8u, element.getIntOrFloatBitWidth()) / 8;
-  auto append = [&](const APInt &bits) {
-    uint64_t raw = bits.getZExtValue();
-    bytes.insert(bytes.end(), reinterpret_cast<char *>(&raw),
-                 reinterpret_cast<char *>(&raw) + width);
-  };
-  if (isa<FloatType>(element))
-    for (const APFloat &real : value.getValues<APFloat>())
-      append(real.bitcastToAPInt());
-  else
-    for (const APInt &integer : value.getValues<APInt>())
-      append(integer);
+  std::vector<char> bytes = elementBytes(value);
   return writer.addConstant("constant." + std::to_string(contents.constants.size()), bytes.data(),
                             bytes.size(), index);
 }
@@ -496,7 +458,15 @@ void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion
     dispatch.bindings.push_back(workspaceNumber(symbols.lower(specialize(code.workspace))));
   for (const Sym &symbol : code.symbols.list())
     dispatch.symbols.push_back(symbols.lower(specialize(symbol)));
-  dispatch.tasks = symbols.lower(specialize(code.tasks ? *code.tasks : code.shaderTasks));
+  Sym tasks = specialize(code.tasks ? *code.tasks : code.shaderTasks);
+  dispatch.tasks = symbols.lower(tasks);
+  if (mixed)
+    dispatch.shares = taskShares(op, *mixed);
+  auto one = [](StringRef) { return std::optional<int64_t>(1); };
+  if (!dispatch.shares.empty())
+    dispatch.share_tasks = tasks.evaluate(one).value_or(0);
+  if (code.cost)
+    dispatch.cost = symbols.lower(specialize(*code.cost));
   for (auto [name, type] : llvm::zip(op.getNodes().getAsValueRange<StringAttr>(),
                                      op.getNodeOps().getAsValueRange<StringAttr>())) {
     auto node = std::make_unique<format::NodeInfoT>();

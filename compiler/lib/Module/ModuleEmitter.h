@@ -23,6 +23,8 @@ struct KernelCode {
   std::optional<Sym> tasks;
   /// Bytes of the memory that the tasks of a launch share (KernelBuilder::workspace).
   Sym workspace;
+  /// Nanoseconds of a launch on one core of the CPU, if there is an estimate.
+  std::optional<Sym> cost;
   /// Of the shader: a constant, or one of the symbols.
   Sym shaderTasks;
 };

@@ -99,13 +99,22 @@ LogicalResult AttentionKernel::emit() {
     Value batchAndHead = b.create<arith::DivUIOp>(task, count);
     Value batch = b.create<arith::DivUIOp>(batchAndHead, heads);
     Value head = b.create<arith::RemUIOp>(batchAndHead, heads);
+    // Causal rows see the more keys the later they are: the blocks of a head come from both ends,
+    // so that equal numbers of tasks are equal work.
+    auto blockOf = [&](Value part) {
+      if (!op.getCausal())
+        return part;
+      Value half = b.create<arith::DivUIOp>(part, k.index(2));
+      Value isOdd = k.equal(b.create<arith::RemUIOp>(part, k.index(2)), k.index(1));
+      return k.select(isOdd, k.sub(plus(count, -1), half), half);
+    };
     if (always)
       return decode.emitTask(batch, head, part);
     if (never)
-      return emitTask(batch, head, part);
+      return emitTask(batch, head, blockOf(part));
     Value isFew = k.equal(k.sym(few), k.index(1));
     when(isFew, [&] { decode.emitTask(batch, head, part); });
-    when(k.logicalNot(isFew), [&] { emitTask(batch, head, part); });
+    when(k.logicalNot(isFew), [&] { emitTask(batch, head, blockOf(part)); });
   });
   return success();
 }

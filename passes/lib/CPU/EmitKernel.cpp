@@ -11,19 +11,19 @@ LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
   for (auto attention : body.getOps<AttentionOp>())
     return options.append ? emitCacheAppend(kernel, attention, target, options)
                           : emitAttention(kernel, attention, target, options);
+  for (auto quantize : body.getOps<QuantizeRowsOp>())
+    if (auto norm = quantize.getX().getDefiningOp<NormOp>())
+      return emitQuantizedNorm(kernel, norm, quantize);
+    else
+      return emitQuantizeRows(kernel, quantize);
   for (Operation &op : body) {
     if (auto linear = dyn_cast<LinearOp>(op))
       return linear.getXScales() ? emitMixedLinear(kernel, linear, target, options)
                                  : emitLinear(kernel, linear, target);
-    if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
-      return emitQuantizeRows(kernel, quantize);
     if (auto attention = dyn_cast<AttentionGradOp>(op))
       return emitAttentionGrad(kernel, attention, target);
-    if (auto norm = dyn_cast<NormOp>(op)) {
-      for (auto quantize : body.getOps<QuantizeRowsOp>())
-        return emitQuantizedNorm(kernel, norm, quantize);
+    if (auto norm = dyn_cast<NormOp>(op))
       return emitNorm(kernel, norm, target);
-    }
     if (auto rope = dyn_cast<RopeOp>(op))
       return emitRope(kernel, rope, target);
   }

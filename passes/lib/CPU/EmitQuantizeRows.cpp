@@ -94,10 +94,25 @@ void QuantizeRowsCode::emitRow(Value x, Value from, Value row) {
 
 LogicalResult tacq::emitQuantizeRows(KernelBuilder &kernel, QuantizeRowsOp op) {
   QuantizeRowsCode code(kernel, op);
-  Value x = code.inputBuffer(op.getX());
-  if (!x)
-    return op.emitError("the kernel of a quantization holds that operation alone");
-  kernel.parallel(code.rows,
-                  [&](Value row) { code.emitRow(x, code.times(row, code.columns), row); });
+  if (Value x = code.inputBuffer(op.getX())) {
+    kernel.parallel(code.rows,
+                    [&](Value row) { code.emitRow(x, code.times(row, code.columns), row); });
+    return success();
+  }
+  if (!op.getX().getDefiningOp<NodeOp>())
+    return op.emitError("the kernel of a quantization holds the operation that it quantizes");
+  // A row of what the nodes compute, in the precision of the tensor that is not in memory.
+  Type element = kernel.elementType(op.getX());
+  Value x = code.stackBuffer(llvm::alignTo(code.columns, vectorLanes), element);
+  Dims dims = kernel.dims(op.getX());
+  kernel.parallel(code.rows, [&](Value row) {
+    KernelBuilder::Index at = kernel.delinearize(row, ArrayRef(dims).drop_back());
+    at.push_back(Value());
+    kernel.loop(kernel.index(code.columns), [&](Value column) {
+      at.back() = column;
+      code.storeScalar(kernel.load(op.getX(), at), x, column);
+    });
+    code.emitRow(x, kernel.index(0), row);
+  });
   return success();
 }

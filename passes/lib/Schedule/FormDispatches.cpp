@@ -54,7 +54,7 @@ public:
   LogicalResult run();
   unsigned dispatchCount = 0;
   unsigned kernelCount = 0;
-  unsigned fusedCount() const { return users.size(); }
+  unsigned fusedCount() const { return users.size() + quantized.size(); }
 
 private:
   /// Where a value is computed: in memory, or inside of these kernels (named by their root values).
@@ -83,6 +83,8 @@ private:
   /// Operations that are part of the kernel of the only operation that uses them, and these.
   llvm::DenseMap<Operation *, Operation *> users;
   llvm::DenseMap<Operation *, SmallVector<Operation *, 2>> fused;
+  /// Results of element nodes that are computed inside of the kernel that quantizes them.
+  llvm::DenseMap<Value, QuantizeRowsOp> quantized;
   llvm::DenseMap<Value, Placement> placements;
   llvm::StringMap<std::string> kernelsByText;
 };
@@ -129,9 +131,13 @@ template <typename Op> static Op onlyReadBy(Value value, Operation *user) {
 void DispatchFormer::findFusedRows() {
   function.walk([&](QuantizeRowsOp quantize) {
     std::optional<int64_t> columns = dimsOf(quantize.getX())->back().constant();
-    auto norm = onlyReadBy<NormOp>(quantize.getX(), quantize);
-    if (norm && columns && *columns <= maxStackColumns)
-      fuse(norm, quantize);
+    if (!columns || *columns > maxStackColumns)
+      return;
+    if (auto norm = onlyReadBy<NormOp>(quantize.getX(), quantize))
+      return fuse(norm, quantize);
+    auto node = onlyReadBy<NodeOp>(quantize.getX(), quantize);
+    if (node && isElementNode(node) && !isView(node) && !lookupOp(node)->heavy)
+      quantized[quantize.getX()] = quantize;
   });
   function.walk([&](AttentionOp attention) {
     if (!attention.getPastKey())
@@ -163,7 +169,7 @@ void DispatchFormer::place(Block &block) {
       for (Value operand : op.getOperands()) {
         bool isCode = node && op.getNumRegions() == 0 && isSmallConstant(operand.getDefiningOp());
         bool isBound = !node && operand.getDefiningOp<ConstantOp>();
-        if (!isCode && !isBound && !isAbsent(operand))
+        if (!isCode && !isBound && !isAbsent(operand) && !quantized.contains(operand))
           hold(operand);
       }
       for (Value result : op.getResults())
@@ -186,7 +192,11 @@ void DispatchFormer::place(Block &block) {
       }
       Sym count = elementCount(*dimsOf(result));
       bool repeated = false;
+      if (QuantizeRowsOp quantize = quantized.lookup(result))
+        own.roots.insert(quantize.getQ().getAsOpaquePointer());
       for (Operation *user : result.getUsers()) {
+        if (quantized.contains(result))
+          break;
         auto userNode = dyn_cast<NodeOp>(user);
         if (!userNode || user->getBlock() != &block) {
           own.held = true;
@@ -248,6 +258,8 @@ LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> result
   if (isSmallConstant(root) || isa<NodeOp>(root)) {
     collectOps(results[0], ops);
   } else {
+    if (isa<QuantizeRowsOp>(root) && quantized.contains(root->getOperand(0)))
+      collectOps(root->getOperand(0), ops);
     ops.insert(fused[root].begin(), fused[root].end());
     ops.insert(root);
   }

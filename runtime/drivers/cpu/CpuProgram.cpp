@@ -17,9 +17,6 @@ using namespace tacq;
 
 namespace {
 
-/// A worker gets at least that much work; waking one costs a few microseconds.
-constexpr int64_t kWorkPerWorker = 4000; // ns
-
 uint64_t now() {
   timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
@@ -138,10 +135,9 @@ tacq_status_t *CpuProgram::bind(void *user, const tacq_binding_t *buffers, uint3
 
 int32_t CpuProgram::workersFor(const tacq_dispatch_t &dispatch) const {
   int64_t workers = std::min<int64_t>(device.pool.size(), dispatch.tasks);
-  int64_t total;
-  if (dispatch.task_cost != 0 &&
-      !__builtin_mul_overflow(static_cast<int64_t>(dispatch.task_cost), dispatch.tasks, &total))
-    workers = std::min(workers, std::max<int64_t>(1, total / kWorkPerWorker));
+  // What a worker takes over must be worth the barrier.
+  if (dispatch.cost > 0)
+    workers = std::min(workers, std::max<int64_t>(1, dispatch.cost / device.pool.barrierCost()));
   return static_cast<int32_t>(workers);
 }
 
@@ -152,6 +148,8 @@ struct Job {
   uint8_t *scratch;
   int64_t scratchStride;
   int64_t tasks;
+  const uint16_t *shares;
+  uint32_t shareCount;
   int32_t workers;
   int32_t failed; // lowest worker with an error; INT32_MAX: none
   int32_t words[TACQ_STATUS_WORDS];
@@ -161,7 +159,12 @@ struct Job {
 void runWorker(void *context, int32_t worker) {
   Job &job = *static_cast<Job *>(context);
   int64_t begin, end;
-  splitTasks(job.tasks, job.workers, worker, begin, end);
+  if (job.shareCount > 0)
+    splitByShares(job.shares, job.shareCount, job.tasks, job.workers, worker, begin, end);
+  else
+    splitTasks(job.tasks, job.workers, worker, begin, end);
+  if (begin == end)
+    return;
   alignas(64) int32_t status[TACQ_STATUS_WORDS] = {};
   tacq_kernel_args args = job.args;
   args.status = status;
@@ -188,6 +191,8 @@ tacq_status_t *CpuProgram::dispatch(void *user, const tacq_dispatch_t *dispatch)
   Job job = {};
   job.kernel = self.kernels[dispatch->kernel];
   job.tasks = dispatch->tasks;
+  job.shares = dispatch->shares;
+  job.shareCount = dispatch->share_count;
   job.workers = self.workersFor(*dispatch);
   job.failed = INT32_MAX;
   job.args.bindings = self.bindings.data();

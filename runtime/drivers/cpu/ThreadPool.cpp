@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cfenv>
+#include <ctime>
 #include <sched.h>
 #include <unistd.h>
 
@@ -14,6 +15,18 @@ namespace {
 /// Rounds of the spin loops, about 50 microseconds: longer than the gap between two dispatches of
 /// one run, shorter than anything a user would notice on a busy machine.
 constexpr int kSpinRounds = 1000;
+
+/// Empty jobs of which the quickest is the cost of a barrier, and how long they may take together.
+constexpr int kBarrierSamples = 100;
+constexpr int64_t kBarrierSampling = 2000000; // ns
+/// Where nothing quicker was seen, as on a busy machine.
+constexpr int64_t kLongestBarrier = 20000; // ns
+
+int64_t now() {
+  timespec time;
+  clock_gettime(CLOCK_MONOTONIC, &time);
+  return static_cast<int64_t>(time.tv_sec) * 1000000000 + static_cast<int64_t>(time.tv_nsec);
+}
 
 void pauseBriefly() {
 #if defined(__x86_64__)
@@ -66,6 +79,47 @@ ThreadPool::ThreadPool(int32_t wanted, const std::vector<int32_t> &cores) {
   }
   // The workers read it after the first job only.
   count = static_cast<int32_t>(threads.size()) + 1;
+  barrier = measureBarrier();
+}
+
+int64_t ThreadPool::measureBarrier() {
+  int64_t begin = now(), best = kLongestBarrier;
+  for (int i = 0; count > 1 && i < kBarrierSamples && now() - begin < kBarrierSampling; ++i) {
+    int64_t start = now();
+    run(count, [](void *, int32_t) {}, nullptr);
+    best = std::min(best, now() - start);
+  }
+  return best;
+}
+
+/// The task before which `target` of the `total` cost lies.
+static int64_t taskAt(const uint16_t *shares, uint32_t shareCount, int64_t tasks, int64_t target) {
+  int64_t before = 0;
+  for (uint32_t part = 0; part < shareCount; ++part) {
+    int64_t share = shares[part], rest = target - before;
+    if (rest < share) {
+      double place = (part + static_cast<double>(rest) / static_cast<double>(share)) / shareCount;
+      return std::min(tasks, static_cast<int64_t>(place * static_cast<double>(tasks) + 0.5));
+    }
+    before += share;
+  }
+  return tasks;
+}
+
+void tacq::splitByShares(const uint16_t *shares, uint32_t shareCount, int64_t tasks,
+                         int32_t workers, int32_t worker, int64_t &begin, int64_t &end) {
+  int64_t total = 0;
+  for (uint32_t part = 0; part < shareCount; ++part)
+    total += shares[part];
+  if (total == 0)
+    return splitTasks(tasks, workers, worker, begin, end);
+  auto boundary = [&](int32_t i) {
+    return i == 0         ? 0
+           : i == workers ? tasks
+                          : taskAt(shares, shareCount, tasks, total * i / workers);
+  };
+  begin = boundary(worker);
+  end = boundary(worker + 1);
 }
 
 void *ThreadPool::enter(void *start) {

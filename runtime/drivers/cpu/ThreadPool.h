@@ -30,6 +30,8 @@ public:
   ThreadPool &operator=(const ThreadPool &) = delete;
 
   int32_t size() const { return count; }
+  /// What run() costs besides the work, in nanoseconds, as measured when the pool was made.
+  int64_t barrierCost() const { return barrier; }
 
   /// Calls function(context, w) for w in [0, workers), w = 0 on the calling thread, and returns
   /// when all calls have. 1 <= workers <= size().
@@ -45,7 +47,9 @@ private:
   };
   static void *enter(void *start);
   void work(int32_t worker);
+  int64_t measureBarrier();
 
+  int64_t barrier = 0;
   int32_t count = 1;
   std::vector<Start> starts;
   std::vector<pthread_t> threads;
@@ -71,6 +75,10 @@ inline void splitTasks(int64_t tasks, int32_t workers, int32_t worker, int64_t &
   begin = each * worker + (worker < rest ? worker : rest);
   end = begin + each + (worker < rest ? 1 : 0);
 }
+
+/// The same where consecutive parts of the tasks cost in proportion to `shares`.
+void splitByShares(const uint16_t *shares, uint32_t shareCount, int64_t tasks, int32_t workers,
+                   int32_t worker, int64_t &begin, int64_t &end);
 
 } // namespace tacq
 

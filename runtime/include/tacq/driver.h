@@ -182,9 +182,12 @@ typedef struct tacq_dispatch {
   const uint32_t *buffers; /* numbers of the module's buffers */
   const int64_t *symbols;  /* values */
   uint32_t symbol_count;
-  uint32_t task_cost; /* ns, 0: unknown */
-  int64_t tasks;      /* > 0 */
-  int64_t scratch;    /* bytes for each worker */
+  uint32_t share_count;
+  int64_t tasks;   /* > 0 */
+  int64_t scratch; /* bytes for each worker */
+  int64_t cost;    /* of all tasks on one core, ns; 0: unknown */
+  /* Relative costs of equal, consecutive parts of the tasks; none: all tasks cost the same. */
+  const uint16_t *shares;
 } tacq_dispatch_t;
 
 typedef struct tacq_interpreter_ops {

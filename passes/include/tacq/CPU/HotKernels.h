@@ -3,9 +3,9 @@
 // Kernels of tacq.linear, tacq.attention (and its gradients), tacq.norm and tacq.rope in the vector
 // dialect. A region holds one such operation; its block arguments are the operation's tensors, and
 // it yields the operation's results. Two pairs come together (tacq-form-dispatches): a
-// normalization with the quantization of its result, and the rotary embeddings of queries and keys
-// with attention over a cache. Then the rotated queries are yielded behind the results of
-// attention.
+// normalization (or nodes of elements) with the quantization of its result, and the rotary
+// embeddings of queries and keys with attention over a cache. Then the rotated queries are yielded
+// behind the results of attention.
 //
 //===----------------------------------------------------------------------===//
 
@@ -26,6 +26,7 @@ mlir::LogicalResult emitLinear(KernelBuilder &kernel, LinearOp op, const CpuTarg
 /// A linear operation whose input is quantized and whose weights are of mixed precision.
 mlir::LogicalResult emitMixedLinear(KernelBuilder &kernel, LinearOp op, const CpuTarget &target,
                                     const KernelOptions &options = {});
+/// Of a tensor in memory, or of one that nodes of elements in the region compute.
 mlir::LogicalResult emitQuantizeRows(KernelBuilder &kernel, QuantizeRowsOp op);
 mlir::LogicalResult emitNorm(KernelBuilder &kernel, NormOp op, const CpuTarget &target);
 /// A normalization of which only the quantized rows are wanted.

@@ -14,8 +14,8 @@ def FormDispatches : Pass<"tacq-form-dispatches", "::mlir::ModuleOp"> {
     user repeats it. A reshape of a held value is the same memory under another shape. Kernels that
     are equal up to names are one kernel.
 
-    With `fuse-rows`, a normalization whose result is only quantized is part of the kernel that
-    quantizes it, and the rotary embeddings of the queries and new keys of an attention with a cache
+    With `fuse-rows`, a normalization, or nodes of elements, whose result is only quantized are part of
+    the kernel that quantizes it, and the rotary embeddings of the queries and new keys of an attention with a cache
     are part of the attention's kernel, if nothing else reads their results. Shaders have no such
     kernels.
   }];
