@@ -39,6 +39,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
 }
 
 FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
+                                                          VulkanProfileAttr profile,
                                                           llvm::StringMap<KernelCode> &codes) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
@@ -48,7 +49,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    if (mlir::failed(emitVulkanKernel(*k, optionsOf(kernel)))) {
+    if (mlir::failed(emitVulkanKernel(*k, profile, optionsOf(kernel)))) {
       failed = true;
       continue;
     }

@@ -21,7 +21,7 @@ struct KernelCode {
   KernelSymbols symbols;
   /// Of the CPU's code, once there is any.
   std::optional<Sym> tasks;
-  /// Of the shader: a constant, or one of the symbols.
+  /// Of the shader of the last profile: a constant, or one of the symbols.
   Sym shaderTasks;
 };
 
@@ -33,7 +33,8 @@ buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<
 /// The same for shaders. Their numbers of tasks are symbols, since those of `codes` are the CPU's
 /// where a module has both.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
-buildVulkanKernels(mlir::ModuleOp module, llvm::StringMap<KernelCode> &codes);
+buildVulkanKernels(mlir::ModuleOp module, VulkanProfileAttr profile,
+                   llvm::StringMap<KernelCode> &codes);
 
 /// The targets of a module, in the order in which they were asked for.
 struct ModuleTargets {

@@ -16,7 +16,11 @@ namespace tacq {
 /// Weights in panels, or row-major where they have no layout.
 mlir::LogicalResult emitLinearShader(KernelBuilder &kernel, LinearOp op);
 /// A linear operation whose input is quantized and whose weights are of mixed precision.
-mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op);
+mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
+                                          VulkanProfileAttr profile);
+/// The same by workgroups. False, and nothing is emitted, if the profile or the weights do not
+/// allow it.
+bool emitPanelLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op);
 mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op);
 mlir::LogicalResult emitRopeShader(KernelBuilder &kernel, RopeOp op);
