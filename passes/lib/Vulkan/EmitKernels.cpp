@@ -24,14 +24,14 @@ static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile
       return linear.getXScales() ? emitMixedLinearShader(kernel, linear, profile)
                                  : emitLinearShader(kernel, linear);
     if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
-      return emitQuantizeRowsShader(kernel, quantize);
+      return emitQuantizeRowsShader(kernel, quantize, profile);
     if (auto attention = dyn_cast<AttentionOp>(op))
       return options.append ? emitCacheAppendShader(kernel, attention, options.capacity)
-                            : emitAttentionShader(kernel, attention, options.capacity);
+                            : emitAttentionShader(kernel, attention, profile, options.capacity);
     if (auto attention = dyn_cast<AttentionGradOp>(op))
       return attention.emitError("there is no shader for the gradients of attention");
     if (auto norm = dyn_cast<NormOp>(op))
-      return emitNormShader(kernel, norm);
+      return emitNormShader(kernel, norm, profile);
     if (auto rope = dyn_cast<RopeOp>(op))
       return emitRopeShader(kernel, rope);
   }
