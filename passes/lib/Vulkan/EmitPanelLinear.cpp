@@ -29,6 +29,8 @@ namespace {
 constexpr int64_t quadBytes = 16, wordBytes = 4, halfBytes = 2;
 /// Words that neighbouring invocations read of four rows each.
 constexpr int64_t rowQuads = formatTileRows / 4;
+/// What a large device runs at once.
+constexpr int64_t invocationsAtOnce = 8192 * 32;
 /// Slots that an invocation has under way at once.
 constexpr int64_t slotsAtOnce = 4;
 
@@ -54,6 +56,8 @@ private:
     /// The slots of the panel: where they begin, how many there are.
     Value slotsAt, slots;
     Value prefix, prefixAt;
+    /// The number of slots of the tiles that the invocation counts.
+    SmallVector<Value, 2> counts;
   };
   using Rows = SmallVector<Value, 4>;
 
@@ -67,13 +71,14 @@ private:
   Value loadCodes(const Place &place, Value tile, size_t plane, int64_t number);
   SmallVector<Value> inputWords(const Place &place, Value tile);
   Rows tiles(const Place &place);
+  void loadCounts(Place &place, unsigned number);
   void sumCounts(Place &place, unsigned number);
   Value slotTile(const Place &place, Value slot);
   Value addSlots(const Place &place);
   Value addList(const Place &place);
   Value inputNumber(const Place &place, Value column);
   Value half(const Weight &weight, Value byteAt, bool aligned);
-  void store(const Place &place, const Rows &sums, Value extra);
+  void store(const Rows &sums, Value extra);
   void emitPanels(ArrayRef<Weight> part, Value panel, Value row);
 
   /// Partial sums that one weight has: one of 16 rows for each subgroup, but at least for so many.
@@ -140,12 +145,18 @@ bool PanelLinear::collect() {
       return false;
   if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted))
     return false;
-  // One pass over short rows, several over long ones.
-  int64_t tiles = weights[0].format.columnsOfTiles, sharing = op.getGated() ? 2 : 1;
-  int64_t passes = tiles < 64 ? 1 : anyCircuit ? 4 : 2;
-  int64_t wanted = llvm::alignTo(llvm::divideCeil(tiles * rowQuads * parts, passes), 32);
-  ownInvocations = std::min<int64_t>(wanted, 8 * profile.getWorkgroup() / sharing);
-  return tiles <= ownInvocations;
+  // A pass over all tiles is the least time from beginning to end, as long as the device has all
+  // panels under way at once; with more of them each invocation does better to have several passes.
+  int64_t panels = 0, sharing = op.getGated() ? 2 : 1;
+  for (const Weight &weight : weights)
+    panels += weight.format.rowsOfTiles;
+  int64_t tiles = weights[0].format.columnsOfTiles, whole = tiles * rowQuads * parts;
+  int64_t most = std::min<int64_t>(
+      8 * profile.getWorkgroup() / sharing,
+      std::clamp<int64_t>(llvm::alignDown(invocationsAtOnce / panels, 32), 32, 512));
+  int64_t passes = llvm::divideCeil(whole, most);
+  ownInvocations = llvm::alignTo(llvm::divideCeil(whole, passes), 32);
+  return true;
 }
 
 PanelLinear::Place PanelLinear::placeOf(const Weight &weight, Value panel, Value row,
@@ -378,48 +389,68 @@ PanelLinear::Rows PanelLinear::tiles(const Place &place) {
   return result;
 }
 
+/// Loads what sumCounts needs, so that it is there after the codes have been multiplied.
+void PanelLinear::loadCounts(Place &place, unsigned number) {
+  const MixedFormat &format = place.weight->format;
+  int64_t tiles = format.columnsOfTiles, first = number * ownInvocations;
+  Value start = plus(place.panel, format.circuitAt / wordBytes);
+  place.slotsAt = plus(times(toIndex(element(place.weight->words, start)), format.slotBytes()),
+                       format.slotsAt());
+  Value own = thread();
+  for (int64_t base = 0; base < tiles; base += ownInvocations) {
+    Value tile = plus(own, base - first);
+    Value inside = k.logicalAnd(k.lessEqual(k.index(first), own),
+                                k.less(own, k.index(first + std::min(ownInvocations, tiles - base))));
+    Value at = k.add(times(place.panel, tiles), k.select(inside, tile, k.index(0)));
+    Value byte = element(place.weight->bytes, plus(at, format.countsAt()));
+    Value count = b.create<arith::ExtUIOp>(b.getI32Type(), byte);
+    place.counts.push_back(k.select(inside, count, word(0)));
+  }
+}
+
 /// Makes the sums of the counts of all tiles up to each one. All invocations come here.
 void PanelLinear::sumCounts(Place &place, unsigned number) {
   const MixedFormat &format = place.weight->format;
   int64_t tiles = format.columnsOfTiles, first = number * ownInvocations;
-  Value own = thread();
-  Value local = k.sub(own, k.index(first));
-  Value isOwn =
-      k.logicalAnd(k.lessEqual(k.index(first), own), k.less(own, k.index(first + ownInvocations)));
-  Value isTile = k.logicalAnd(isOwn, k.less(local, k.index(tiles)));
-  Value count = k.branch(
-      isTile,
-      [&] {
-        Value at = plus(k.add(times(place.panel, tiles), local), format.countsAt());
-        Value byte = element(place.weight->bytes, at);
-        return SmallVector<Value>{b.create<arith::ExtUIOp>(b.getI32Type(), byte)};
-      },
-      [&] { return SmallVector<Value>{word(0)}; })[0];
-  Value sum = count;
-  if (subgroup() > 1)
-    sum = b.create<spirv::GroupNonUniformIAddOp>(b.getI32Type(), spirv::Scope::Subgroup,
-                                                 spirv::GroupOperation::InclusiveScan, count,
-                                                 Value());
-  Value group = quotient(own, k.index(subgroup()));
-  when(k.equal(remainder(own, k.index(subgroup())), k.index(subgroup() - 1)),
-       [&] { storeShared(sum, totalsMemory, group); });
-  barrier();
-  sum = loop(k.index(first / subgroup()), k.min(group, k.index((first + tiles) / subgroup())), 1,
-             sum, [&](Value i, ValueRange carried) {
-               return SmallVector<Value>{k.add(carried[0], loadShared(totalsMemory, i))};
-             })[0];
-  // Tiles that there are not come behind all slots.
-  Value stored = k.select(isTile, sum, word(std::numeric_limits<int32_t>::max()));
   int64_t at = number * tilesOfPrefix;
-  when(k.logicalAnd(isOwn, k.less(local, k.index(tilesOfPrefix))),
-       [&] { storeShared(stored, prefixMemory, plus(local, at)); });
-  barrier();
+  Value own = thread(), before = word(0);
+  Value group = quotient(own, k.index(subgroup()));
+  int64_t groups = ownInvocations / subgroup(), firstGroup = first / subgroup();
+  for (auto [i, count] : llvm::enumerate(place.counts)) {
+    Value sum = count;
+    if (subgroup() > 1)
+      sum = b.create<spirv::GroupNonUniformIAddOp>(b.getI32Type(), spirv::Scope::Subgroup,
+                                                   spirv::GroupOperation::InclusiveScan, count,
+                                                   Value());
+    when(k.equal(remainder(own, k.index(subgroup())), k.index(subgroup() - 1)),
+         [&] { storeShared(sum, totalsMemory, group); });
+    barrier();
+    sum = loop(k.index(firstGroup), k.min(group, k.index(firstGroup + groups)), 1,
+               k.add(sum, before), [&](Value i, ValueRange carried) {
+                 return SmallVector<Value>{k.add(carried[0], loadShared(totalsMemory, i))};
+               })[0];
+    // Tiles that there are not come behind all slots.
+    int64_t base = i * ownInvocations, here = std::min(ownInvocations, tilesOfPrefix - base);
+    Value local = plus(own, -first);
+    Value isTile = k.less(local, k.index(std::min(ownInvocations, tiles - base)));
+    Value stored = k.select(isTile, sum, word(std::numeric_limits<int32_t>::max()));
+    when(k.logicalAnd(k.lessEqual(k.index(first), own), k.less(own, k.index(first + here))),
+         [&] { storeShared(stored, prefixMemory, plus(local, at + base)); });
+    barrier();
+    int64_t last = std::min(base + ownInvocations, tiles) - 1;
+    before = loadShared(prefixMemory, k.index(at + last));
+  }
+  // Sizes that are no power of two may leave entries that no count stands for.
+  int64_t stored = int64_t(place.counts.size()) * ownInvocations;
+  if (stored < tilesOfPrefix) {
+    loop(k.add(k.index(at + stored), own), k.index(at + tilesOfPrefix), workgroup(), [&](Value i) {
+      storeShared(word(std::numeric_limits<int32_t>::max()), prefixMemory, i);
+    });
+    barrier();
+  }
   place.prefix = prefixMemory;
   place.prefixAt = k.index(at);
-  place.slots = toIndex(loadShared(prefixMemory, k.index(at + tiles - 1)));
-  Value start = plus(place.panel, format.circuitAt / wordBytes);
-  place.slotsAt = plus(times(toIndex(element(place.weight->words, start)), format.slotBytes()),
-                       format.slotsAt());
+  place.slots = toIndex(before);
 }
 
 /// The tile of a slot of the panel: the number of tiles whose slots all come before it.
@@ -519,14 +550,15 @@ Value PanelLinear::addList(const Place &place) {
 }
 
 /// Leaves the sums of each subgroup in memory.
-void PanelLinear::store(const Place &place, const Rows &sums, Value extra) {
+void PanelLinear::store(const Rows &sums, Value extra) {
   Value own = thread();
   int64_t width = std::max<int64_t>(rowQuads, subgroup());
   Rows all;
   for (Value sum : sums)
     all.push_back(sumSubgroup(sum, rowQuads));
   when(k.less(remainder(own, k.index(width)), k.index(rowQuads)), [&] {
-    Value at = k.add(times(quotient(own, k.index(width)), formatTileRows), times(place.rowQuad, 4));
+    Value quad = remainder(own, k.index(rowQuads));
+    Value at = k.add(times(quotient(own, k.index(width)), formatTileRows), times(quad, 4));
     for (int64_t row = 0; row < 4; ++row)
       storeShared(all[row], sumsMemory, plus(at, row));
   });
@@ -542,34 +574,41 @@ void PanelLinear::store(const Place &place, const Rows &sums, Value extra) {
 }
 
 void PanelLinear::emitPanels(ArrayRef<Weight> part, Value panel, Value row) {
-  SmallVector<Place> places;
+  SmallVector<Place, 2> places;
   for (auto [number, weight] : llvm::enumerate(part)) {
     places.push_back(placeOf(weight, panel, row, number));
     Place &place = places.back();
     const MixedFormat &format = weight.format;
     if (format.circuit == Circuit::Slots) {
-      sumCounts(place, number);
+      loadCounts(place, number);
     } else if (format.circuit == Circuit::Uniform) {
       int64_t slots = format.columnsOfTiles * format.uniformSlots;
       place.slots = k.index(slots);
       place.slotsAt = plus(times(panel, slots * format.slotBytes()), format.slotsAt());
     }
   }
-  auto multiply = [&](const Place &place) {
-    Rows sums = tiles(place);
-    Circuit circuit = place.weight->format.circuit;
-    Value extra = circuit == Circuit::None   ? Value()
-                  : circuit == Circuit::List ? addList(place)
-                                             : addSlots(place);
-    store(place, sums, extra);
+  // The invocations of a gated operation's second weight are behind those of the first.
+  auto ofOwn = [&](function_ref<SmallVector<Value>(const Place &)> compute) {
+    if (places.size() == 1)
+      return compute(places[0]);
+    return k.branch(
+        k.less(thread(), k.index(ownInvocations)), [&] { return compute(places[0]); },
+        [&] { return compute(places[1]); });
   };
-  if (part.size() == 1) {
-    multiply(places[0]);
-  } else {
-    Value isFirst = k.less(thread(), k.index(ownInvocations));
-    when(isFirst, [&] { multiply(places[0]); });
-    when(k.logicalNot(isFirst), [&] { multiply(places[1]); });
-  }
+  SmallVector<Value> sums =
+      ofOwn([&](const Place &place) { return SmallVector<Value>(tiles(place)); });
+  for (auto [number, place] : llvm::enumerate(places))
+    if (place.weight->format.circuit == Circuit::Slots)
+      sumCounts(place, number);
+  Value extra;
+  if (llvm::any_of(part, [](const Weight &each) { return each.format.circuit != Circuit::None; }))
+    extra = ofOwn([&](const Place &place) {
+      Circuit circuit = place.weight->format.circuit;
+      return SmallVector<Value>{circuit == Circuit::None   ? f(0.0)
+                                : circuit == Circuit::List ? addList(place)
+                                                           : addSlots(place)};
+    })[0];
+  store(Rows(sums.begin(), sums.end()), extra);
   barrier();
   const Weight &weight = part[0];
   const MixedFormat &format = weight.format;
@@ -594,7 +633,7 @@ void PanelLinear::emitPanels(ArrayRef<Weight> part, Value panel, Value row) {
         }
       };
       add(sumsMemory, partials());
-      if (own.format.circuit != Circuit::None)
+      if (extra)
         add(extrasMemory, extras());
       return own.bias ? k.add(sum, load(own.bias, feature)) : sum;
     };

@@ -119,7 +119,7 @@ private:
   Error recordFill(Range target, uint64_t pattern, uint32_t width);
   Error makeSet(const Shader &shader, VkDescriptorSet &set);
   Error setFor(const Shader &shader, Command &command);
-  void add(Command command, const std::vector<Range> &reads, const std::vector<Range> &writes);
+  void add(Command &command, const std::vector<Range> &reads, const std::vector<Range> &writes);
   Error recordSegment(Segment &segment);
   Error mirrorOutputs();
   Error reserveArena(int64_t bytes, int64_t &offset);
@@ -148,7 +148,13 @@ private:
   size_t segment = 0;
   // Since the last submission.
   int64_t arenaUsed = 0;
+  size_t count = 0;
+  /// The commands so far are those that the segment has recorded; else they are in `listed`.
+  bool isSame = true;
   std::vector<Command> listed;
+  // Of the command that is being listed.
+  Command scratch;
+  std::vector<Range> reads, writes;
   // Since the last barrier.
   std::vector<Range> pendingReads, pendingWrites;
 };
@@ -252,7 +258,7 @@ tacq_status_t *VulkanProgram::reserveSlot(void *user, uint32_t slot, int64_t byt
 tacq_status_t *VulkanProgram::bind(void *user, const tacq_binding_t *buffers, uint32_t count) {
   VulkanProgram &self = of(user);
   // The runtime may have replaced outputs that listed commands use.
-  if (!self.listed.empty())
+  if (self.count)
     if (tacq_status_t *failed = self.flushAndCheck())
       return failed;
   self.bindings.assign(count, Range());
@@ -310,12 +316,21 @@ bool VulkanProgram::mustWait(const std::vector<Range> &reads, const std::vector<
   return waits;
 }
 
-void VulkanProgram::add(Command command, const std::vector<Range> &reads,
+void VulkanProgram::add(Command &command, const std::vector<Range> &reads,
                         const std::vector<Range> &writes) {
   for (const Range &range : writes)
     range.object->mirrored = 0;
   command.waits = mustWait(reads, writes);
-  listed.push_back(std::move(command));
+  Segment &own = segments[segment];
+  if (isSame && count < own.recorded.size() && own.recorded[count] == command) {
+    ++count;
+    return;
+  }
+  if (isSame)
+    listed.assign(own.recorded.begin(), own.recorded.begin() + static_cast<ptrdiff_t>(count));
+  isSame = false;
+  listed.push_back(command);
+  ++count;
 }
 
 Error VulkanProgram::reserveArena(int64_t bytes, int64_t &offset) {
@@ -367,7 +382,7 @@ Error VulkanProgram::makeSet(const Shader &shader, VkDescriptorSet &set) {
 /// buffers. A command buffer whose sets change is recorded anew.
 Error VulkanProgram::setFor(const Shader &shader, Command &command) {
   Segment &own = segments[segment];
-  size_t place = listed.size();
+  size_t place = count;
   if (place < own.recorded.size() && own.recorded[place].set &&
       own.recorded[place].sameBindings(command)) {
     command.set = own.recorded[place].set;
@@ -413,20 +428,19 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
   if (dispatch.symbol_count)
     memcpy(arena.mapped + offset, dispatch.symbols, dispatch.symbol_count * 8);
 
-  Command command;
+  reads.clear();
+  writes.clear();
+  Command &command = scratch;
   command.kernel = dispatch.kernel;
-  std::vector<VkDescriptorBufferInfo> &infos = command.bindings;
-  std::vector<Range> reads, writes;
+  command.bindings.clear();
+  command.buffers.clear();
   for (uint32_t i = 0; i < dispatch.buffer_count; ++i) {
     const Range &range = bindings[dispatch.buffers[i]];
     // A buffer without bytes is never read, but has to be there.
     VulkanBuffer &object = range.object ? *range.object : status;
     int64_t begin = range.object ? range.begin : 0;
     int64_t size = std::max<int64_t>(4, (range.end - range.begin + 7) & ~int64_t(7));
-    // To the end, so that what grows from call to call is bound as before.
     size = std::min(size, object.size - begin);
-    int64_t most = std::min<int64_t>(object.size - begin, limits.maxStorageBufferRange);
-    size = range.object && dispatch.buffers[i] < bindings.size() ? std::max(size, most) : size;
     if (begin % static_cast<int64_t>(limits.minStorageBufferOffsetAlignment) != 0 ||
         static_cast<uint64_t>(size) > limits.maxStorageBufferRange)
       return makeError(TACQ_UNSUPPORTED,
@@ -435,20 +449,23 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
                        desc.name, static_cast<long long>(size), static_cast<long long>(begin),
                        device.properties.deviceName, limits.maxStorageBufferRange,
                        static_cast<unsigned long long>(limits.minStorageBufferOffsetAlignment));
+    // To the end, so that what grows from call to call is bound as before.
+    size = std::min<int64_t>(object.size - begin, limits.maxStorageBufferRange);
     command.buffers.push_back(object.number);
-    infos.push_back(
+    command.bindings.push_back(
         {object.buffer, static_cast<VkDeviceSize>(begin), static_cast<VkDeviceSize>(size)});
     if (range.object)
       (i < info.read_count ? reads : writes).push_back(range);
   }
-  infos.push_back(
+  command.bindings.push_back(
       {arena.buffer, static_cast<VkDeviceSize>(offset), static_cast<VkDeviceSize>(symbolBytes)});
-  infos.push_back({status.buffer, 0, kStatusBytes});
+  command.bindings.push_back({status.buffer, 0, kStatusBytes});
   if (Error error = setFor(shader, command))
     return error;
   int64_t groups = (tasks - 1) / info.tasks_per_group + 1;
   command.groups = static_cast<uint32_t>(std::min(groups, kLargestGrid));
-  add(std::move(command), reads, writes);
+  command.from = command.to = VK_NULL_HANDLE;
+  add(command, reads, writes);
   return success();
 }
 
@@ -490,7 +507,7 @@ void VulkanProgram::addCopy(const Range &from, const Range &to) {
   command.region = {static_cast<VkDeviceSize>(from.begin), static_cast<VkDeviceSize>(to.begin),
                     static_cast<VkDeviceSize>(to.end - to.begin)};
   command.buffers = {from.object->number, to.object->number};
-  add(std::move(command), {from}, {to});
+  add(command, {from}, {to});
 }
 
 /// Vulkan fills words; this is for any place and width: the first bytes come from the arena, and
@@ -535,6 +552,8 @@ tacq_status_t *VulkanProgram::read(void *user, uint32_t buffer, int64_t offset, 
 
 void VulkanProgram::startSegment() {
   arenaUsed = 0;
+  count = 0;
+  isSame = true;
   listed.clear();
   pendingReads.clear();
   pendingWrites.clear();
@@ -546,11 +565,12 @@ Error VulkanProgram::recordSegment(Segment &own) {
     if (Error error = device.makeCommandBuffer(own.commands))
       return error;
   own.isRecorded = false;
-  for (size_t i = 0; i < own.recorded.size(); ++i)
+  for (size_t i = 0; !isSame && i < own.recorded.size(); ++i)
     if (VkDescriptorSet set = own.recorded[i].set;
         set && (i >= listed.size() || listed[i].set != set))
       freeSets[shaders[own.recorded[i].kernel].setLayout].push_back(set);
-  own.recorded = listed;
+  if (!isSame)
+    own.recorded = listed;
   if (Error error = device.begin(own.commands))
     return error;
   const VulkanDeviceApi &api = device.api;
@@ -585,11 +605,15 @@ Error VulkanProgram::recordSegment(Segment &own) {
 }
 
 Error VulkanProgram::flush() {
-  if (listed.empty())
+  if (!count)
     return success();
   Segment &own = segments[segment];
   Error error;
-  if (!own.isRecorded || own.recorded != listed)
+  if (isSame && count < own.recorded.size()) {
+    listed.assign(own.recorded.begin(), own.recorded.begin() + static_cast<ptrdiff_t>(count));
+    isSame = false;
+  }
+  if (!own.isRecorded || !isSame)
     error = recordSegment(own);
   if (!error)
     error = device.execute(own.commands);
