@@ -137,7 +137,8 @@ static Error emitText(ModuleOp module, const ModuleTargets &targets, EmitStage s
   if (!targets.cpu.empty())
     return emitKernelText(module, targets.cpu.front(), stage, path);
   llvm::StringMap<KernelCode> codes;
-  FailureOr<OwningOpRef<ModuleOp>> kernels = buildVulkanKernels(module, codes);
+  FailureOr<OwningOpRef<ModuleOp>> kernels =
+      buildVulkanKernels(module, targets.vulkan.front(), codes);
   StringRef profile = targets.vulkan.front().getName();
   auto failure = [&] {
     return Error(TACQ_UNSUPPORTED, "code generation for vulkan=" + profile.str() + " failed");

@@ -46,6 +46,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
 }
 
 FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
+                                                          VulkanProfileAttr profile,
                                                           llvm::StringMap<KernelCode> &codes) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
@@ -55,7 +56,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    if (mlir::failed(emitVulkanKernel(*k, optionsOf(kernel, true)))) {
+    if (mlir::failed(emitVulkanKernel(*k, profile, optionsOf(kernel, true)))) {
       failed = true;
       continue;
     }

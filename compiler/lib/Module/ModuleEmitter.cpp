@@ -105,7 +105,7 @@ std::string ModuleEmitter::nodesOf(StringRef kernel) {
 
 /// The shaders of all kernels for one profile, in the form of tacq/VulkanExecutable.h.
 Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
-  FailureOr<OwningOpRef<ModuleOp>> kernels = buildVulkanKernels(module, codes);
+  FailureOr<OwningOpRef<ModuleOp>> kernels = buildVulkanKernels(module, profile, codes);
   std::string refusals = diagnostics;
   std::vector<VulkanShader> shaders;
   if (succeeded(kernels))
@@ -118,7 +118,7 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
                  "'" + file + "' cannot be compiled for vulkan=" + profile.getName().str() + ":\n" +
                      StringRef(refusals).rtrim().str());
   tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION,
-                               uint32_t(shaders.size()), profile.getWorkgroup()};
+                               uint32_t(shaders.size()), 0};
   std::vector<char> bytes(sizeof(header) + shaders.size() * sizeof(tacq_vulkan_kernel));
   memcpy(bytes.data(), &header, sizeof(header));
   std::set<std::string> features;
@@ -132,6 +132,7 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
     entry.read_count = body.getNumArguments();
     entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
     buffers = std::max(buffers, entry.buffer_count + 2);
+    entry.tasks_per_group = shader.tasksPerGroup;
     std::optional<int64_t> count = code.shaderTasks.constant();
     entry.task_count = count.value_or(0);
     entry.task_symbol = count ? TACQ_VULKAN_NO_SYMBOL : code.symbols.indexOf(code.shaderTasks);

@@ -25,7 +25,7 @@ struct KernelCode {
   Sym workspace;
   /// Nanoseconds of a launch on one core of the CPU, if there is an estimate.
   std::optional<Sym> cost;
-  /// Of the shader: a constant, or one of the symbols.
+  /// Of the shader of the last profile: a constant, or one of the symbols.
   Sym shaderTasks;
 };
 
@@ -39,7 +39,8 @@ buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<
 /// The same for shaders. Their numbers of tasks are symbols, since those of `codes` are the CPU's
 /// where a module has both.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
-buildVulkanKernels(mlir::ModuleOp module, llvm::StringMap<KernelCode> &codes);
+buildVulkanKernels(mlir::ModuleOp module, VulkanProfileAttr profile,
+                   llvm::StringMap<KernelCode> &codes);
 
 /// The module's attribute, a dictionary of texts, that becomes the file's metadata.
 constexpr llvm::StringLiteral metadataAttribute = "tacq.metadata";

@@ -52,8 +52,8 @@ LogicalResult VulkanProfileAttr::verify(function_ref<InFlightDiagnostic()> emitE
   if (workgroup == 0 || buffers < 4)
     return emitError() << "vulkan_profile.limits: a workgroup has at least one invocation, and a "
                           "shader may bind at least 4 buffers";
-  static const StringRef known[] = {"int64",   "float64", "storage8",          "storage16",
-                                    "float16", "dot8",    "cooperative_matrix"};
+  static const StringRef known[] = {"int64",   "float64",  "int8",      "int16",
+                                    "float16", "storage8", "storage16", "dot8"};
   for (StringAttr feature : features)
     if (!llvm::is_contained(known, feature.getValue()))
       return emitError() << "vulkan_profile.features: '" << feature.getValue()

@@ -27,7 +27,8 @@ void tacq::buildVulkanPipeline(OpPassManager &manager, StringRef profile) {
 }
 
 /// The names that executables use for what the device must have.
-static void collectFeatures(spirv::ModuleOp module, std::vector<std::string> &features) {
+static void collectFeatures(spirv::ModuleOp module, VulkanProfileAttr profile,
+                            std::vector<std::string> &features) {
   using spirv::Capability;
   static const std::pair<Capability, const char *> names[] = {
       {Capability::Int64, "int64"},
@@ -37,11 +38,14 @@ static void collectFeatures(spirv::ModuleOp module, std::vector<std::string> &fe
       {Capability::Int8, "int8"},
       {Capability::StorageBuffer16BitAccess, "storage16"},
       {Capability::StorageBuffer8BitAccess, "storage8"},
+      {Capability::DotProductInput4x8BitPacked, "dot8"},
   };
   std::optional<spirv::VerCapExtAttr> used = module.getVceTriple();
   for (auto [capability, name] : names)
     if (used && llvm::is_contained(used->getCapabilities(), capability))
       features.push_back(name);
+  if (used && llvm::is_contained(used->getCapabilities(), Capability::GroupNonUniformShuffle))
+    features.push_back("subgroup=" + std::to_string(profile.getSubgroup()));
 }
 
 std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanProfileAttr profile) {
@@ -50,6 +54,7 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
   for (auto function : llvm::to_vector(kernels.getOps<func::FuncOp>())) {
     VulkanShader &shader = shaders.emplace_back();
     shader.name = function.getName().str();
+    shader.tasksPerGroup = function->hasAttr(vulkanWorkgroupAttr) ? 1 : profile.getWorkgroup();
     ScopedDiagnosticHandler handler(kernels.getContext(), [&](Diagnostic &diagnostic) {
       if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
         shader.refusal += (shader.refusal.empty() ? "" : "; ") + diagnostic.str();
@@ -67,7 +72,7 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
       continue;
     }
     shader.code.assign(code.begin(), code.end());
-    collectFeatures(*own->getOps<spirv::ModuleOp>().begin(), shader.features);
+    collectFeatures(*own->getOps<spirv::ModuleOp>().begin(), profile, shader.features);
   }
   return shaders;
 }

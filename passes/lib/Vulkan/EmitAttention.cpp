@@ -1,16 +1,18 @@
 //===- EmitAttention.cpp - Attention and the cache ------------------------===//
 //
 // A task of attention is a row: one query of one head. It goes over the keys once, with a running
-// maximum and sum; what was summed so far is rescaled when the maximum grows.
+// maximum and sum; what was summed so far is rescaled when the maximum grows. Where subgroups are
+// known, a workgroup does a task: its subgroups share the keys, and their invocations the features.
 //
 //===----------------------------------------------------------------------===//
 
-#include "ShaderCode.h"
 #include "ShaderKernels.h"
+#include "WorkgroupCode.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "tacq/Codegen/AttentionTensors.h"
 #include "tacq/Codegen/MathExpansion.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -19,15 +21,25 @@ namespace {
 
 /// Below every score but those that are masked with -infinity.
 constexpr float lowest = std::numeric_limits<float>::lowest();
+constexpr int64_t largestWorkgroup = 512;
+/// What any device gives a workgroup, in numbers of f32.
+constexpr int64_t sharedNumbers = 4096;
+/// Keys that a subgroup has under way at once.
+constexpr int64_t keysAtOnce = 2;
 
-class AttentionShader : ShaderCode {
+class AttentionShader : WorkgroupCode {
 public:
-  AttentionShader(KernelBuilder &k, AttentionOp op, std::optional<Sym> capacity)
-      : ShaderCode(k), op(op), t(op, capacity) {}
+  AttentionShader(KernelBuilder &k, AttentionOp op, VulkanProfileAttr profile,
+                  std::optional<Sym> capacity)
+      : WorkgroupCode(k, profile), op(op), t(op, capacity) {}
   LogicalResult emit();
 
 private:
   void emitRow(Value batch, Value position, Value head, Value task);
+  void emitRowOfWorkgroup(Value batch, Value position, Value head, Value task);
+  Value endOfKeys(Value position);
+  Value addBias(Value score, Value batch, Value position, Value head, Value key);
+  Value rescaling(Value from, Value to) { return emitExpNonPositive(b, k.sub(from, to)); }
   void addKey(Value batch, Value position, Value head, Value query, Value key);
 
   AttentionOp op;
@@ -39,14 +51,119 @@ private:
 LogicalResult AttentionShader::emit() {
   if (failed(t.collect(*this)))
     return failure();
+  Dims tasks = {t.q[0], t.q[1], t.q[2]};
+  if (subgroup() > 1 && t.depth % subgroup() == 0 && t.valueDepth % subgroup() == 0) {
+    int64_t most = std::min(largestWorkgroup / subgroup(), sharedNumbers / (t.valueDepth + 2));
+    setWorkgroup(llvm::bit_floor(uint64_t(most)) * subgroup());
+    sums = shared(subgroups() * t.valueDepth, b.getF32Type());
+    state = shared(subgroups() * 2, b.getF32Type());
+    k.parallel(elementCount(tasks), [&](Value task) {
+      KernelBuilder::Index at = k.delinearize(task, tasks);
+      emitRowOfWorkgroup(at[0], at[1], at[2], task);
+    });
+    return success();
+  }
   sums = stackBuffer(t.valueDepth, b.getF32Type());
   state = stackBuffer(2, b.getF32Type());
-  Dims tasks = {t.q[0], t.q[1], t.q[2]};
   k.parallel(elementCount(tasks), [&](Value task) {
     KernelBuilder::Index at = k.delinearize(task, tasks);
     emitRow(at[0], at[1], at[2], task);
   });
   return success();
+}
+
+/// The number of keys that a query may see.
+Value AttentionShader::endOfKeys(Value position) {
+  Value end = k.sym(t.total);
+  return op.getCausal() ? k.min(end, plus(k.add(position, k.sym(t.past)), 1)) : end;
+}
+
+Value AttentionShader::addBias(Value score, Value batch, Value position, Value head, Value key) {
+  return k.add(score, load(t.bias, k.add(t.biasRow(*this, batch, head, position), key)));
+}
+
+void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head, Value task) {
+  Value keyHead = quotient(head, quotient(k.sym(t.q[2]), k.sym(t.kNew[2])));
+  keyRows = t.keyRows(*this, batch, keyHead);
+  valueRows = t.valueRows(*this, batch, keyHead);
+  Value own = thread(), width = k.index(subgroup());
+  Value lane = remainder(own, width), number = quotient(own, width);
+  int64_t features = t.depth / subgroup(), valueFeatures = t.valueDepth / subgroup();
+  // Neighbouring invocations have neighbouring features.
+  auto feature = [&](int64_t i) { return plus(lane, i * subgroup()); };
+  Value scale = f(op.getScale().convertToDouble()), end = endOfKeys(position);
+  SmallVector<Value> query;
+  for (int64_t i = 0; i < features; ++i)
+    query.push_back(load(t.queries, k.add(times(task, t.depth), feature(i))));
+  // Maximum, denominator, sums.
+  SmallVector<Value> carried(2 + valueFeatures, f(0.0));
+  carried[0] = f(lowest);
+  Value last = k.sub(end, k.index(1));
+  carried = loop(number, end, subgroups() * keysAtOnce, carried, [&](Value first, ValueRange now) {
+    SmallVector<Value> scores, visibles;
+    SmallVector<SmallVector<Value>> rows(keysAtOnce);
+    for (int64_t each = 0; each < keysAtOnce; ++each) {
+      Value place = plus(first, each * subgroups()), key = k.min(place, last);
+      Value visible = k.lessEqual(place, last);
+      if (t.keyMask) {
+        Value mask = element(t.keyMask, k.add(t.maskRow(*this, batch), key));
+        Value hidden = k.integer(mask.getType(), 0);
+        Value shown = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, mask, hidden);
+        visible = k.logicalAnd(visible, shown);
+      }
+      Value from = k.add(keyRows.start, k.mul(key, keyRows.stride));
+      Value value = k.add(valueRows.start, k.mul(key, valueRows.stride));
+      Value score = f(0.0);
+      for (int64_t i = 0; i < features; ++i)
+        score = k.add(score, k.mul(query[i], load(t.keys, k.add(from, feature(i)))));
+      for (int64_t i = 0; i < valueFeatures; ++i)
+        rows[each].push_back(load(t.values, k.add(value, feature(i))));
+      score = k.mul(sumSubgroup(score, 1), scale);
+      if (t.bias)
+        score = addBias(score, batch, position, head, key);
+      scores.push_back(k.select(visible, score, f(lowest)));
+      visibles.push_back(visible);
+    }
+    Value maximum = now[0];
+    for (Value score : scores)
+      maximum = b.create<arith::MaxNumFOp>(maximum, score);
+    Value rescale = rescaling(now[0], maximum);
+    SmallVector<Value> next = {maximum};
+    for (Value value : now.drop_front())
+      next.push_back(k.mul(value, rescale));
+    for (int64_t each = 0; each < keysAtOnce; ++each) {
+      Value weight = k.select(visibles[each], rescaling(scores[each], maximum), f(0.0));
+      next[1] = k.add(next[1], weight);
+      for (int64_t i = 0; i < valueFeatures; ++i)
+        next[2 + i] = k.add(next[2 + i], k.mul(weight, rows[each][i]));
+    }
+    return next;
+  });
+  when(k.equal(lane, k.index(0)), [&] {
+    storeShared(carried[0], state, times(number, 2));
+    storeShared(carried[1], state, plus(times(number, 2), 1));
+  });
+  for (int64_t i = 0; i < valueFeatures; ++i)
+    storeShared(carried[2 + i], sums, k.add(times(number, t.valueDepth), feature(i)));
+  barrier();
+  Value maximum = loadShared(state, k.index(0));
+  for (int64_t i = 1; i < subgroups(); ++i)
+    maximum = b.create<arith::MaxNumFOp>(maximum, loadShared(state, k.index(2 * i)));
+  SmallVector<Value> weights;
+  Value denominator = f(0.0);
+  for (int64_t i = 0; i < subgroups(); ++i) {
+    weights.push_back(rescaling(loadShared(state, k.index(2 * i)), maximum));
+    denominator = k.add(denominator, k.mul(weights.back(), loadShared(state, k.index(2 * i + 1))));
+  }
+  Value seen = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, denominator, f(0.0));
+  Value factor = k.select(seen, k.div(f(1.0), denominator), f(0.0));
+  loop(own, k.index(t.valueDepth), workgroup(), [&](Value i) {
+    Value sum = f(0.0);
+    for (int64_t each = 0; each < subgroups(); ++each)
+      sum = k.add(sum, k.mul(weights[each], loadShared(sums, plus(i, each * t.valueDepth))));
+    store(k.mul(sum, factor), t.out, k.add(times(task, t.valueDepth), i));
+  });
+  barrier();
 }
 
 void AttentionShader::emitRow(Value batch, Value position, Value head, Value task) {
@@ -58,11 +175,8 @@ void AttentionShader::emitRow(Value batch, Value position, Value head, Value tas
   loop(zero, k.index(t.valueDepth), 1, [&](Value i) { store(f(0.0), sums, i); });
   store(f(lowest), state, zero);
   store(f(0.0), state, k.index(1));
-  Value end = k.sym(t.total);
-  if (op.getCausal())
-    end = k.min(end, plus(k.add(position, k.sym(t.past)), 1));
   Value query = times(task, t.depth);
-  loop(zero, end, 1, [&](Value key) {
+  loop(zero, endOfKeys(position), 1, [&](Value key) {
     if (!t.keyMask)
       return addKey(batch, position, head, query, key);
     Value at = k.add(t.maskRow(*this, batch), key);
@@ -87,11 +201,10 @@ void AttentionShader::addKey(Value batch, Value position, Value head, Value quer
   })[0];
   score = k.mul(score, f(op.getScale().convertToDouble()));
   if (t.bias)
-    score = k.add(score, load(t.bias, k.add(t.biasRow(*this, batch, head, position), key)));
+    score = addBias(score, batch, position, head, key);
   Value before = load(state, k.index(0));
   Value maximum = b.create<arith::MaxNumFOp>(before, score);
-  Value rescale = emitExpNonPositive(b, k.sub(before, maximum));
-  Value weight = emitExpNonPositive(b, k.sub(score, maximum));
+  Value rescale = rescaling(before, maximum), weight = rescaling(score, maximum);
   store(maximum, state, k.index(0));
   store(k.add(k.mul(load(state, k.index(1)), rescale), weight), state, k.index(1));
   Value value = k.add(valueRows.start, k.mul(key, valueRows.stride));
@@ -135,8 +248,8 @@ private:
 } // namespace
 
 LogicalResult tacq::emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
-                                        std::optional<Sym> capacity) {
-  return AttentionShader(kernel, op, capacity).emit();
+                                        VulkanProfileAttr profile, std::optional<Sym> capacity) {
+  return AttentionShader(kernel, op, profile, capacity).emit();
 }
 
 LogicalResult tacq::emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,

@@ -2,6 +2,7 @@
 
 #include "ShaderKernels.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
@@ -16,30 +17,32 @@ namespace tacq {
 using namespace mlir;
 using namespace tacq;
 
-static LogicalResult emitRegion(KernelBuilder &kernel, const KernelOptions &options) {
+static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile,
+                                const KernelOptions &options) {
   for (Operation &op : kernel.region().front()) {
     if (auto linear = dyn_cast<LinearOp>(op))
-      return linear.getXScales() ? emitMixedLinearShader(kernel, linear)
+      return linear.getXScales() ? emitMixedLinearShader(kernel, linear, profile)
                                  : emitLinearShader(kernel, linear);
     if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
-      return emitQuantizeRowsShader(kernel, quantize);
+      return emitQuantizeRowsShader(kernel, quantize, profile);
     if (auto attention = dyn_cast<AttentionOp>(op))
       return options.append ? emitCacheAppendShader(kernel, attention, options.capacity)
-                            : emitAttentionShader(kernel, attention, options.capacity);
+                            : emitAttentionShader(kernel, attention, profile, options.capacity);
     if (auto attention = dyn_cast<AttentionGradOp>(op))
       return attention.emitError("there is no shader for the gradients of attention");
     if (auto norm = dyn_cast<NormOp>(op))
-      return emitNormShader(kernel, norm);
+      return emitNormShader(kernel, norm, profile);
     if (auto rope = dyn_cast<RopeOp>(op))
       return emitRopeShader(kernel, rope);
   }
   return emitNodeKernel(kernel);
 }
 
-LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, const KernelOptions &options) {
+LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
+                                     const KernelOptions &options) {
   kernel.vectorBits = 0;
   kernel.sharedStatus = true;
-  if (failed(emitRegion(kernel, options)))
+  if (failed(emitRegion(kernel, profile, options)))
     return failure();
   // A shader knows how many tasks there are, and does not get the last one.
   func::FuncOp function = kernel.function();
@@ -56,11 +59,16 @@ class EmitKernelsPass : public tacq::impl::EmitVulkanKernelsBase<EmitKernelsPass
   using EmitVulkanKernelsBase::EmitVulkanKernelsBase;
 
   void runOnOperation() override {
+    VulkanProfileAttr attr = vulkanProfile(&getContext(), profile);
+    if (!attr) {
+      getOperation().emitError("there is no Vulkan profile '") << profile << "'";
+      return signalPassFailure();
+    }
     KernelOptions options;
     if (!capacity.empty())
       options.capacity = Sym::name(capacity);
     options.append = append;
-    auto emit = [&](KernelBuilder &kernel) { return emitVulkanKernel(kernel, options); };
+    auto emit = [&](KernelBuilder &kernel) { return emitVulkanKernel(kernel, attr, options); };
     if (failed(replaceByKernels(getOperation(), emit)))
       signalPassFailure();
   }

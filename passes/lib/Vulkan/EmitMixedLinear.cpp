@@ -352,6 +352,9 @@ LogicalResult MixedLinearShader::emit() {
 
 } // namespace
 
-LogicalResult tacq::emitMixedLinearShader(KernelBuilder &kernel, LinearOp op) {
+LogicalResult tacq::emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
+                                          VulkanProfileAttr profile) {
+  if (emitPanelLinearShader(kernel, op, profile))
+    return success();
   return MixedLinearShader(kernel, op).emit();
 }

@@ -1,19 +1,23 @@
 //===- EmitNormRope.cpp - Normalization and rotary embedding --------------===//
 
-#include "ShaderCode.h"
 #include "ShaderKernels.h"
+#include "WorkgroupCode.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
+#include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace tacq;
 
 namespace {
 
-/// A task is a row.
-class NormShader : ShaderCode {
+constexpr int64_t largestWorkgroup = 512;
+
+/// A task is a row, of a workgroup.
+class NormShader : WorkgroupCode {
 public:
-  NormShader(KernelBuilder &k, NormOp op) : ShaderCode(k), op(op) {}
+  NormShader(KernelBuilder &k, NormOp op, VulkanProfileAttr profile)
+      : WorkgroupCode(k, profile), op(op) {}
 
   LogicalResult emit() {
     x = inputBuffer(op.getX());
@@ -23,6 +27,11 @@ public:
     if (!x || !y || bool(op.getGain()) != bool(gain) || bool(op.getBias()) != bool(bias))
       return op.emitError("the kernel of a normalization holds that operation alone");
     Dims dims = k.dims(op.getX());
+    // Four elements for each invocation, or more.
+    int64_t extent = dims.back().constant().value_or(largestWorkgroup * 4);
+    int64_t most = subgroup() > 1 ? largestWorkgroup : profile.getWorkgroup();
+    setWorkgroup(std::clamp<int64_t>(llvm::PowerOf2Ceil(extent / 4), 32, most));
+    memory = shared(subgroups(), b.getF32Type());
     k.parallel(elementCount(ArrayRef(dims).drop_back()), [&](Value row) {
       columns = k.sym(dims.back());
       emitRow(k.mul(row, columns));
@@ -32,9 +41,10 @@ public:
 
 private:
   Value sumRow(Value row, function_ref<Value(Value)> term) {
-    return loop(k.index(0), columns, 1, f(0.0), [&](Value at, ValueRange carried) {
+    Value own = loop(thread(), columns, workgroup(), f(0.0), [&](Value at, ValueRange carried) {
       return SmallVector<Value>{k.add(carried[0], term(load(x, k.add(row, at))))};
     })[0];
+    return reduce(own, memory, [&](Value x, Value y) { return k.add(x, y); });
   }
 
   void emitRow(Value row) {
@@ -51,7 +61,7 @@ private:
     Value epsilon = f(op.getEpsilon().convertToDouble());
     Value deviation = b.create<math::SqrtOp>(k.add(k.div(squares, count), epsilon));
     Value scale = k.div(f(1.0), deviation);
-    loop(k.index(0), columns, 1, [&](Value at) {
+    loop(thread(), columns, workgroup(), [&](Value at) {
       Value result = k.mul(centered(load(x, k.add(row, at))), scale);
       if (gain)
         result = k.mul(result, load(gain, at));
@@ -62,7 +72,7 @@ private:
   }
 
   NormOp op;
-  Value x, y, gain, bias, columns;
+  Value x, y, gain, bias, columns, memory;
 };
 
 /// A task is an element.
@@ -106,8 +116,8 @@ LogicalResult emitRope(ShaderCode &code, RopeOp op) {
 
 } // namespace
 
-LogicalResult tacq::emitNormShader(KernelBuilder &kernel, NormOp op) {
-  return NormShader(kernel, op).emit();
+LogicalResult tacq::emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfileAttr profile) {
+  return NormShader(kernel, op, profile).emit();
 }
 
 LogicalResult tacq::emitRopeShader(KernelBuilder &kernel, RopeOp op) {

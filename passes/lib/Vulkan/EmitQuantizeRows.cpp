@@ -1,12 +1,12 @@
 //===- EmitQuantizeRows.cpp - Rows as 8-bit integers ----------------------===//
 //
-// A task is a block of a row. It stores four integers at a time; the last block of a row stores the
-// zeros behind it, too.
+// A task is a block of a row, or a part of one that an invocation of a subgroup has. It stores four
+// integers at a time; the last block of a row stores the zeros behind it, too.
 //
 //===----------------------------------------------------------------------===//
 
-#include "ShaderCode.h"
 #include "ShaderKernels.h"
+#include "WorkgroupCode.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -20,9 +20,10 @@ namespace {
 
 constexpr double largestInteger = 127;
 
-class QuantizeRowsShader : ShaderCode {
+class QuantizeRowsShader : WorkgroupCode {
 public:
-  QuantizeRowsShader(KernelBuilder &k, QuantizeRowsOp op) : ShaderCode(k), op(op) {}
+  QuantizeRowsShader(KernelBuilder &k, QuantizeRowsOp op, VulkanProfileAttr profile)
+      : WorkgroupCode(k, profile), op(op) {}
 
   LogicalResult emit() {
     Value output = outputBuffer(op.getQ());
@@ -38,17 +39,29 @@ public:
     if (block % 4 != 0)
       return op.emitError("there is no shader for blocks of ") << block << " columns";
     words = wordsOf(output);
-    k.parallel(elementCount(ArrayRef(dims).drop_back()) * blocks, [&](Value task) {
-      emitBlock(quotient(task, k.index(blocks)), remainder(task, k.index(blocks)), task);
+    parts = std::min(subgroup(), block / 4);
+    partColumns = block / parts;
+    k.parallel(elementCount(ArrayRef(dims).drop_back()) * (blocks * parts), [&](Value task) {
+      Value whole = quotient(task, k.index(parts));
+      emitPart(quotient(whole, k.index(blocks)), remainder(whole, k.index(blocks)), whole,
+               remainder(task, k.index(parts)));
     });
     return success();
   }
 
 private:
-  void emitBlock(Value row, Value number, Value task) {
+  /// What `combine` makes of the values of all parts of a block.
+  Value ofBlock(Value value, function_ref<Value(Value, Value)> combine) {
+    for (int64_t mask = 1; mask < parts; mask *= 2)
+      value = combine(value, shuffleXor(value, mask));
+    return value;
+  }
+
+  void emitPart(Value row, Value number, Value task, Value part) {
     Type f32 = b.getF32Type();
-    Value from = times(row, columns), first = times(number, block);
-    Value last = k.min(plus(first, block), k.index(columns));
+    Value from = times(row, columns);
+    Value first = k.add(times(number, block), times(part, partColumns));
+    Value last = k.min(plus(first, partColumns), k.index(columns));
     // As integers, the bits of magnitudes are in the order of the magnitudes, and NaN is the
     // largest.
     Value bits = loop(first, last, 1, word(0), [&](Value at, ValueRange carried) {
@@ -56,6 +69,7 @@ private:
       own = b.create<arith::AndIOp>(own, word(std::numeric_limits<int32_t>::max()));
       return SmallVector<Value>{b.create<arith::MaxUIOp>(carried[0], own)};
     })[0];
+    bits = ofBlock(bits, [&](Value x, Value y) -> Value { return b.create<arith::MaxUIOp>(x, y); });
     // Compared as bits, since shaders may take infinities and NaN for any number.
     auto atLeast = [&](float limit) -> Value {
       return b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, bits,
@@ -68,7 +82,9 @@ private:
     Value scale = k.select(isNumber, k.div(magnitude, f(largestInteger)), f(0.0));
     Value inverse = k.select(isNumber, k.div(f(largestInteger), safe), f(0.0));
 
-    Value end = k.select(k.equal(number, k.index(blocks - 1)), k.index(stored), plus(first, block));
+    Value isLast =
+        k.logicalAnd(k.equal(number, k.index(blocks - 1)), k.equal(part, k.index(parts - 1)));
+    Value end = k.select(isLast, k.index(stored), plus(first, partColumns));
     Value to = times(row, stored);
     Value sum = loop(first, end, 4, word(0), [&](Value at, ValueRange carried) {
       Value packed = word(0), total = carried[0];
@@ -90,20 +106,24 @@ private:
       b.create<memref::StoreOp>(packed, words, ValueRange{place});
       return SmallVector<Value>{total};
     })[0];
+    sum = ofBlock(sum, [&](Value x, Value y) { return k.add(x, y); });
     Value product = k.mul(scale, b.create<arith::SIToFPOp>(f32, sum));
     Value nan = f(std::numeric_limits<double>::quiet_NaN());
     Value scaleAt = times(task, 2);
-    store(k.select(isFinite, scale, nan), scales, scaleAt);
-    store(k.select(isFinite, product, nan), scales, plus(scaleAt, 1));
+    when(k.equal(part, k.index(0)), [&] {
+      store(k.select(isFinite, scale, nan), scales, scaleAt);
+      store(k.select(isFinite, product, nan), scales, plus(scaleAt, 1));
+    });
   }
 
   QuantizeRowsOp op;
   Value x, words, scales;
-  int64_t columns = 0, block = 0, blocks = 0, stored = 0;
+  int64_t columns = 0, block = 0, blocks = 0, stored = 0, parts = 1, partColumns = 0;
 };
 
 } // namespace
 
-LogicalResult tacq::emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op) {
-  return QuantizeRowsShader(kernel, op).emit();
+LogicalResult tacq::emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
+                                           VulkanProfileAttr profile) {
+  return QuantizeRowsShader(kernel, op, profile).emit();
 }

@@ -20,7 +20,7 @@ using namespace tacq;
 
 namespace {
 
-/// What the profile's features are in SPIR-V. 8-bit integers and 16-bit storage bring conversions.
+/// What the profile's features are in SPIR-V.
 spirv::TargetEnvAttr targetEnvironment(VulkanProfileAttr profile) {
   using spirv::Capability, spirv::Extension;
   SmallVector<Capability> capabilities = {Capability::Shader};
@@ -32,8 +32,21 @@ spirv::TargetEnvAttr targetEnvironment(VulkanProfileAttr profile) {
   add("int64", {Capability::Int64});
   add("float64", {Capability::Float64});
   add("float16", {Capability::Float16});
+  add("int16", {Capability::Int16});
+  add("float16", {Capability::Float16});
+  add("int8", {Capability::Int8});
   add("storage16", {Capability::StorageBuffer16BitAccess});
-  add("storage8", {Capability::StorageBuffer8BitAccess, Capability::Int8});
+  add("storage8", {Capability::StorageBuffer8BitAccess});
+  add("dot8", {Capability::DotProduct, Capability::DotProductInput4x8BitPacked});
+  if (profile.has("storage16"))
+    extensions.push_back(Extension::SPV_KHR_16bit_storage);
+  if (profile.has("storage8"))
+    extensions.push_back(Extension::SPV_KHR_8bit_storage);
+  if (profile.has("dot8"))
+    extensions.push_back(Extension::SPV_KHR_integer_dot_product);
+  if (profile.getSubgroup())
+    capabilities.append({Capability::GroupNonUniform, Capability::GroupNonUniformArithmetic,
+                         Capability::GroupNonUniformShuffle});
   MLIRContext *context = profile.getContext();
   auto triple = spirv::VerCapExtAttr::get(spirv::Version::V_1_3, capabilities, extensions, context);
   return spirv::TargetEnvAttr::get(triple, spirv::getDefaultResourceLimits(context),
@@ -52,6 +65,8 @@ private:
     return MemRefType::get({ShapedType::kDynamic}, element, AffineMap(), space);
   }
   void setTasks(Value begin, Value first, Value stride);
+  /// Of each buffer, the casts to buffers of other elements; equal types share a view.
+  SmallVector<std::pair<BlockArgument, MemRefType>> views(ArrayRef<BlockArgument> buffers);
 
   func::FuncOp function;
   VulkanProfileAttr profile;
@@ -64,6 +79,22 @@ void EntryPoint::setTasks(Value begin, Value first, Value stride) {
     if (auto loop = dyn_cast<scf::ForOp>(user); loop && loop.getLowerBound() == begin)
       loop.setStep(stride);
   begin.replaceAllUsesWith(first);
+}
+
+/// A view is a binding of its own to the same buffer, unless elements become words, when all of the
+/// narrow types are the same.
+SmallVector<std::pair<BlockArgument, MemRefType>>
+EntryPoint::views(ArrayRef<BlockArgument> buffers) {
+  SmallVector<std::pair<BlockArgument, MemRefType>> result;
+  for (BlockArgument buffer : buffers)
+    for (Operation *user : buffer.getUsers()) {
+      auto cast = dyn_cast<UnrealizedConversionCastOp>(user);
+      auto type = cast ? dyn_cast<MemRefType>(cast.getType(0)) : MemRefType();
+      if (type && (profile.has("storage8") || isa<VectorType>(type.getElementType())) &&
+          !llvm::is_contained(result, std::pair(buffer, type)))
+        result.push_back({buffer, type});
+    }
+  return result;
 }
 
 LogicalResult EntryPoint::emit() {
@@ -85,14 +116,32 @@ LogicalResult EntryPoint::emit() {
     types.push_back(inStorageBuffer(cast<MemRefType>(buffer.getType()).getElementType()));
   types.push_back(inStorageBuffer(b.getI64Type()));
   types.push_back(inStorageBuffer(b.getI32Type()));
+  SmallVector<std::pair<BlockArgument, MemRefType>> views = this->views(buffers);
+  for (auto [buffer, type] : views)
+    types.push_back(type);
+  auto width = function->getAttrOfType<IntegerAttr>(vulkanWorkgroupAttr);
+  int64_t workgroup = width ? width.getInt() : profile.getWorkgroup();
   auto entry = b.create<gpu::GPUFuncOp>(loc, "main", b.getFunctionType(types, {}));
   entry->setAttr(gpu::GPUDialect::getKernelFuncAttrName(), b.getUnitAttr());
-  entry->setAttr(
-      spirv::getEntryPointABIAttrName(),
-      spirv::getEntryPointABIAttr(b.getContext(), {int32_t(profile.getWorkgroup()), 1, 1}));
+  entry->setAttr(spirv::getEntryPointABIAttrName(),
+                 spirv::getEntryPointABIAttr(b.getContext(), {int32_t(workgroup), 1, 1}));
+  for (unsigned i = 0; i < types.size() && !views.empty(); ++i) {
+    unsigned binding = i;
+    if (i >= buffers.size() + 2)
+      binding = llvm::find(buffers, views[i - buffers.size() - 2].first) - buffers.begin();
+    entry.setArgAttr(i, spirv::getInterfaceVarABIAttrName(),
+                     spirv::getInterfaceVarABIAttr(0, binding, {}, b.getContext()));
+  }
   Block &body = entry.getBody().front();
   b.setInsertionPointToStart(&body);
 
+  for (auto [i, view] : llvm::enumerate(views))
+    for (Operation *user : llvm::make_early_inc_range(view.first.getUsers()))
+      if (auto cast = dyn_cast<UnrealizedConversionCastOp>(user);
+          cast && cast.getType(0) == view.second) {
+        cast.getResult(0).replaceAllUsesWith(body.getArgument(buffers.size() + 2 + i));
+        cast.erase();
+      }
   for (auto [argument, made] : llvm::zip(buffers, body.getArguments()))
     argument.replaceAllUsesWith(made);
   Value symbolBuffer = body.getArgument(buffers.size());
@@ -107,10 +156,14 @@ LogicalResult EntryPoint::emit() {
   Value begin = old.getArgument(last - 3), end = old.getArgument(last - 2);
   if (!end.use_empty())
     return function.emitError("the kernel asks for its last task");
-  Value first = b.create<gpu::GlobalIdOp>(loc, gpu::Dimension::x);
   Value groups = b.create<gpu::GridDimOp>(loc, gpu::Dimension::x);
-  Value size = b.create<arith::ConstantIndexOp>(loc, profile.getWorkgroup());
-  setTasks(begin, first, b.create<arith::MulIOp>(loc, groups, size));
+  if (width) {
+    setTasks(begin, b.create<gpu::BlockIdOp>(loc, gpu::Dimension::x), groups);
+  } else {
+    Value first = b.create<gpu::GlobalIdOp>(loc, gpu::Dimension::x);
+    Value size = b.create<arith::ConstantIndexOp>(loc, workgroup);
+    setTasks(begin, first, b.create<arith::MulIOp>(loc, groups, size));
+  }
   old.getArgument(last - 1).replaceAllUsesWith(body.getArgument(buffers.size() + 1));
   old.getTerminator()->erase();
   body.getOperations().splice(body.end(), old.getOperations());

@@ -7,6 +7,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SCF/Transforms/Patterns.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVAttributes.h"
+#include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
 #include "mlir/IR/ImplicitLocOpBuilder.h"
 #include "mlir/Transforms/DialectConversion.h"
 #include "tacq/Vulkan/Passes.h"
@@ -23,12 +24,21 @@ namespace {
 
 constexpr int32_t signBit16 = 0x8000, magnitude16 = 0x7fff, infinity16 = 0x7c00;
 
-/// The bits of an element type that does not live in its own type; 0 for those that do.
-unsigned narrowBits(Type type) {
-  if (type.isInteger(8) || type.isInteger(16) || type.isF16() || type.isBF16())
-    return type.getIntOrFloatBitWidth();
-  return 0;
-}
+/// The narrow types that the target computes with and stores.
+struct NativeTypes {
+  explicit NativeTypes(spirv::TargetEnvAttr environment) {
+    if (!environment)
+      return;
+    auto has = [&](spirv::Capability capability) {
+      return llvm::is_contained(environment.getCapabilities(), capability);
+    };
+    int8 = has(spirv::Capability::Int8) && has(spirv::Capability::StorageBuffer8BitAccess);
+    bool storage16 = has(spirv::Capability::StorageBuffer16BitAccess);
+    int16 = has(spirv::Capability::Int16) && storage16;
+    float16 = has(spirv::Capability::Float16) && storage16;
+  }
+  bool int8 = false, int16 = false, float16 = false;
+};
 
 /// Arithmetic on 32-bit words.
 class Words {
@@ -106,15 +116,15 @@ bool isStorageBuffer(MemRefType type) {
 
 class NarrowConverter : public TypeConverter {
 public:
-  NarrowConverter() {
+  explicit NarrowConverter(NativeTypes native) : native(native) {
     addConversion([](Type type) { return type; });
-    addConversion([](IntegerType type) -> Type {
+    addConversion([this](IntegerType type) -> Type {
       return narrowBits(type) ? IntegerType::get(type.getContext(), 32) : type;
     });
-    addConversion([](FloatType type) -> Type {
+    addConversion([this](FloatType type) -> Type {
       return narrowBits(type) ? Type(IntegerType::get(type.getContext(), 32)) : type;
     });
-    addConversion([](MemRefType type) -> Type {
+    addConversion([this](MemRefType type) -> Type {
       Type element = type.getElementType();
       if (narrowBits(element))
         element = IntegerType::get(type.getContext(), 32);
@@ -124,7 +134,22 @@ public:
       return MemRefType::get(type.getShape(), element, AffineMap(), space);
     });
   }
+
+  /// The bits of an element type that does not live in its own type; 0 for those that do.
+  unsigned narrowBits(Type type) const {
+    if ((type.isInteger(8) && !native.int8) || (type.isInteger(16) && !native.int16) ||
+        (type.isF16() && !native.float16) || type.isBF16())
+      return type.getIntOrFloatBitWidth();
+    return 0;
+  }
+
+private:
+  NativeTypes native;
 };
+
+template <typename Pattern> unsigned narrowBits(const Pattern &pattern, Type type) {
+  return pattern.template getTypeConverter<NarrowConverter>()->narrowBits(type);
+}
 
 /// Where an element is: the word, and how far it is shifted in it.
 struct Place {
@@ -143,7 +168,7 @@ struct LoadPattern : OpConversionPattern<memref::LoadOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(memref::LoadOp op, OpAdaptor adaptor,
                                 ConversionPatternRewriter &rewriter) const override {
-    unsigned bits = narrowBits(op.getType());
+    unsigned bits = narrowBits(*this, op.getType());
     if (!bits || !isStorageBuffer(op.getMemRefType())) {
       rewriter.replaceOpWithNewOp<memref::LoadOp>(op, adaptor.getMemref(), adaptor.getIndices());
       return success();
@@ -161,7 +186,7 @@ struct StorePattern : OpConversionPattern<memref::StoreOp> {
       : OpConversionPattern(converter, context), stores(stores) {}
   LogicalResult matchAndRewrite(memref::StoreOp op, OpAdaptor adaptor,
                                 ConversionPatternRewriter &rewriter) const override {
-    unsigned bits = narrowBits(op.getValueToStore().getType());
+    unsigned bits = narrowBits(*this, op.getValueToStore().getType());
     if (!bits || !isStorageBuffer(op.getMemRefType())) {
       rewriter.replaceOpWithNewOp<memref::StoreOp>(op, adaptor.getValue(), adaptor.getMemref(),
                                                    adaptor.getIndices());
@@ -217,7 +242,7 @@ template <typename Op, Extend extend> struct WidenPattern : OpConversionPattern<
   using OpConversionPattern<Op>::OpConversionPattern;
   LogicalResult matchAndRewrite(Op op, typename Op::Adaptor adaptor,
                                 ConversionPatternRewriter &rewriter) const override {
-    unsigned bits = narrowBits(op->getOperand(0).getType());
+    unsigned bits = narrowBits(*this, op->getOperand(0).getType());
     Words w(rewriter, op.getLoc());
     SmallVector<Value> operands;
     for (Value value : adaptor.getOperands())
@@ -234,7 +259,7 @@ struct ShiftLeftPattern : OpConversionPattern<arith::ShLIOp> {
   LogicalResult matchAndRewrite(arith::ShLIOp op, OpAdaptor adaptor,
                                 ConversionPatternRewriter &rewriter) const override {
     Words w(rewriter, op.getLoc());
-    Value by = w.zeroExtend(adaptor.getRhs(), narrowBits(op.getType()));
+    Value by = w.zeroExtend(adaptor.getRhs(), narrowBits(*this, op.getType()));
     rewriter.replaceOpWithNewOp<arith::ShLIOp>(op, adaptor.getLhs(), by);
     return success();
   }
@@ -245,7 +270,7 @@ struct ComparePattern : OpConversionPattern<arith::CmpIOp> {
   LogicalResult matchAndRewrite(arith::CmpIOp op, OpAdaptor adaptor,
                                 ConversionPatternRewriter &rewriter) const override {
     using arith::CmpIPredicate;
-    unsigned bits = narrowBits(op.getLhs().getType());
+    unsigned bits = narrowBits(*this, op.getLhs().getType());
     CmpIPredicate predicate = op.getPredicate();
     bool isSigned = predicate == CmpIPredicate::slt || predicate == CmpIPredicate::sle ||
                     predicate == CmpIPredicate::sgt || predicate == CmpIPredicate::sge;
@@ -275,7 +300,7 @@ template <typename Op, Extend extend> struct CastPattern : OpConversionPattern<O
     Value value = adaptor.getIn();
     Words w(rewriter, op.getLoc());
     Type to = op.getType(), target = this->getTypeConverter()->convertType(to);
-    if (unsigned bits = narrowBits(op.getIn().getType()))
+    if (unsigned bits = narrowBits(*this, op.getIn().getType()))
       value = extend == Extend::Signed ? w.signExtend(value, bits) : w.zeroExtend(value, bits);
     if (value.getType() == target)
       rewriter.replaceOp(op, value);
@@ -329,7 +354,14 @@ struct BitcastPattern : OpConversionPattern<arith::BitcastOp> {
   using OpConversionPattern::OpConversionPattern;
   LogicalResult matchAndRewrite(arith::BitcastOp op, OpAdaptor adaptor,
                                 ConversionPatternRewriter &rewriter) const override {
-    rewriter.replaceOp(op, adaptor.getIn());
+    Value value = adaptor.getIn();
+    Type target = getTypeConverter()->convertType(op.getType());
+    // One of the two types is native, as with bf16 and i16.
+    if (value.getType() != target && target.isInteger(32))
+      value = rewriter.create<arith::ExtUIOp>(op.getLoc(), target, value);
+    else if (value.getType() != target)
+      value = rewriter.create<arith::TruncIOp>(op.getLoc(), target, value);
+    rewriter.replaceOp(op, value);
     return success();
   }
 };
@@ -374,7 +406,11 @@ class NarrowTypesPass : public tacq::impl::VulkanNarrowTypesBase<NarrowTypesPass
 
   void runOnOperation() override {
     MLIRContext *context = &getContext();
-    NarrowConverter converter;
+    spirv::TargetEnvAttr environment;
+    getOperation()->walk([&](gpu::GPUModuleOp module) {
+      environment = module->getAttrOfType<spirv::TargetEnvAttr>(spirv::getTargetEnvAttrName());
+    });
+    NarrowConverter converter{NativeTypes(environment)};
     RewritePatternSet patterns(context);
     ConversionTarget target(*context);
     patterns.add<LoadPattern, AllocaPattern, ConstantPattern, ShiftLeftPattern, ComparePattern,

@@ -16,12 +16,17 @@ namespace tacq {
 /// Weights in panels, or row-major where they have no layout.
 mlir::LogicalResult emitLinearShader(KernelBuilder &kernel, LinearOp op);
 /// A linear operation whose input is quantized and whose weights are of mixed precision.
-mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op);
-mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op);
-mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op);
+mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
+                                          VulkanProfileAttr profile);
+/// The same by workgroups. False, and nothing is emitted, if the profile or the weights do not
+/// allow it.
+bool emitPanelLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
+mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
+                                           VulkanProfileAttr profile);
+mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitRopeShader(KernelBuilder &kernel, RopeOp op);
 mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
-                                        std::optional<Sym> capacity);
+                                        VulkanProfileAttr profile, std::optional<Sym> capacity);
 mlir::LogicalResult emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,
                                           std::optional<Sym> capacity);
 

@@ -18,13 +18,32 @@ ArrayRef<Profile> profiles() {
   static const std::vector<Profile> table = {
       // Vulkan 1.1 with 64-bit integers, which token numbers and positions are.
       {"generic", 1, 0, 64, 32, {"int64", "float64"}},
-      {"lavapipe", 2, 8, 64, 32, {"int64", "float64", "storage8", "storage16", "float16"}},
+      {"lavapipe",
+       2,
+       8,
+       64,
+       32,
+       {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8"}},
+      // Immediate-mode and tile-based GPUs whose subgroups have no fixed size, or another for each
+      // generation; they have no f64.
+      {"arm-mali",
+       2,
+       0,
+       128,
+       32,
+       {"int64", "int8", "int16", "float16", "storage8", "storage16", "dot8"}},
+      {"intel-xe",
+       2,
+       0,
+       128,
+       64,
+       {"int64", "int8", "int16", "float16", "storage8", "storage16", "dot8"}},
       {"nvidia-hopper",
        3,
        32,
        128,
        1024,
-       {"int64", "float64", "storage8", "storage16", "float16", "dot8", "cooperative_matrix"}},
+       {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8"}},
   };
   return table;
 }

@@ -30,9 +30,8 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
       header.version != TACQ_VULKAN_EXECUTABLE_VERSION)
     return broken("the shaders are of another version");
   uint64_t tableEnd = sizeof(header) + uint64_t(header.kernel_count) * sizeof(tacq_vulkan_kernel);
-  if (header.kernel_count != kernels || tableEnd > size || header.workgroup_size == 0)
+  if (header.kernel_count != kernels || tableEnd > size)
     return broken("the table of shaders does not fit the module");
-  workgroupSize = header.workgroup_size;
   shaders.resize(kernels);
   for (size_t i = 0; i < kernels; ++i) {
     Shader &shader = shaders[i];
@@ -41,7 +40,7 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
     if (info.code_offset % 4 != 0 || info.code_size % 4 != 0 || info.code_size < 20 ||
         info.code_offset < tableEnd || info.code_offset > size ||
         info.code_size > size - info.code_offset || info.read_count > info.buffer_count ||
-        info.buffer_count >= device.features.storageBuffers)
+        info.tasks_per_group == 0 || info.buffer_count >= device.features.storageBuffers)
       return broken("a shader lies outside of the executable, or binds too many buffers");
     if (Error error = makePipeline(shader, code))
       return Error(error.code(), what + ": " + error.message());

@@ -28,7 +28,6 @@ public:
   /// `what` names the module and the executable in messages.
   Error load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what);
   const Shader &operator[](uint32_t kernel) const { return shaders[kernel]; }
-  uint32_t workgroupSize = 1;
 
 private:
   struct Layouts {

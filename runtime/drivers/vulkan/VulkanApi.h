@@ -42,6 +42,7 @@
   X(CreateCommandPool)                                                                             \
   X(DestroyCommandPool)                                                                            \
   X(AllocateCommandBuffers)                                                                        \
+  X(FreeCommandBuffers)                                                                            \
   X(BeginCommandBuffer)                                                                            \
   X(EndCommandBuffer)                                                                              \
   X(ResetCommandBuffer)                                                                            \
@@ -50,6 +51,7 @@
   X(DestroyFence)                                                                                  \
   X(ResetFences)                                                                                   \
   X(WaitForFences)                                                                                 \
+  X(GetFenceStatus)                                                                                \
   X(CreateShaderModule)                                                                            \
   X(DestroyShaderModule)                                                                           \
   X(CreateDescriptorSetLayout)                                                                     \

@@ -3,6 +3,7 @@
 #include "VulkanDevice.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +17,14 @@ constexpr int64_t kAlignment = 64;
 constexpr int64_t kStagingBytes = int64_t(16) << 20;
 /// After that the device is taken for hung.
 constexpr uint64_t kTimeout = uint64_t(600) * 1000000000; // ns
+/// So long the end of commands is polled for.
+constexpr std::chrono::microseconds kSpinning(2000);
+constexpr VkMemoryPropertyFlags kMapped =
+    VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
+/// More than that the device fills with zeros.
+constexpr int64_t kLargestHostFill = 1 << 20;
+/// Reads of so few bytes do not pay a transfer.
+constexpr int64_t kSmallRead = 64;
 
 VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physical,
                           const VkPhysicalDeviceProperties &properties) {
@@ -25,6 +34,8 @@ VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physica
   storage8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_8BIT_STORAGE_FEATURES;
   VkPhysicalDeviceShaderFloat16Int8Features float16Int8 = {};
   float16Int8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
+  VkPhysicalDeviceShaderIntegerDotProductFeatures dot8 = {};
+  dot8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
   VkPhysicalDeviceFeatures2 all = {};
   all.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
   all.pNext = &storage16;
@@ -32,7 +43,18 @@ VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physica
     storage16.pNext = &storage8;
     storage8.pNext = &float16Int8;
   }
+  if (properties.apiVersion >= VK_API_VERSION_1_3)
+    float16Int8.pNext = &dot8;
   api.GetPhysicalDeviceFeatures2(physical, &all);
+  VkPhysicalDeviceSubgroupProperties subgroup = {};
+  subgroup.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SUBGROUP_PROPERTIES;
+  VkPhysicalDeviceProperties2 more = {};
+  more.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_PROPERTIES_2;
+  more.pNext = &subgroup;
+  api.GetPhysicalDeviceProperties2(physical, &more);
+  constexpr VkSubgroupFeatureFlags needed = VK_SUBGROUP_FEATURE_BASIC_BIT |
+                                            VK_SUBGROUP_FEATURE_ARITHMETIC_BIT |
+                                            VK_SUBGROUP_FEATURE_SHUFFLE_BIT;
   VulkanFeatures result;
   result.int64 = all.features.shaderInt64;
   result.float64 = all.features.shaderFloat64;
@@ -41,6 +63,10 @@ VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physica
   result.storage8 = storage8.storageBuffer8BitAccess;
   result.int8 = float16Int8.shaderInt8;
   result.float16 = float16Int8.shaderFloat16;
+  result.dot8 = dot8.shaderIntegerDotProduct;
+  if ((subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
+      (subgroup.supportedOperations & needed) == needed)
+    result.subgroup = subgroup.subgroupSize;
   result.storageBuffers = properties.limits.maxPerStageDescriptorStorageBuffers;
   return result;
 }
@@ -79,9 +105,11 @@ Error enumerate(const VulkanInstanceApi &api, std::vector<VkPhysicalDevice> &dev
 bool VulkanFeatures::has(const std::string &feature) const {
   if (feature.compare(0, 8, "buffers=") == 0)
     return strtoul(feature.c_str() + 8, nullptr, 10) <= storageBuffers;
+  if (feature.compare(0, 9, "subgroup=") == 0)
+    return strtoul(feature.c_str() + 9, nullptr, 10) == subgroup;
   const std::pair<const char *, bool> known[] = {
-      {"int64", int64},     {"float64", float64},     {"int16", int16},      {"int8", int8},
-      {"float16", float16}, {"storage16", storage16}, {"storage8", storage8}};
+      {"int64", int64},     {"float64", float64},     {"int16", int16},       {"int8", int8},
+      {"float16", float16}, {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8}};
   for (auto [name, present] : known)
     if (feature == name)
       return present;
@@ -90,9 +118,12 @@ bool VulkanFeatures::has(const std::string &feature) const {
 
 std::string VulkanFeatures::text() const {
   std::string result;
-  for (const char *name : {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8"})
+  for (const char *name :
+       {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8", "dot8"})
     if (has(name))
       result += (result.empty() ? "" : " ") + std::string(name);
+  if (subgroup)
+    result += " subgroup=" + std::to_string(subgroup);
   return result;
 }
 
@@ -190,6 +221,9 @@ Error VulkanDevice::createDevice() {
   float16Int8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_FLOAT16_INT8_FEATURES;
   float16Int8.shaderFloat16 = features.float16;
   float16Int8.shaderInt8 = features.int8;
+  VkPhysicalDeviceShaderIntegerDotProductFeatures dot8 = {};
+  dot8.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_SHADER_INTEGER_DOT_PRODUCT_FEATURES;
+  dot8.shaderIntegerDotProduct = features.dot8;
   VkPhysicalDeviceFeatures2 enabled = {};
   enabled.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_FEATURES_2;
   enabled.features.shaderInt64 = features.int64;
@@ -200,6 +234,8 @@ Error VulkanDevice::createDevice() {
     storage16.pNext = &storage8;
     storage8.pNext = &float16Int8;
   }
+  if (properties.apiVersion >= VK_API_VERSION_1_3)
+    float16Int8.pNext = &dot8;
   VkDeviceCreateInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
   info.pNext = &enabled;
@@ -249,19 +285,27 @@ Error VulkanDevice::makeCommandBuffer(VkCommandBuffer &commands) {
   return vulkanError(api.AllocateCommandBuffers(device, &info, &commands), "make a command buffer");
 }
 
+void VulkanDevice::freeCommandBuffer(VkCommandBuffer commands) {
+  if (commands)
+    api.FreeCommandBuffers(device, pool, 1, &commands);
+}
+
 Error VulkanDevice::begin(VkCommandBuffer commands) {
   // A run that failed may have left it half recorded.
   if (Error error = vulkanError(api.ResetCommandBuffer(commands, 0), "record commands"))
     return error;
   VkCommandBufferBeginInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_COMMAND_BUFFER_BEGIN_INFO;
-  info.flags = VK_COMMAND_BUFFER_USAGE_ONE_TIME_SUBMIT_BIT;
   return vulkanError(api.BeginCommandBuffer(commands, &info), "record commands");
 }
 
 Error VulkanDevice::submit(VkCommandBuffer commands) {
-  if (lost)
-    return vulkanError(VK_ERROR_DEVICE_LOST, "run commands");
+  if (Error error = end(commands))
+    return error;
+  return execute(commands);
+}
+
+Error VulkanDevice::end(VkCommandBuffer commands) {
   VkMemoryBarrier barrier = {};
   barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
   barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
@@ -269,8 +313,12 @@ Error VulkanDevice::submit(VkCommandBuffer commands) {
   api.CmdPipelineBarrier(commands,
                          VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT,
                          VK_PIPELINE_STAGE_HOST_BIT, 0, 1, &barrier, 0, nullptr, 0, nullptr);
-  if (Error error = vulkanError(api.EndCommandBuffer(commands), "record commands"))
-    return error;
+  return vulkanError(api.EndCommandBuffer(commands), "record commands");
+}
+
+Error VulkanDevice::execute(VkCommandBuffer commands) {
+  if (lost)
+    return vulkanError(VK_ERROR_DEVICE_LOST, "run commands");
   VkSubmitInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
   info.commandBufferCount = 1;
@@ -278,7 +326,14 @@ Error VulkanDevice::submit(VkCommandBuffer commands) {
   VkResult result = api.ResetFences(device, 1, &fence);
   if (result == VK_SUCCESS)
     result = api.QueueSubmit(queue, 1, &info, fence);
-  if (result == VK_SUCCESS)
+  // Being woken up takes longer than many a token.
+  if (result == VK_SUCCESS) {
+    auto start = std::chrono::steady_clock::now();
+    do
+      result = api.GetFenceStatus(device, fence);
+    while (result == VK_NOT_READY && std::chrono::steady_clock::now() - start < kSpinning);
+  }
+  if (result == VK_NOT_READY)
     result = api.WaitForFences(device, 1, &fence, VK_TRUE, kTimeout);
   if (result != VK_SUCCESS) {
     // What was submitted may still run, so that nothing can be used again.
@@ -295,6 +350,21 @@ int32_t VulkanDevice::memoryType(uint32_t allowed, VkMemoryPropertyFlags wanted)
     if ((allowed >> i & 1) && (memory.memoryTypes[i].propertyFlags & wanted) == wanted)
       return static_cast<int32_t>(i);
   return -1;
+}
+
+bool VulkanDevice::isUnified() const {
+  return properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
+}
+
+/// The device's own memory; such that the host can write to, if all of it is.
+int32_t VulkanDevice::deviceMemoryType(uint32_t allowed) const {
+  constexpr VkMemoryPropertyFlags local = VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT;
+  int32_t own = memoryType(allowed, local), shared = memoryType(allowed, local | kMapped);
+  auto heapSize = [&](int32_t type) {
+    return memory.memoryHeaps[memory.memoryTypes[type].heapIndex].size;
+  };
+  bool all = shared >= 0 && (isUnified() || heapSize(shared) >= heapSize(own));
+  return all ? shared : own;
 }
 
 Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
@@ -314,18 +384,12 @@ Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
     return error;
   VkMemoryRequirements needs;
   api.GetBufferMemoryRequirements(device, buffer.buffer, &needs);
-  constexpr VkMemoryPropertyFlags mapped =
-      VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
-  // A device with the host's memory has memory that is both.
-  bool unified = properties.deviceType != VK_PHYSICAL_DEVICE_TYPE_DISCRETE_GPU;
-  int32_t type = -1;
+  int32_t type = use == Use::Device ? deviceMemoryType(needs.memoryTypeBits) : -1;
   if (use == Use::Host)
-    type = memoryType(needs.memoryTypeBits, mapped);
-  else if (unified)
-    type = memoryType(needs.memoryTypeBits, mapped | VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
-  bool visible = type >= 0;
-  if (type < 0 && use == Use::Device)
-    type = memoryType(needs.memoryTypeBits, VK_MEMORY_PROPERTY_DEVICE_LOCAL_BIT);
+    type = memoryType(needs.memoryTypeBits, kMapped | VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
+  if (use == Use::Host && type < 0)
+    type = memoryType(needs.memoryTypeBits, kMapped);
+  VkMemoryPropertyFlags flags = type < 0 ? 0 : memory.memoryTypes[type].propertyFlags;
   VkMemoryAllocateInfo allocation = {};
   allocation.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
   allocation.allocationSize = needs.size;
@@ -335,7 +399,7 @@ Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
   if (result == VK_SUCCESS)
     result = api.BindBufferMemory(device, buffer.buffer, buffer.memory, 0);
   void *address = nullptr;
-  if (result == VK_SUCCESS && visible)
+  if (result == VK_SUCCESS && (flags & kMapped) == kMapped)
     result = api.MapMemory(device, buffer.memory, 0, VK_WHOLE_SIZE, 0, &address);
   if (result != VK_SUCCESS) {
     release(buffer);
@@ -343,7 +407,11 @@ Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
   }
   buffer.mapped = static_cast<uint8_t *>(address);
   buffer.size = padded;
-  if (buffer.mapped) {
+  buffer.number = ++buffersMade;
+  // The memory of a device without its own is the host's.
+  buffer.readable = buffer.mapped && (use == Use::Host || isUnified() ||
+                                      (flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT));
+  if (buffer.mapped && (buffer.readable || padded <= kLargestHostFill)) {
     memset(buffer.mapped, 0, static_cast<size_t>(padded));
     return success();
   }
@@ -358,6 +426,8 @@ Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
 }
 
 void VulkanDevice::release(VulkanBuffer &buffer) {
+  if (buffer.mirror)
+    release(*buffer.mirror);
   if (buffer.buffer)
     api.DestroyBuffer(device, buffer.buffer, nullptr);
   if (buffer.memory)
@@ -379,7 +449,8 @@ Error VulkanDevice::copy(VulkanBuffer &to, int64_t toOffset, VulkanBuffer &from,
     return success();
   bool overlaps =
       to.buffer == from.buffer && toOffset < fromOffset + size && fromOffset < toOffset + size;
-  if (to.mapped && from.mapped) {
+  to.mirrored = 0;
+  if (to.readable && from.readable) {
     memmove(to.mapped + toOffset, from.mapped + fromOffset, static_cast<size_t>(size));
     return success();
   }
@@ -403,6 +474,7 @@ Error VulkanDevice::copy(VulkanBuffer &to, int64_t toOffset, VulkanBuffer &from,
 
 Error VulkanDevice::write(VulkanBuffer &to, int64_t offset, const void *data, int64_t size) {
   const auto *bytes = static_cast<const uint8_t *>(data);
+  to.mirrored = 0;
   if (to.mapped) {
     memcpy(to.mapped + offset, bytes, static_cast<size_t>(size));
     return success();
@@ -421,7 +493,11 @@ Error VulkanDevice::write(VulkanBuffer &to, int64_t offset, const void *data, in
 
 Error VulkanDevice::read(void *data, VulkanBuffer &from, int64_t offset, int64_t size) {
   auto *bytes = static_cast<uint8_t *>(data);
-  if (from.mapped) {
+  if (from.mirror && offset + size <= from.mirrored) {
+    memcpy(bytes, from.mirror->mapped + offset, static_cast<size_t>(size));
+    return success();
+  }
+  if (from.readable || (from.mapped && size <= kSmallRead)) {
     memcpy(bytes, from.mapped + offset, static_cast<size_t>(size));
     return success();
   }

@@ -16,9 +16,15 @@ namespace tacq {
 struct VulkanBuffer {
   VkBuffer buffer = VK_NULL_HANDLE;
   VkDeviceMemory memory = VK_NULL_HANDLE;
-  /// Where the host sees it; null if it does not.
+  /// Where the host sees it; null if it does not. It may be slow to read there.
   uint8_t *mapped = nullptr;
+  bool readable = false;
   int64_t size = 0;
+  /// Of all buffers that the device ever had; handles are used again.
+  uint64_t number = 0;
+  /// What a run leaves in `mirror` for the host, of the first `mirrored` bytes of the buffer.
+  std::unique_ptr<VulkanBuffer> mirror;
+  int64_t mirrored = 0;
 
   static VulkanBuffer *of(tacq_driver_buffer_t *buffer) {
     return reinterpret_cast<VulkanBuffer *>(buffer);
@@ -28,7 +34,9 @@ struct VulkanBuffer {
 /// What a physical device has that executables may ask for.
 struct VulkanFeatures {
   bool int64 = false, float64 = false, int16 = false, int8 = false, float16 = false;
-  bool storage16 = false, storage8 = false;
+  bool storage16 = false, storage8 = false, dot8 = false;
+  /// Invocations of a subgroup, where they do arithmetic and shuffles; else 0.
+  uint32_t subgroup = 0;
   uint32_t storageBuffers = 0;
 
   /// False for an unknown name.
@@ -49,7 +57,8 @@ public:
   }
 
   enum class Use { Device, Host };
-  /// Zeroed. `Use::Host` memory is always mapped, and coherent.
+  /// Zeroed. `Use::Host` memory is always mapped, coherent and quick to read; device memory is
+  /// mapped where the device lets the host write to all of it.
   Error allocate(int64_t size, Use use, VulkanBuffer &buffer);
   void release(VulkanBuffer &buffer);
   Error write(VulkanBuffer &to, int64_t offset, const void *data, int64_t size);
@@ -58,11 +67,16 @@ public:
   Error copy(VulkanBuffer &to, int64_t toOffset, VulkanBuffer &from, int64_t fromOffset,
              int64_t size);
 
-  /// Ends and runs a command buffer, waits for it and begins it anew.
-  Error submit(VkCommandBuffer commands);
+  /// Ends a command buffer, with its results visible to the host.
+  Error end(VkCommandBuffer commands);
+  /// Runs a command buffer, which has ended, and waits for it.
+  Error execute(VkCommandBuffer commands);
   Error begin(VkCommandBuffer commands);
   Error makeCommandBuffer(VkCommandBuffer &commands);
+  void freeCommandBuffer(VkCommandBuffer commands);
 
+  /// The device works in the host's memory.
+  bool isUnified() const;
   void describe(tacq_device_info_t &info) const;
   void log(tacq_log_level_t level, const std::string &message) const;
 
@@ -83,6 +97,8 @@ private:
   Error create(bool validate);
   Error createDevice();
   int32_t memoryType(uint32_t allowed, VkMemoryPropertyFlags wanted) const;
+  int32_t deviceMemoryType(uint32_t allowed) const;
+  Error submit(VkCommandBuffer commands);
   Error stage(int64_t size, VulkanBuffer *&buffer);
   void loadPipelineCache();
   std::string cachePath() const;
@@ -95,6 +111,7 @@ private:
   VkFence fence = VK_NULL_HANDLE;
   VulkanBuffer staging;
   size_t savedCacheSize = 0;
+  uint64_t buffersMade = 0;
   /// Nothing more can be done with the device.
   bool lost = false;
 };

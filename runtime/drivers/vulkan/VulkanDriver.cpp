@@ -101,7 +101,8 @@ void destroyBuffer(tacq_driver_device_t *device, tacq_driver_buffer_t *buffer) {
 }
 
 void *hostPointer(tacq_driver_device_t *, tacq_driver_buffer_t *buffer) {
-  return VulkanBuffer::of(buffer)->mapped;
+  VulkanBuffer &own = *VulkanBuffer::of(buffer);
+  return own.readable ? own.mapped : nullptr;
 }
 
 tacq_status_t *writeBuffer(tacq_driver_device_t *device, tacq_driver_buffer_t *dst,

@@ -4,6 +4,9 @@
 // only where the host has to read what was computed. A barrier is recorded where a command touches
 // bytes that a command since the last barrier has written, or writes bytes that one has read.
 //
+// A run first lists its commands. Where the list is that of the run before, as it is from token to
+// token, its command buffer is submitted again: what changes are values of symbols, in a buffer.
+//
 //===----------------------------------------------------------------------===//
 
 #include "Shaders.h"
@@ -14,6 +17,7 @@
 #include <algorithm>
 #include <cstring>
 #include <ctime>
+#include <map>
 
 using namespace tacq;
 
@@ -34,6 +38,34 @@ uint64_t now() {
   return static_cast<uint64_t>(time.tv_sec) * 1000000000u + static_cast<uint64_t>(time.tv_nsec);
 }
 
+/// Parts of a run that are submitted separately; those behind the last one share its buffer.
+constexpr size_t kMaxSegments = 16;
+/// Outputs of more bytes are not copied to the host before they are asked for.
+constexpr int64_t kMaxMirrored = 1 << 20;
+
+/// A dispatch, or a copy where it has no set.
+struct Command {
+  uint32_t kernel = 0, groups = 0;
+  VkDescriptorSet set = VK_NULL_HANDLE;
+  std::vector<VkDescriptorBufferInfo> bindings;
+  std::vector<uint64_t> buffers; // VulkanBuffer::number, of a copy, too
+  VkBuffer from = VK_NULL_HANDLE, to = VK_NULL_HANDLE;
+  VkBufferCopy region = {};
+  /// What was written before has to be there first.
+  bool waits = false;
+
+  bool sameBindings(const Command &other) const;
+  bool operator==(const Command &other) const;
+};
+
+/// Commands that are submitted together.
+struct Segment {
+  VkCommandBuffer commands = VK_NULL_HANDLE;
+  /// What the command buffer holds, if `isRecorded`; its sets are reused in any case.
+  std::vector<Command> recorded;
+  bool isRecorded = false;
+};
+
 /// Bytes of a buffer.
 struct Range {
   VulkanBuffer *object = nullptr;
@@ -42,6 +74,21 @@ struct Range {
     return object == other.object && begin < other.end && other.begin < end;
   }
 };
+
+bool Command::sameBindings(const Command &other) const {
+  return kernel == other.kernel && buffers == other.buffers &&
+         bindings.size() == other.bindings.size() &&
+         std::equal(bindings.begin(), bindings.end(), other.bindings.begin(),
+                    [](const VkDescriptorBufferInfo &a, const VkDescriptorBufferInfo &b) {
+                      return a.buffer == b.buffer && a.offset == b.offset && a.range == b.range;
+                    });
+}
+
+bool Command::operator==(const Command &other) const {
+  return groups == other.groups && set == other.set && region.srcOffset == other.region.srcOffset &&
+         region.dstOffset == other.region.dstOffset && region.size == other.region.size &&
+         waits == other.waits && sameBindings(other);
+}
 
 class VulkanProgram {
 public:
@@ -66,13 +113,19 @@ private:
                              int64_t size);
 
   Error uploadConstants();
-  Error growSlot(uint32_t slot, int64_t bytes);
+  tacq_status_t *growSlot(uint32_t slot, int64_t bytes);
   Error record(const tacq_dispatch_t &dispatch);
+  void addCopy(const Range &from, const Range &to);
   Error recordFill(Range target, uint64_t pattern, uint32_t width);
   Error makeSet(const Shader &shader, VkDescriptorSet &set);
+  Error setFor(const Shader &shader, Command &command);
+  void add(Command &command, const std::vector<Range> &reads, const std::vector<Range> &writes);
+  Error recordSegment(Segment &segment);
+  Error mirrorOutputs();
   Error reserveArena(int64_t bytes, int64_t &offset);
-  void order(const std::vector<Range> &reads, const std::vector<Range> &writes);
-  /// Runs what is recorded; the host sees the results. Not yet an error: `words` of a kernel.
+  bool mustWait(const std::vector<Range> &reads, const std::vector<Range> &writes);
+  void startSegment();
+  /// Runs what is listed; the host sees the results. Not yet an error: `words` of a kernel.
   Error flush();
   tacq_status_t *flushAndCheck();
 
@@ -84,20 +137,31 @@ private:
   std::vector<VulkanBuffer> chunks;
   std::vector<Range> constants;
   VulkanBuffer arena, status;
-  VkCommandBuffer commands = VK_NULL_HANDLE;
+  std::vector<Segment> segments;
   std::vector<VkDescriptorPool> pools;
+  /// Sets that no command has any more.
+  std::map<VkDescriptorSetLayout, std::vector<VkDescriptorSet>> freeSets;
   // Of the current run.
   tacq_run_t *active = nullptr;
   std::vector<Range> bindings; // by buffer of the module
+  std::vector<int64_t> outputBytes;
+  size_t segment = 0;
   // Since the last submission.
   int64_t arenaUsed = 0;
-  size_t poolsUsed = 0;
-  bool recorded = false;
+  size_t count = 0;
+  /// The commands so far are those that the segment has recorded; else they are in `listed`.
+  bool isSame = true;
+  std::vector<Command> listed;
+  // Of the command that is being listed.
+  Command scratch;
+  std::vector<Range> reads, writes;
   // Since the last barrier.
   std::vector<Range> pendingReads, pendingWrites;
 };
 
 VulkanProgram::~VulkanProgram() {
+  for (Segment &each : segments)
+    device.freeCommandBuffer(each.commands);
   for (VkDescriptorPool pool : pools)
     device.api.DestroyDescriptorPool(device.device, pool, nullptr);
   for (std::vector<VulkanBuffer> *buffers : {&slots, &chunks})
@@ -108,11 +172,15 @@ VulkanProgram::~VulkanProgram() {
 }
 
 Error VulkanProgram::load() {
-  if (Error error = device.allocate(kArenaBytes, VulkanDevice::Use::Host, arena))
+  if (Error error = device.allocate(kArenaBytes, VulkanDevice::Use::Device, arena))
     return error;
+  // The host writes to it while a run is listed.
+  if (!arena.mapped) {
+    device.release(arena);
+    if (Error error = device.allocate(kArenaBytes, VulkanDevice::Use::Host, arena))
+      return error;
+  }
   if (Error error = device.allocate(kStatusBytes, VulkanDevice::Use::Host, status))
-    return error;
-  if (Error error = device.makeCommandBuffer(commands))
     return error;
   if (Error error = uploadConstants())
     return error;
@@ -144,7 +212,7 @@ Error VulkanProgram::uploadConstants() {
     VulkanBuffer chunk;
     if (Error error = device.allocate(bytes, VulkanDevice::Use::Device, chunk))
       return error;
-    chunks.push_back(chunk);
+    chunks.push_back(std::move(chunk));
   }
   const auto *data = static_cast<const uint8_t *>(desc.data);
   for (size_t i = 0; i < count; ++i) {
@@ -161,37 +229,36 @@ Error VulkanProgram::uploadConstants() {
 
 // ---- what the interpreter calls --------------------------------------------------------------
 
-Error VulkanProgram::growSlot(uint32_t slot, int64_t bytes) {
+tacq_status_t *VulkanProgram::growSlot(uint32_t slot, int64_t bytes) {
   VulkanBuffer &current = slots[slot];
   if (current.buffer && current.size >= bytes)
-    return success();
+    return nullptr;
+  // Commands that use the old buffer may be listed already.
+  if (current.buffer)
+    if (tacq_status_t *failed = flushAndCheck())
+      return failed;
   VulkanBuffer larger;
   if (Error error = device.allocate(bytes, VulkanDevice::Use::Device, larger))
-    return error;
-  if (current.buffer) {
-    // Commands that use the old buffer may be recorded already.
-    Error error = flush();
-    if (!error)
-      error = device.copy(larger, 0, current, 0, current.size);
-    if (error) {
+    return toStatus(error);
+  if (current.buffer)
+    if (Error error = device.copy(larger, 0, current, 0, current.size)) {
       device.release(larger);
-      return error;
+      return toStatus(error);
     }
-  }
   device.release(current);
-  current = larger;
+  current = std::move(larger);
   ++*active->allocations;
-  return success();
+  return nullptr;
 }
 
 tacq_status_t *VulkanProgram::reserveSlot(void *user, uint32_t slot, int64_t bytes) {
-  return toStatus(of(user).growSlot(slot, bytes));
+  return of(user).growSlot(slot, bytes);
 }
 
 tacq_status_t *VulkanProgram::bind(void *user, const tacq_binding_t *buffers, uint32_t count) {
   VulkanProgram &self = of(user);
-  // The runtime may have replaced outputs that recorded commands use.
-  if (self.recorded)
+  // The runtime may have replaced outputs that listed commands use.
+  if (self.count)
     if (tacq_status_t *failed = self.flushAndCheck())
       return failed;
   self.bindings.assign(count, Range());
@@ -205,6 +272,8 @@ tacq_status_t *VulkanProgram::bind(void *user, const tacq_binding_t *buffers, ui
       break;
     case TACQ_BUFFER_OUTPUT:
       object = self.active->outputs[binding.index];
+      if (int64_t &bytes = self.outputBytes[binding.index]; binding.size >= 0)
+        bytes = std::max(bytes, binding.offset + binding.size);
       break;
     case TACQ_BUFFER_STATE:
       object = self.active->states[binding.index];
@@ -228,28 +297,40 @@ tacq_status_t *VulkanProgram::bind(void *user, const tacq_binding_t *buffers, ui
   return nullptr;
 }
 
-void VulkanProgram::order(const std::vector<Range> &reads, const std::vector<Range> &writes) {
+/// Whether a command must wait for those since the last one that did.
+bool VulkanProgram::mustWait(const std::vector<Range> &reads, const std::vector<Range> &writes) {
   auto meet = [](const std::vector<Range> &some, const std::vector<Range> &others) {
     return std::any_of(some.begin(), some.end(), [&](const Range &range) {
       return std::any_of(others.begin(), others.end(),
                          [&](const Range &other) { return range.overlaps(other); });
     });
   };
-  if (meet(reads, pendingWrites) || meet(writes, pendingWrites) || meet(writes, pendingReads)) {
-    VkMemoryBarrier barrier = {};
-    barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
-    barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
-    barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
-                            VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
-    VkPipelineStageFlags stages =
-        VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
-    device.api.CmdPipelineBarrier(commands, stages, stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+  bool waits =
+      meet(reads, pendingWrites) || meet(writes, pendingWrites) || meet(writes, pendingReads);
+  if (waits) {
     pendingReads.clear();
     pendingWrites.clear();
   }
   pendingReads.insert(pendingReads.end(), reads.begin(), reads.end());
   pendingWrites.insert(pendingWrites.end(), writes.begin(), writes.end());
-  recorded = true;
+  return waits;
+}
+
+void VulkanProgram::add(Command &command, const std::vector<Range> &reads,
+                        const std::vector<Range> &writes) {
+  for (const Range &range : writes)
+    range.object->mirrored = 0;
+  command.waits = mustWait(reads, writes);
+  Segment &own = segments[segment];
+  if (isSame && count < own.recorded.size() && own.recorded[count] == command) {
+    ++count;
+    return;
+  }
+  if (isSame)
+    listed.assign(own.recorded.begin(), own.recorded.begin() + static_cast<ptrdiff_t>(count));
+  isSame = false;
+  listed.push_back(command);
+  ++count;
 }
 
 Error VulkanProgram::reserveArena(int64_t bytes, int64_t &offset) {
@@ -264,8 +345,13 @@ Error VulkanProgram::reserveArena(int64_t bytes, int64_t &offset) {
 }
 
 Error VulkanProgram::makeSet(const Shader &shader, VkDescriptorSet &set) {
-  for (;; ++poolsUsed) {
-    bool isNew = poolsUsed == pools.size();
+  std::vector<VkDescriptorSet> &unused = freeSets[shader.setLayout];
+  if (!unused.empty()) {
+    set = unused.back();
+    unused.pop_back();
+    return success();
+  }
+  for (bool isNew = pools.empty();; isNew = true) {
     if (isNew) {
       VkDescriptorPoolSize size = {VK_DESCRIPTOR_TYPE_STORAGE_BUFFER,
                                    std::max(kBuffersPerPool, shader.bindings())};
@@ -283,13 +369,39 @@ Error VulkanProgram::makeSet(const Shader &shader, VkDescriptorSet &set) {
     }
     VkDescriptorSetAllocateInfo info = {};
     info.sType = VK_STRUCTURE_TYPE_DESCRIPTOR_SET_ALLOCATE_INFO;
-    info.descriptorPool = pools[poolsUsed];
+    info.descriptorPool = pools.back();
     info.descriptorSetCount = 1;
     info.pSetLayouts = &shader.setLayout;
     VkResult result = device.api.AllocateDescriptorSets(device.device, &info, &set);
     if (isNew || (result != VK_ERROR_OUT_OF_POOL_MEMORY && result != VK_ERROR_FRAGMENTED_POOL))
       return vulkanError(result, "make a descriptor set");
   }
+}
+
+/// The set of the command that was in this place before if it binds the same; else one with the new
+/// buffers. A command buffer whose sets change is recorded anew.
+Error VulkanProgram::setFor(const Shader &shader, Command &command) {
+  Segment &own = segments[segment];
+  size_t place = count;
+  if (place < own.recorded.size() && own.recorded[place].set &&
+      own.recorded[place].sameBindings(command)) {
+    command.set = own.recorded[place].set;
+    return success();
+  }
+  if (Error error = makeSet(shader, command.set))
+    return error;
+  std::vector<VkWriteDescriptorSet> sets(command.bindings.size());
+  for (uint32_t i = 0; i < sets.size(); ++i) {
+    sets[i].sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
+    sets[i].dstSet = command.set;
+    sets[i].dstBinding = i;
+    sets[i].descriptorCount = 1;
+    sets[i].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
+    sets[i].pBufferInfo = &command.bindings[i];
+  }
+  device.api.UpdateDescriptorSets(device.device, static_cast<uint32_t>(sets.size()), sets.data(), 0,
+                                  nullptr);
+  return success();
 }
 
 Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
@@ -317,8 +429,12 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
   if (dispatch.symbol_count)
     memcpy(arena.mapped + offset, dispatch.symbols, dispatch.symbol_count * 8);
 
-  std::vector<VkDescriptorBufferInfo> infos;
-  std::vector<Range> reads, writes;
+  reads.clear();
+  writes.clear();
+  Command &command = scratch;
+  command.kernel = dispatch.kernel;
+  command.bindings.clear();
+  command.buffers.clear();
   for (uint32_t i = 0; i < info.buffer_count; ++i) {
     const Range &range = bindings[dispatch.buffers[i]];
     // A buffer without bytes is never read, but has to be there.
@@ -334,34 +450,23 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
                        desc.name, static_cast<long long>(size), static_cast<long long>(begin),
                        device.properties.deviceName, limits.maxStorageBufferRange,
                        static_cast<unsigned long long>(limits.minStorageBufferOffsetAlignment));
-    infos.push_back(
+    // To the end, so that what grows from call to call is bound as before.
+    size = std::min<int64_t>(object.size - begin, limits.maxStorageBufferRange);
+    command.buffers.push_back(object.number);
+    command.bindings.push_back(
         {object.buffer, static_cast<VkDeviceSize>(begin), static_cast<VkDeviceSize>(size)});
     if (range.object)
       (i < info.read_count ? reads : writes).push_back(range);
   }
-  infos.push_back(
+  command.bindings.push_back(
       {arena.buffer, static_cast<VkDeviceSize>(offset), static_cast<VkDeviceSize>(symbolBytes)});
-  infos.push_back({status.buffer, 0, kStatusBytes});
-  VkDescriptorSet set = VK_NULL_HANDLE;
-  if (Error error = makeSet(shader, set))
+  command.bindings.push_back({status.buffer, 0, kStatusBytes});
+  if (Error error = setFor(shader, command))
     return error;
-  std::vector<VkWriteDescriptorSet> sets(infos.size());
-  for (uint32_t i = 0; i < sets.size(); ++i) {
-    sets[i].sType = VK_STRUCTURE_TYPE_WRITE_DESCRIPTOR_SET;
-    sets[i].dstSet = set;
-    sets[i].dstBinding = i;
-    sets[i].descriptorCount = 1;
-    sets[i].descriptorType = VK_DESCRIPTOR_TYPE_STORAGE_BUFFER;
-    sets[i].pBufferInfo = &infos[i];
-  }
-  device.api.UpdateDescriptorSets(device.device, static_cast<uint32_t>(sets.size()), sets.data(), 0,
-                                  nullptr);
-  order(reads, writes);
-  device.api.CmdBindPipeline(commands, VK_PIPELINE_BIND_POINT_COMPUTE, shader.pipeline);
-  device.api.CmdBindDescriptorSets(commands, VK_PIPELINE_BIND_POINT_COMPUTE, shader.layout, 0, 1,
-                                   &set, 0, nullptr);
-  int64_t groups = (tasks - 1) / shaders.workgroupSize + 1;
-  device.api.CmdDispatch(commands, static_cast<uint32_t>(std::min(groups, kLargestGrid)), 1, 1);
+  int64_t groups = (tasks - 1) / info.tasks_per_group + 1;
+  command.groups = static_cast<uint32_t>(std::min(groups, kLargestGrid));
+  command.from = command.to = VK_NULL_HANDLE;
+  add(command, reads, writes);
   return success();
 }
 
@@ -392,11 +497,18 @@ tacq_status_t *VulkanProgram::copy(void *user, uint32_t dst, int64_t dstOffset, 
       return failed;
     return toStatus(self.device.copy(*to.object, to.begin, *from.object, from.begin, size));
   }
-  self.order({from}, {to});
-  VkBufferCopy region = {static_cast<VkDeviceSize>(from.begin), static_cast<VkDeviceSize>(to.begin),
-                         static_cast<VkDeviceSize>(size)};
-  self.device.api.CmdCopyBuffer(self.commands, from.object->buffer, to.object->buffer, 1, &region);
+  self.addCopy(from, to);
   return nullptr;
+}
+
+void VulkanProgram::addCopy(const Range &from, const Range &to) {
+  Command command;
+  command.from = from.object->buffer;
+  command.to = to.object->buffer;
+  command.region = {static_cast<VkDeviceSize>(from.begin), static_cast<VkDeviceSize>(to.begin),
+                    static_cast<VkDeviceSize>(to.end - to.begin)};
+  command.buffers = {from.object->number, to.object->number};
+  add(command, {from}, {to});
 }
 
 /// Vulkan fills words; this is for any place and width: the first bytes come from the arena, and
@@ -411,11 +523,7 @@ Error VulkanProgram::recordFill(Range target, uint64_t pattern, uint32_t width) 
   Range from{&arena, offset, offset + seed};
   Range to{target.object, target.begin, target.begin + seed};
   for (;;) {
-    order({from}, {to});
-    VkBufferCopy region = {static_cast<VkDeviceSize>(from.begin),
-                           static_cast<VkDeviceSize>(to.begin),
-                           static_cast<VkDeviceSize>(to.end - to.begin)};
-    device.api.CmdCopyBuffer(commands, from.object->buffer, to.object->buffer, 1, &region);
+    addCopy(from, to);
     int64_t done = to.end - target.begin;
     if (done == size)
       return success();
@@ -443,22 +551,76 @@ tacq_status_t *VulkanProgram::read(void *user, uint32_t buffer, int64_t offset, 
 
 // ---- runs ----------------------------------------------------------------------------------
 
-Error VulkanProgram::flush() {
-  if (!recorded)
-    return success();
-  Error error = device.submit(commands);
-  recorded = false;
+void VulkanProgram::startSegment() {
   arenaUsed = 0;
+  count = 0;
+  isSame = true;
+  listed.clear();
   pendingReads.clear();
   pendingWrites.clear();
-  if (error)
+}
+
+/// Fills the segment's command buffer with what is listed. Nothing of the segment is running.
+Error VulkanProgram::recordSegment(Segment &own) {
+  if (!own.commands)
+    if (Error error = device.makeCommandBuffer(own.commands))
+      return error;
+  own.isRecorded = false;
+  for (size_t i = 0; !isSame && i < own.recorded.size(); ++i)
+    if (VkDescriptorSet set = own.recorded[i].set;
+        set && (i >= listed.size() || listed[i].set != set))
+      freeSets[shaders[own.recorded[i].kernel].setLayout].push_back(set);
+  if (!isSame)
+    own.recorded = listed;
+  if (Error error = device.begin(own.commands))
     return error;
-  for (size_t i = 0; i < std::min(poolsUsed + 1, pools.size()); ++i)
-    if (Error failed =
-            vulkanError(device.api.ResetDescriptorPool(device.device, pools[i], 0), "go on"))
-      return failed;
-  poolsUsed = 0;
-  return device.begin(commands);
+  const VulkanDeviceApi &api = device.api;
+  VkPipeline bound = VK_NULL_HANDLE;
+  for (const Command &command : own.recorded) {
+    if (command.waits) {
+      VkMemoryBarrier barrier = {};
+      barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+      barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+      barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                              VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+      VkPipelineStageFlags stages =
+          VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+      api.CmdPipelineBarrier(own.commands, stages, stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+    }
+    if (!command.set) {
+      api.CmdCopyBuffer(own.commands, command.from, command.to, 1, &command.region);
+      continue;
+    }
+    const Shader &shader = shaders[command.kernel];
+    if (shader.pipeline != bound)
+      api.CmdBindPipeline(own.commands, VK_PIPELINE_BIND_POINT_COMPUTE, shader.pipeline);
+    bound = shader.pipeline;
+    api.CmdBindDescriptorSets(own.commands, VK_PIPELINE_BIND_POINT_COMPUTE, shader.layout, 0, 1,
+                              &command.set, 0, nullptr);
+    api.CmdDispatch(own.commands, command.groups, 1, 1);
+  }
+  if (Error error = device.end(own.commands))
+    return error;
+  own.isRecorded = true;
+  return success();
+}
+
+Error VulkanProgram::flush() {
+  if (!count)
+    return success();
+  Segment &own = segments[segment];
+  Error error;
+  if (isSame && count < own.recorded.size()) {
+    listed.assign(own.recorded.begin(), own.recorded.begin() + static_cast<ptrdiff_t>(count));
+    isSame = false;
+  }
+  if (!own.isRecorded || !isSame)
+    error = recordSegment(own);
+  if (!error)
+    error = device.execute(own.commands);
+  startSegment();
+  segment = std::min(segment + 1, kMaxSegments - 1);
+  return error;
 }
 
 tacq_status_t *VulkanProgram::flushAndCheck() {
@@ -469,19 +631,39 @@ tacq_status_t *VulkanProgram::flushAndCheck() {
   return words[0] == 0 ? nullptr : tacq_kernel_error(desc.module, words);
 }
 
+/// Small outputs are copied to where the host is quick to read them, within the run's submission.
+Error VulkanProgram::mirrorOutputs() {
+  for (size_t i = 0; i < sizeOf(module.outputs()); ++i) {
+    VulkanBuffer *output = active->outputs[i] ? VulkanBuffer::of(active->outputs[i]) : nullptr;
+    int64_t size = output ? std::min(outputBytes[i], output->size) : 0;
+    if (!output || output->readable || size <= 0 || size > kMaxMirrored)
+      continue;
+    if (!output->mirror || output->mirror->size < size) {
+      auto mirror = std::make_unique<VulkanBuffer>();
+      if (Error error = device.allocate(output->size, VulkanDevice::Use::Host, *mirror))
+        return error;
+      if (output->mirror)
+        device.release(*output->mirror);
+      output->mirror = std::move(mirror);
+    }
+    addCopy({output, 0, size}, {output->mirror.get(), 0, size});
+    output->mirrored = size;
+  }
+  return success();
+}
+
 tacq_status_t *VulkanProgram::run(tacq_run_t &activeRun) {
   static const tacq_interpreter_ops_t ops = {sizeof(ops), reserveSlot, bind, dispatch,
                                              copy,        fill,        read};
   active = &activeRun;
   memset(status.mapped, 0, kStatusBytes);
-  recorded = false;
-  arenaUsed = 0;
-  poolsUsed = 0;
-  pendingReads.clear();
-  pendingWrites.clear();
-  tacq_status_t *result = toStatus(device.begin(commands));
+  segments.resize(kMaxSegments);
+  outputBytes.assign(sizeOf(module.outputs()), 0);
+  segment = 0;
+  startSegment();
+  tacq_status_t *result = tacq_interpret(&activeRun, &ops, this);
   if (!result)
-    result = tacq_interpret(&activeRun, &ops, this);
+    result = toStatus(mirrorOutputs());
   if (!result)
     result = flushAndCheck();
   uint64_t held = static_cast<uint64_t>(arena.size);

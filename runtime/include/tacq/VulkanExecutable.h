@@ -10,12 +10,15 @@
  *   binding buffer_count + 1        TACQ_STATUS_WORDS status words (tacq/kernel_abi.h), shared by
  *                                   all dispatches of a run; word 6 counts the reports
  *
- * An invocation does the tasks that are its number (GlobalInvocationId.x) plus multiples of the
- * number of invocations, so that any number of workgroups along x is right. The number of tasks is
- * the shader's own, not that of the dispatch.
+ * A workgroup does `tasks_per_group` tasks at once: the first has its number (WorkgroupId.x) times
+ * that, and further ones are multiples of what the whole grid does away, so that any number of
+ * workgroups along x is right. The number of tasks is the shader's own, not that of the dispatch.
  *
  * Feature names that an executable may require: int64 float64 int16 int8 float16 storage16 storage8
- * (the device features of these names), buffers=N (a shader binds N storage buffers). */
+ * dot8 (the device features of these names; dot8 is shaderIntegerDotProduct), buffers=N (a shader
+ * binds N storage buffers), subgroup=N (subgroups have N invocations and do arithmetic and
+ * shuffles).
+ */
 #ifndef TACQ_VULKAN_EXECUTABLE_H
 #define TACQ_VULKAN_EXECUTABLE_H
 
@@ -26,10 +29,10 @@ extern "C" {
 #endif
 
 #define TACQ_VULKAN_EXECUTABLE_MAGIC 0x56535154u /* "TQSV" */
-#define TACQ_VULKAN_EXECUTABLE_VERSION 1u
+#define TACQ_VULKAN_EXECUTABLE_VERSION 2u
 
 typedef struct tacq_vulkan_header {
-  uint32_t magic, version, kernel_count, workgroup_size;
+  uint32_t magic, version, kernel_count, reserved;
 } tacq_vulkan_header;
 
 typedef struct tacq_vulkan_kernel {
@@ -40,7 +43,7 @@ typedef struct tacq_vulkan_kernel {
   uint32_t read_count;
   /* The number of tasks: a symbol of the dispatch, or with TACQ_VULKAN_NO_SYMBOL `task_count`. */
   uint32_t task_symbol;
-  uint32_t reserved;
+  uint32_t tasks_per_group;
   int64_t task_count;
 } tacq_vulkan_kernel;
 

@@ -15,11 +15,13 @@ def EmitVulkanKernels : Pass<"tacq-emit-vulkan-kernels", "::mlir::ModuleOp"> {
     Option<"capacity", "capacity", "std::string", /*default=*/"",
            "The symbol of the cache's capacity; without it, caches are dense">,
     Option<"append", "append", "bool", /*default=*/"false",
-           "Of an attention with a cache, the kernel that appends">
+           "Of an attention with a cache, the kernel that appends">,
+    Option<"profile", "profile", "std::string", /*default=*/"\"generic\"", "The device profile">
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",
-                           "::mlir::math::MathDialect", "::mlir::memref::MemRefDialect",
-                           "::mlir::scf::SCFDialect", "::mlir::spirv::SPIRVDialect"];
+                           "::mlir::gpu::GPUDialect", "::mlir::math::MathDialect",
+                           "::mlir::memref::MemRefDialect", "::mlir::scf::SCFDialect",
+                           "::mlir::spirv::SPIRVDialect"];
 }
 
 def VulkanEntryPoints : Pass<"tacq-vulkan-entry-points", "::mlir::ModuleOp"> {
@@ -52,7 +54,8 @@ def VulkanNarrowTypes : Pass<"tacq-vulkan-narrow-types"> {
     A buffer of such elements becomes one of words; elements are shifted out of them, and stored with
     atomic operations on the word, since other invocations store its other elements. Integers live
     in the low bits of 32, what is above them is undefined. f16 and bf16 live as their bits and are
-    converted to and from f32 in integer arithmetic, rounding to nearest even. 64-bit integers that
+    converted to and from f32 in integer arithmetic, rounding to nearest even. Types that the target
+    of the gpu.module computes with and stores stay. 64-bit integers that
     become an index, which has 32 bits, are clamped to its range.
   }];
   let statistics = [

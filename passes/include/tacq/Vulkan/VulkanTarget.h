@@ -26,9 +26,14 @@ VulkanProfileAttr vulkanProfile(mlir::MLIRContext *context, llvm::StringRef name
 /// Of two profiles that a device supports, the one of higher rank is used.
 int32_t vulkanProfileRank(VulkanProfileAttr profile);
 
-/// Emits the kernel of a region: of its one named operation, or of its nodes. The builder must be
-/// new.
-mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, const KernelOptions &options = {});
+/// The attribute of a kernel function whose task is done by a workgroup, of so many invocations,
+/// instead of by one invocation.
+inline constexpr llvm::StringLiteral vulkanWorkgroupAttr = "tacq.workgroup";
+
+/// Emits the kernel of a region for a profile: of its one named operation, or of its nodes. The
+/// builder must be new.
+mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
+                                     const KernelOptions &options = {});
 
 /// The passes from kernel functions to spirv.module operations, one for each.
 void buildVulkanPipeline(mlir::OpPassManager &manager, llvm::StringRef profile);
@@ -36,6 +41,8 @@ void buildVulkanPipeline(mlir::OpPassManager &manager, llvm::StringRef profile);
 struct VulkanShader {
   std::string name;
   std::vector<uint32_t> code;
+  /// Tasks that a workgroup does at once.
+  uint32_t tasksPerGroup = 1;
   /// What the device must have, in the names that executables use for features.
   std::vector<std::string> features;
   /// Why there is no code, a line for each reason; empty if there is.

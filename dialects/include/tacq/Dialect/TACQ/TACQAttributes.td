@@ -164,8 +164,8 @@ def TACQ_VulkanProfileAttr : TACQ_Attr<"VulkanProfile", "vulkan_profile"> {
   let description = [{
     `subgroup`: invocations of a subgroup, 0 if unknown. `workgroup`: invocations of a workgroup.
     `buffers`: storage buffers that a shader may bind. `features`: what the device may be asked for,
-    of `int64`, `float64`, `storage8`, `storage16`, `float16`, `dot8` and `cooperative_matrix`; a
-    shader requires only those of them that it uses.
+    of `int64`, `float64`, `int8`, `int16`, `float16`, `storage8`, `storage16` and `dot8`; a shader
+    requires only those of them that it uses.
 
     Example: `#tacq.vulkan_profile<"generic", subgroup = 0, workgroup = 64, buffers = 32,
     features = ["int64", "float64"]>`.

@@ -1,0 +1,88 @@
+//===- WorkgroupCode.cpp - Kernels whose tasks workgroups do --------------===//
+
+#include "WorkgroupCode.h"
+#include "mlir/Dialect/Arith/IR/Arith.h"
+#include "mlir/Dialect/GPU/IR/GPUDialect.h"
+#include "mlir/Dialect/MemRef/IR/MemRef.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
+
+using namespace mlir;
+using namespace tacq;
+
+void WorkgroupCode::setWorkgroup(int64_t count) {
+  invocations = count;
+  k.function()->setAttr(vulkanWorkgroupAttr, b.getI32IntegerAttr(int32_t(count)));
+}
+
+Value WorkgroupCode::thread() { return b.create<gpu::ThreadIdOp>(gpu::Dimension::x); }
+
+void WorkgroupCode::barrier() { b.create<gpu::BarrierOp>(); }
+
+Value WorkgroupCode::shared(int64_t elements, Type element) {
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&k.function().front());
+  auto space = spirv::StorageClassAttr::get(b.getContext(), spirv::StorageClass::Workgroup);
+  return b.create<memref::AllocOp>(MemRefType::get({elements}, element, AffineMap(), space));
+}
+
+Value WorkgroupCode::loadShared(Value memory, Value at) { return element(memory, at); }
+
+void WorkgroupCode::storeShared(Value value, Value memory, Value at) {
+  b.create<memref::StoreOp>(value, memory, ValueRange{at});
+}
+
+Value WorkgroupCode::shuffleXor(Value value, int64_t mask) {
+  return b.create<spirv::GroupNonUniformShuffleXorOp>(value.getType(), spirv::Scope::Subgroup,
+                                                      value, word(mask));
+}
+
+Value WorkgroupCode::sumSubgroup(Value value, int64_t width) {
+  for (int64_t mask = width; mask < subgroup(); mask *= 2)
+    value = k.add(value, shuffleXor(value, mask));
+  return value;
+}
+
+Value WorkgroupCode::reduce(Value value, Value memory, function_ref<Value(Value, Value)> combine) {
+  for (int64_t mask = 1; mask < subgroup(); mask *= 2)
+    value = combine(value, shuffleXor(value, mask));
+  Value own = thread();
+  // All of a subgroup store the same.
+  storeShared(value, memory, quotient(own, k.index(subgroup())));
+  barrier();
+  Value first = loadShared(memory, k.index(0));
+  Value result = loop(k.index(1), k.index(subgroups()), 1, first, [&](Value i, ValueRange carried) {
+    return SmallVector<Value>{combine(carried[0], loadShared(memory, i))};
+  })[0];
+  barrier();
+  return result;
+}
+
+Value WorkgroupCode::element(Value buffer, Value at) {
+  return b.create<memref::LoadOp>(buffer, ValueRange{at});
+}
+
+Value WorkgroupCode::view(Value buffer, Type element) {
+  auto space = spirv::StorageClassAttr::get(b.getContext(), spirv::StorageClass::StorageBuffer);
+  auto type = MemRefType::get({ShapedType::kDynamic}, element, AffineMap(), space);
+  OpBuilder::InsertionGuard guard(b);
+  b.setInsertionPointToStart(&k.function().front());
+  return b.create<UnrealizedConversionCastOp>(type, buffer).getResult(0);
+}
+
+Value WorkgroupCode::component(Value quad, int64_t i) {
+  return b.create<spirv::CompositeExtractOp>(quad, ArrayRef<int32_t>{int32_t(i)});
+}
+
+Value WorkgroupCode::dot(Value sum, Value x, Value codes) {
+  auto format = spirv::PackedVectorFormatAttr::get(
+      b.getContext(), spirv::PackedVectorFormat::PackedVectorFormat4x8Bit);
+  Value product = b.create<spirv::SUDotOp>(b.getI32Type(), x, codes, format);
+  return sum ? k.add(sum, product) : product;
+}
+
+Value WorkgroupCode::halfOf(Value word, bool high) {
+  Value moved = high ? shiftRight(word, 16) : word;
+  Value bits = b.create<arith::TruncIOp>(b.getI16Type(), moved);
+  Value half = b.create<arith::BitcastOp>(b.getF16Type(), bits);
+  return b.create<arith::ExtFOp>(b.getF32Type(), half);
+}
