@@ -114,6 +114,7 @@ TEST_F(TunerTest, KeepsTheBest) {
 TEST_F(TunerTest, CodesFollow) {
   quantize(2);
   llvm::StringMap<MixedWeight> again = weights;
+  options.resample = 0;
   options.codes = true;
   options.codeRate = 0.15; // in few steps
   options.steps = 10;

@@ -6,23 +6,67 @@
 #include "Inspection.h"
 #include "tacq/Calibrate/Statistics.h"
 
+#include <cmath>
 #include <cstdio>
+#include <cstdlib>
 #include <cstring>
+#include <unistd.h>
 
 using namespace tacq;
 using namespace tacq::tools;
 
-static Error merge(const std::vector<std::string> &files, const std::string &output) {
-  Statistics sum;
-  if (Error error = Statistics::read(files.front(), sum))
-    return error;
-  for (size_t i = 1; i < files.size(); ++i) {
-    Statistics more;
-    if (Error error = Statistics::read(files[i], more))
-      return error;
-    if (Error error = sum.merge(more, i == 1 ? files[0] : "what was merged so far", files[i]))
-      return error;
+namespace {
+/// A file to merge, "STATS" or "STATS=WEIGHT".
+struct Part {
+  std::string file;
+  double weight = 1;
+  Statistics statistics;
+};
+} // namespace
+
+static Error readPart(const std::string &argument, Part &part) {
+  part.file = argument;
+  size_t equal = argument.rfind('=');
+  if (equal != std::string::npos && access(argument.c_str(), F_OK) != 0) {
+    std::string text = argument.substr(equal + 1);
+    char *end = nullptr;
+    part.weight = std::strtod(text.c_str(), &end);
+    if (text.empty() || *end != 0 || !(part.weight > 0) || !std::isfinite(part.weight))
+      return makeError(TACQ_INVALID_ARGUMENT,
+                       "'%s' is neither a file nor FILE=WEIGHT with a positive weight",
+                       argument.c_str());
+    part.file = argument.substr(0, equal);
   }
+  return Statistics::read(part.file, part.statistics);
+}
+
+/// Weights are of a task, however many samples it has; those of all samples are 1 on average.
+static void weigh(std::vector<Part> &parts) {
+  double samples = 0, weights = 0;
+  for (const Part &part : parts) {
+    samples += static_cast<double>(part.statistics.sampleCount());
+    weights += part.weight;
+  }
+  for (Part &part : parts)
+    part.statistics.scale(part.weight / weights * samples /
+                          static_cast<double>(part.statistics.sampleCount()));
+}
+
+static Error merge(const std::vector<std::string> &files, const std::string &output) {
+  std::vector<Part> parts(files.size());
+  bool weighed = false;
+  for (size_t i = 0; i < files.size(); ++i) {
+    if (Error error = readPart(files[i], parts[i]))
+      return error;
+    weighed |= parts[i].file != files[i];
+  }
+  if (weighed)
+    weigh(parts);
+  Statistics &sum = parts[0].statistics;
+  for (size_t i = 1; i < parts.size(); ++i)
+    if (Error error = sum.merge(parts[i].statistics,
+                                i == 1 ? parts[0].file : "what was merged so far", parts[i].file))
+      return error;
   if (Error error = sum.write(output))
     return error;
   std::fprintf(stderr, "%s: %llu samples\n", output.c_str(),
@@ -36,12 +80,14 @@ static int mergeMain(int argc, char **argv) {
   std::vector<std::string> files;
   std::string output;
   app.add_option("files", files,
-                 "Statistics, of one model, with equal settings, without a sample "
-                 "in common")
+                 "Statistics, of one model, with equal settings, without a sample in common. With "
+                 "=WEIGHT behind a name, files are tasks that count by their weights (default: 1), "
+                 "however many samples each has; without, every sample counts the same")
       ->required()
-      ->type_name("STATS...");
+      ->type_name("STATS[=WEIGHT]...");
   app.add_option("-o,--output", output, "The sum")->required()->type_name("STATS");
-  describeTool(app, "  tacq-calibrate merge part0.stats part1.stats -o all.stats\n");
+  describeTool(app, "  tacq-calibrate merge part0.stats part1.stats -o all.stats\n"
+                    "  tacq-calibrate merge math.stats=2 sql.stats=1 -o both.stats\n");
   return runTool(app, argc, argv, [&] { return merge(files, output); });
 }
 

@@ -38,9 +38,11 @@ void QuantizationFlags::addTo(CLI::App &app) {
   app.add_option("--stats", statisticsFile, "Statistics of tacq-calibrate for this model")
       ->type_name("S.stats")
       ->group(group);
-  app.add_option("--data", dataFile,
+  app.add_option("--data", dataFiles,
                  "The sample itself: layers are quantized in order, each on what the quantized "
-                 "layers before it produce. Without it the statistics' Hessians serve")
+                 "layers before it produce. Without it the statistics' Hessians serve. May be "
+                 "repeated: the samples of several tasks")
+      ->allow_extra_args(false)
       ->type_name("D.jsonl|D.npz")
       ->group(group);
   CLI::Option *planOption =
@@ -119,7 +121,7 @@ Error QuantizationFlags::checkFlags() {
                      "--codebook is for whole rows (--group 0) of 2, 3 or 4 bits");
   if (bits == 0 && planFile.empty()) {
     for (auto [given, flag] : {std::pair{!statisticsFile.empty(), "--stats"},
-                               {!dataFile.empty(), "--data"},
+                               {!dataFiles.empty(), "--data"},
                                {!circuitText.empty(), "--circuit"},
                                {codebook, "--codebook"},
                                {headBits != 0, "--head-bits"},
@@ -130,7 +132,7 @@ Error QuantizationFlags::checkFlags() {
         return makeError(TACQ_INVALID_ARGUMENT, "%s needs --bits or --plan beside it", flag);
     return success();
   }
-  if (tuning.isOn() && dataFile.empty())
+  if (tuning.isOn() && dataFiles.empty())
     return makeError(TACQ_INVALID_ARGUMENT, "--tune needs the sample to tune on: give --data");
   if (!planFile.empty() && !circuitText.empty())
     return makeError(TACQ_INVALID_ARGUMENT,
@@ -226,19 +228,18 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
     return makeError(TACQ_UNSUPPORTED, "'%s' has no linear layers with weights to quantize",
                      model.c_str());
 
-  std::unique_ptr<CalibrationData> data;
-  SampleSource samples;
-  if (!dataFile.empty()) {
-    if (Error error = CalibrationData::open(dataFile, data))
+  SampleData data;
+  for (const std::string &file : dataFiles) {
+    if (Error error = CalibrationData::open(file, data.emplace_back()))
       return error;
-    if (Error error =
-            data->bind(tuning.isOn() ? tuningInputs(*graph.module) : sampleInputs(*graph.module),
-                       vocabularyOf(*graph.module), /*allTokens=*/!tuning.isOn()))
+    if (Error error = data.back()->bind(tuning.isOn() ? tuningInputs(*graph.module)
+                                                      : sampleInputs(*graph.module),
+                                        vocabularyOf(*graph.module), /*allTokens=*/!tuning.isOn()))
       return error;
-    samples = samplesOf(*data);
-  } else if (method == "gptq" && !quiet) {
-    std::fprintf(stderr, "note: without --data, Hessians are those of the unquantized model\n");
   }
+  SampleSource samples = samplesOf(data);
+  if (data.empty() && method == "gptq" && !quiet)
+    std::fprintf(stderr, "note: without --data, Hessians are those of the unquantized model\n");
 
   QuantizeModelOptions options;
   options.plan = plan;
@@ -252,7 +253,7 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   if (circuitSource == "random")
     options.randomCircuitSeed = 0;
   options.statistics = statisticsFile.empty() ? nullptr : &statistics;
-  options.samples = dataFile.empty() ? nullptr : &samples;
+  options.samples = data.empty() ? nullptr : &samples;
   options.threads = threads;
   options.file = model;
   std::unique_ptr<Progress> progress;
@@ -278,5 +279,5 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   progress.reset();
   if (!tuning.isOn())
     return success();
-  return tuning.tune(*original, graph.parameters, *data, model, output, threads, quiet, quantized);
+  return tuning.tune(*original, graph.parameters, data, model, output, threads, quiet, quantized);
 }

@@ -24,8 +24,9 @@ private:
   Error quantize(const std::string &model, const std::string &output, bool quiet,
                  QuantizedModel &quantized);
 
-  std::string tunedPlan, statisticsFile, dataFile, planFile, circuitText, layoutText = "slots",
-                                                                          dense = "auto";
+  std::string tunedPlan;
+  std::string statisticsFile, planFile, circuitText, layoutText = "slots", dense = "auto";
+  std::vector<std::string> dataFiles;
   int64_t bits = 0, group = 0, headBits = 0;
   bool codebook = false;
   std::string method = "gptq", circuitValues = "compensated", circuitSource = "statistics";

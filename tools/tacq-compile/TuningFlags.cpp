@@ -35,6 +35,13 @@ void TuningFlags::addTo(CLI::App &app) {
       ->check(CLI::Range(1e-6, 1.0).description(""))
       ->type_name("RATE")
       ->group(group);
+  app.add_option(
+         "--tune-resample", resample,
+         "The part of the sample's tokens that steps draw anew from the unquantized model's "
+         "predictions, against overfitting (default: 0.25; 0 with --tune-loss labels)")
+      ->check(CLI::Range(0.0, 1.0).description(""))
+      ->type_name("PART")
+      ->group(group);
   app.add_flag("--resume", resume,
                "Go on with a tuning that was interrupted: it left OUTPUT.tuning")
       ->group(group);
@@ -43,6 +50,7 @@ void TuningFlags::addTo(CLI::App &app) {
 TuneOptions TuningFlags::options() const {
   TuneOptions options;
   options.loss = loss == "kl" ? TuneOptions::Loss::Divergence : TuneOptions::Loss::Labels;
+  options.resample = resample;
   options.codes = effort == "best";
   options.steps = steps ? steps : effort == "best" ? 600 : 200;
   if (rate > 0) {
@@ -52,11 +60,21 @@ TuneOptions TuningFlags::options() const {
   return options;
 }
 
-SampleSource tacq::tools::samplesOf(CalibrationData &data) {
+/// The file that a sample is of; the sample's number becomes that in the file.
+static CalibrationData &fileOf(const SampleData &data, size_t &sample) {
+  size_t file = 0;
+  while (sample >= data[file]->size())
+    sample -= data[file++]->size();
+  return *data[file];
+}
+
+SampleSource tacq::tools::samplesOf(const SampleData &data) {
   SampleSource samples;
-  samples.count = data.size();
+  for (const auto &file : data)
+    samples.count += file->size();
   samples.load = [&data](size_t sample, std::map<std::string, TensorView> &inputs) {
-    return data.load(sample, inputs);
+    CalibrationData &file = fileOf(data, sample);
+    return file.load(sample, inputs);
   };
   return samples;
 }
@@ -77,14 +95,18 @@ static void print(const TuneReport &report) {
 }
 
 Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
-                        CalibrationData &data, const std::string &model, const std::string &output,
+                        const SampleData &data, const std::string &model, const std::string &output,
                         unsigned threads, bool quiet, QuantizedModel &quantized) const {
   TuneOptions tuning = options();
+  SampleSource samples = samplesOf(data);
   tuning.threads = threads;
   tuning.file = model;
   tuning.stateFile = output.empty() || output == "-" ? "" : output + ".tuning";
   tuning.resume = resume;
-  tuning.place = [&](size_t sample) { return data.place(sample); };
+  tuning.place = [&](size_t sample) {
+    const CalibrationData &file = fileOf(data, sample);
+    return file.place(sample);
+  };
   if (!resume && !tuning.stateFile.empty() && access(tuning.stateFile.c_str(), F_OK) == 0)
     std::fprintf(stderr,
                  "warning: %s of an interrupted tuning is not used and will be replaced; --resume "
@@ -111,9 +133,9 @@ Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
                  held, step);
   };
   if (!quiet)
-    std::fprintf(stderr, "tuning on %zu samples in up to %u steps\n", data.size(), tuning.steps);
+    std::fprintf(stderr, "tuning on %zu samples in up to %u steps\n", samples.count, tuning.steps);
   TuneReport report;
-  Error error = tuneModel(graph, parameters, samplesOf(data), tuning, quantized.weights,
+  Error error = tuneModel(graph, parameters, samples, tuning, quantized.weights,
                           quantized.parameters, report);
   progress.reset();
   if (error)

@@ -11,14 +11,17 @@
 
 namespace tacq::tools {
 
+/// Sample files, one behind the other.
+using SampleData = std::vector<std::unique_ptr<CalibrationData>>;
+
 /// How levels are to be tuned, as the user says it.
 class TuningFlags {
 public:
   void addTo(CLI::App &app);
   bool isOn() const { return effort != "off"; }
-  /// Tunes what `graph` was quantized to, with the samples of `data`, which is bound to
+  /// Tunes what `graph` was quantized to, with the samples of `data`, which are bound to
   /// tuningInputs(). The state of an interrupted tuning is beside `output`.
-  Error tune(mlir::ModuleOp graph, const ParameterStore &parameters, CalibrationData &data,
+  Error tune(mlir::ModuleOp graph, const ParameterStore &parameters, const SampleData &data,
              const std::string &model, const std::string &output, unsigned threads, bool quiet,
              QuantizedModel &quantized) const;
 
@@ -27,12 +30,12 @@ private:
 
   std::string effort = "off", loss = "kl";
   unsigned steps = 0;
-  double rate = 0;
+  double rate = 0, resample = 0.25;
   bool resume = false;
 };
 
-/// The samples of `data`, which is bound; both must outlive the result.
-SampleSource samplesOf(CalibrationData &data);
+/// The samples of all files, which are bound; `data` must outlive the result.
+SampleSource samplesOf(const SampleData &data);
 
 } // namespace tacq::tools
 

@@ -13,7 +13,8 @@ using nlohmann::ordered_json;
 
 namespace {
 struct Options {
-  std::string module, base, data, device = "cpu";
+  std::string module, base, device = "cpu";
+  std::vector<std::string> data;
   bool json = false;
 };
 } // namespace
@@ -35,10 +36,57 @@ static void print(const char *name, const Score &score) {
               100 * score.top1());
 }
 
-static Error run(const Options &options) {
+namespace {
+/// One file's texts, and how they were predicted.
+struct Result {
+  std::string data;
   std::vector<TokenSequence> sequences;
-  if (Error error = readTokens(options.data, sequences))
-    return error;
+  Score score, base;
+  Comparison comparison;
+};
+} // namespace
+
+static ordered_json numbers(const Options &options, const Result &result) {
+  ordered_json json;
+  json["model"] = options.module;
+  json["data"] = result.data;
+  json["sequences"] = result.sequences.size();
+  json["tokens"] = result.score.tokens;
+  json.update(numbers(result.score));
+  if (!options.base.empty()) {
+    double tokens = static_cast<double>(result.score.tokens);
+    json["base"] = numbers(result.base);
+    json["base"]["model"] = options.base;
+    json["kl_divergence"] = result.comparison.divergence / tokens;
+    json["top1_agreement"] = result.comparison.agreements / tokens;
+  }
+  return json;
+}
+
+static void print(const Options &options, const Result &result) {
+  if (options.data.size() > 1)
+    std::printf("%s: ", result.data.c_str());
+  std::printf("%zu sequences, %lld scored tokens\n", result.sequences.size(),
+              static_cast<long long>(result.score.tokens));
+  print("model", result.score);
+  if (options.base.empty())
+    return;
+  double tokens = static_cast<double>(result.score.tokens);
+  print("base", result.base);
+  std::printf("KL(base || model) %.6f nats, same top-1 token %.2f %%\n",
+              result.comparison.divergence / tokens,
+              100 * static_cast<double>(result.comparison.agreements) / tokens);
+}
+
+static Error run(const Options &options) {
+  std::vector<Result> results(options.data.size());
+  int64_t sequences = 0;
+  for (size_t i = 0; i < results.size(); ++i) {
+    results[i].data = options.data[i];
+    if (Error error = readTokens(options.data[i], results[i].sequences))
+      return error;
+    sequences += static_cast<int64_t>(results[i].sequences.size());
+  }
   LanguageModelOptions modelOptions;
   modelOptions.device = options.device;
   std::unique_ptr<LanguageModel> model, base;
@@ -47,37 +95,24 @@ static Error run(const Options &options) {
   if (!options.base.empty())
     if (Error error = LanguageModel::open(options.base, modelOptions, base))
       return error;
-  Progress progress("evaluating", static_cast<int64_t>(sequences.size()), "sequences");
-  Score score, baseScore;
-  Comparison comparison;
-  if (Error error = evaluate(*model, base.get(), options.data, sequences, progress, score,
-                             baseScore, comparison))
-    return error;
-  double tokens = static_cast<double>(score.tokens);
-  if (options.json) {
-    ordered_json result;
-    result["model"] = options.module;
-    result["data"] = options.data;
-    result["sequences"] = sequences.size();
-    result["tokens"] = score.tokens;
-    result.update(numbers(score));
-    if (base) {
-      result["base"] = numbers(baseScore);
-      result["base"]["model"] = options.base;
-      result["kl_divergence"] = comparison.divergence / tokens;
-      result["top1_agreement"] = comparison.agreements / tokens;
-    }
-    std::printf("%s\n", result.dump(2).c_str());
+  Progress progress("evaluating", sequences, "sequences");
+  for (Result &result : results)
+    if (Error error = evaluate(*model, base.get(), result.data, result.sequences, progress,
+                               result.score, result.base, result.comparison))
+      return error;
+  if (!options.json) {
+    for (const Result &result : results)
+      print(options, result);
     return success();
   }
-  std::printf("%zu sequences, %lld scored tokens\n", sequences.size(),
-              static_cast<long long>(score.tokens));
-  print("model", score);
-  if (base) {
-    print("base", baseScore);
-    std::printf("KL(base || model) %.6f nats, same top-1 token %.2f %%\n",
-                comparison.divergence / tokens, 100 * comparison.agreements / tokens);
+  ordered_json json;
+  if (results.size() == 1) {
+    json = numbers(options, results[0]);
+  } else {
+    for (const Result &result : results)
+      json.push_back(numbers(options, result));
   }
+  std::printf("%s\n", json.dump(2).c_str());
   return success();
 }
 
@@ -93,16 +128,19 @@ int main(int argc, char **argv) {
   app.add_option("--data", options.data,
                  "Texts: .jsonl with a line {\"tokens\":[...], \"labels\":[...]} each, or .npz "
                  "with input_ids and labels [texts, tokens]. Labels are optional; -100 is not "
-                 "scored")
+                 "scored. May be repeated: each file gets scores of its own")
       ->required()
+      ->allow_extra_args(false)
       ->type_name("D.jsonl|D.npz");
   app.add_option("--base", options.base,
                  "Compare with this module: mean KL divergence and same top-1 token")
       ->type_name("B.tacq");
   app.add_option("--device", options.device, "cpu or cpu:threads=N (default: cpu with all cores)")
       ->type_name("DEVICE");
-  app.add_flag("--json", options.json, "Print JSON; with the loss of each text");
+  app.add_flag("--json", options.json,
+               "Print JSON, a list for several files; with the loss of each text");
   describeTool(app, "  tacq-eval m.tacq --data dev.jsonl\n"
+                    "  tacq-eval m.tacq --data math.jsonl --data sql.jsonl\n"
                     "  tacq-eval small.tacq --base full.tacq --data dev.jsonl --json\n");
   return runTool(app, argc, argv, [&] { return run(options); });
 }

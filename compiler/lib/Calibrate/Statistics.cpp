@@ -132,6 +132,17 @@ const TensorStatistics *Statistics::find(StringRef name) const {
   return found == tensors.end() ? nullptr : &*found;
 }
 
+void Statistics::scale(double factor) {
+  auto multiply = [&](StatisticsSum &sum) {
+    for (double &value : sum.mutableValues())
+      value *= factor;
+  };
+  for (TensorStatistics &tensor : tensors)
+    multiply(tensor.gradient);
+  for (InputStatistics &input : inputs)
+    multiply(input.hessian);
+}
+
 static Error cannotMerge(const std::string &name, const std::string &otherName,
                          const std::string &reason) {
   return Error(TACQ_INVALID_INPUT, name + " and " + otherName + " cannot be merged: " + reason);

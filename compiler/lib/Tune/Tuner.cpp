@@ -67,8 +67,9 @@ private:
   Error collectGains();
   Error computeFingerprint();
   Error write();
-  Error runSample(size_t number, double &loss);
+  Error runSample(size_t number, bool vary, double &loss);
   Error predict(size_t number, const Sample &sample, TensorView &view);
+  Error resample(size_t number, Sample &sample);
   Error addGradients();
   Error explain(size_t number, const std::string &when);
   Error look(size_t residue, double &loss);
@@ -97,6 +98,7 @@ private:
   std::vector<GainEntry> gains;
   std::vector<std::vector<float>> predictions; // by sample
   std::vector<size_t> training;                // samples that steps take
+  std::vector<int64_t> tokens;                 // drawn anew
   TuningState state;
 };
 
@@ -234,8 +236,8 @@ Error Tuner::computeFingerprint() {
   std::string text;
   llvm::raw_string_ostream os(text);
   os << int(options.loss) << ' ' << options.steps << ' ' << options.batch << ' ' << options.rate
-     << ' ' << options.codes << ' ' << options.codeRate << ' ' << options.interval << ' '
-     << options.patience << ' ' << samples.count << '\n';
+     << ' ' << options.resample << ' ' << options.codes << ' ' << options.codeRate << ' '
+     << options.interval << ' ' << options.patience << ' ' << samples.count << '\n';
   auto add = [&](const void *data, size_t size) {
     os << llvm::xxh3_64bits(ArrayRef(static_cast<const uint8_t *>(data), size)) << '\n';
   };
@@ -329,13 +331,50 @@ Error Tuner::predict(size_t number, const Sample &sample, TensorView &view) {
   return Error();
 }
 
-Error Tuner::runSample(size_t number, double &loss) {
+/// Draws a number by its probability, which are proportional to exp(logits).
+static int64_t draw(ArrayRef<float> logits, double uniform) {
+  float largest = *std::max_element(logits.begin(), logits.end());
+  double sum = 0;
+  for (float logit : logits)
+    sum += std::exp(double(logit) - largest);
+  double rest = uniform * sum;
+  for (auto [i, logit] : llvm::enumerate(logits))
+    if ((rest -= std::exp(double(logit) - largest)) < 0)
+      return int64_t(i);
+  return std::max_element(logits.begin(), logits.end()) - logits.begin();
+}
+
+/// Draws a part of the tokens anew, and predicts what follows from them.
+Error Tuner::resample(size_t number, Sample &sample) {
+  TensorView &ids = sample.at("input_ids"), &reference = sample["reference_logits"];
+  int64_t classes = reference.dims.back();
+  tokens.assign(ids.integers(), ids.integers() + ids.elementCount());
+  std::mt19937_64 random(uint64_t(state.step) * samples.count + number);
+  auto uniform = [&] { return double(random() >> 11) * 0x1p-53; };
+  for (size_t i = 1; i < tokens.size(); ++i)
+    if (uniform() < options.resample)
+      tokens[i] = draw(ArrayRef(reference.floats() + (i - 1) * classes, classes), uniform());
+  ids.data = tokens.data();
+  Sample inputs = inputsFor(*teacher, sample);
+  if (Error error = teacher->run(inputs))
+    return error;
+  return teacher->output(output, reference);
+}
+
+/// `vary`: with tokens drawn anew, as the options ask for.
+Error Tuner::runSample(size_t number, bool vary, double &loss) {
   Sample sample;
   if (Error error = samples.load(number, sample))
     return error;
-  if (teacher)
+  if (teacher) {
     if (Error error = predict(number, sample, sample["reference_logits"]))
       return error;
+    auto ids = sample.find("input_ids");
+    if (vary && options.resample > 0 && ids != sample.end() && ids->second.dims.size() == 2 &&
+        ids->second.dims[0] == 1 && ids->second.type == TACQ_I64)
+      if (Error error = resample(number, sample))
+        return error;
+  }
   if (Error error = student->run(inputsFor(*student, sample)))
     return error;
   TensorView view;
@@ -398,7 +437,7 @@ Error Tuner::look(size_t residue, double &loss) {
   size_t count = 0;
   for (size_t i = residue; i < samples.count; i += heldOneIn) {
     double one = 0;
-    if (Error error = runSample(i, one))
+    if (Error error = runSample(i, /*vary=*/false, one))
       return error;
     if (!std::isfinite(one))
       return explain(i, state.step == 0 ? "before the first step"
@@ -435,7 +474,7 @@ Error Tuner::step() {
     std::fill(gain.gradient.begin(), gain.gradient.end(), 0.0f);
   for (size_t number : batchOf(state.step)) {
     double loss = 0;
-    if (Error error = runSample(number, loss))
+    if (Error error = runSample(number, /*vary=*/true, loss))
       return error;
     if (!std::isfinite(loss))
       return explain(number, "step " + std::to_string(state.step + 1));

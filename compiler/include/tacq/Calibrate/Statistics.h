@@ -140,6 +140,9 @@ public:
   void dropFolds();
   const TensorStatistics *find(llvm::StringRef name) const;
 
+  /// Multiplies the sums by a positive number. What merges with others then counts as so many times
+  /// its samples.
+  void scale(double factor);
   /// Adds the sums of `other`. TACQ_INVALID_INPUT, with both left as they are, if it is of another
   /// model, of other settings or of samples that are covered already. The names are for messages.
   Error merge(const Statistics &other, const std::string &name, const std::string &otherName);

@@ -7,6 +7,10 @@
 // codes follow, too: each weight has a number that starts at its decoded value and moves by the
 // weight's gradient, and the code is the one whose level is nearest (learned rounding).
 //
+// With `resample`, the tokens that the steps see are partly drawn anew from what the unquantized
+// model predicts in their place: where it is sure, they stay, and where it is not, the sample is
+// varied. Its predictions for what comes of it are what the steps aim at.
+//
 // Every eighth sample is held back: no gradient comes of it, and the numbers with which it had the
 // least loss are the result.
 //
@@ -28,9 +32,11 @@ struct TuneOptions {
   /// 0: no tuning.
   unsigned steps = 0;
   /// Samples of a step.
-  unsigned batch = 8;
+  unsigned batch = 4;
   /// Of Adam, in units (TunedWeight::units); it falls to 0 along half of a cosine.
   double rate = 0.01;
+  /// The part of the tokens (of the input "input_ids") that is drawn anew; with Divergence only.
+  double resample = 0.25;
   /// Codes follow, with a rate of their own.
   bool codes = false;
   double codeRate = 0.005;
