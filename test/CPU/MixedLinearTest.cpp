@@ -8,8 +8,10 @@
 
 #include "HotKernelTest.h"
 #include "RandomMixedWeight.h"
+#include "tacq/CPU/LinearTiling.h"
 #include "tacq/CPU/MixedPacking.h"
 #include "llvm/Support/MathExtras.h"
+#include <array>
 #include <cmath>
 
 using namespace tacq;
@@ -30,7 +32,11 @@ struct Case {
   int64_t block = 128;
   std::string type = "f32";
   bool bias = false, residual = false, gated = false;
+  /// The input is multiplied as it is, not as int8.
+  bool floats = false;
   std::string activation = "none";
+  /// Of the tiling; the cost model's without.
+  std::optional<int64_t> taskRows = std::nullopt, prefetch = std::nullopt;
 };
 
 std::string shaped(std::vector<int64_t> dims, const std::string &element) {
@@ -106,9 +112,14 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
   int64_t blocks = llvm::divideCeil(c.columns, c.block);
   std::vector<Tensor> packed, biases;
   std::vector<std::vector<double>> decoded;
+  KernelOptions options;
   std::string x = shaped({int64_t(llvm::alignTo(c.columns, quantizedColumns))}, "i8");
   std::string scales = shaped({blocks, 2}, "f32");
   std::string arguments = "%x: " + x + ", %s: " + scales, types = x + ", " + scales;
+  if (c.floats) {
+    types = shaped({c.columns}, c.type);
+    arguments = "%x: " + types;
+  }
   std::string weights, biasNames, order, layouts, results, names;
   auto append = [](std::string &list, const std::string &item) {
     list += (list.empty() ? "" : ", ") + item;
@@ -135,6 +146,9 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
     packed.push_back(std::move(bytes));
     biases.push_back(Tensor::random(w.rows, c.type, 20 + i));
     std::string name = "%w" + std::to_string(i), text = textOf(withoutCount(type));
+    if (c.taskRows)
+      options.tilings.push_back(TilingAttr::get(context.get(), GetParam().name, withoutCount(type),
+                                                *c.taskRows, *c.prefetch));
     append(weights, name);
     append(arguments, name + ": " + text);
     append(types, text);
@@ -156,15 +170,16 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
     append(results, shaped({c.weights[i].rows}, c.type));
     append(names, "%y#" + std::to_string(i));
   }
-  std::string text =
-      "func.func @k(" + arguments + ") -> (" + results +
-      ") {\n  %y:" + std::to_string(resultCount) + " = tacq.linear %x x_scales(%s), weights(" +
-      weights + ")" + (c.bias ? " biases(" + biasNames + ")" : "") +
-      (c.residual ? " residual(%r)" : "") + " {weight_order = [" + order + "], weight_layouts = [" +
-      layouts + "], activation = " + activations.at(c.activation) + " : i32" +
-      (c.gated ? ", gated" : "") + ", node_name = \"y\"} : (" + types + ") -> (" + results +
-      ")\n  return " + names + " : " + results + "\n}\n";
-  HotKernel kernel = HotKernel::compile(text, GetParam());
+  std::string text = "func.func @k(" + arguments + ") -> (" + results +
+                     ") {\n  %y:" + std::to_string(resultCount) + " = tacq.linear %x" +
+                     (c.floats ? "" : " x_scales(%s)") + ", weights(" + weights + ")" +
+                     (c.bias ? " biases(" + biasNames + ")" : "") +
+                     (c.residual ? " residual(%r)" : "") + " {weight_order = [" + order +
+                     "], weight_layouts = [" + layouts +
+                     "], activation = " + activations.at(c.activation) + " : i32" +
+                     (c.gated ? ", gated" : "") + ", node_name = \"y\"} : (" + types + ") -> (" +
+                     results + ")\n  return " + names + " : " + results + "\n}\n";
+  HotKernel kernel = HotKernel::compile(text, GetParam(), options);
   for (int64_t rows : rowCounts) {
     SCOPED_TRACE(rows);
     Tensor input = Tensor::random(rows * c.columns, c.type, 1);
@@ -175,6 +190,8 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
       // One row more, which must stay as it is.
       outputs.push_back(Tensor::filled((rows + 1) * c.weights[i].rows, c.type, 77.0f));
     std::vector<Tensor *> bindings = {&quantized.q, &quantized.scales};
+    if (c.floats)
+      bindings = {&input};
     for (Tensor &tensor : packed)
       bindings.push_back(&tensor);
     for (size_t i = 0; c.bias && i < biases.size(); ++i)
@@ -189,7 +206,8 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
     auto dot = [&](size_t i, int64_t row, int64_t n) {
       double sum = c.bias ? biases[i].at(n) : 0, magnitude = std::fabs(sum) + 1;
       for (int64_t k = 0; k < c.columns; ++k) {
-        double product = quantized.at(row, k) * decoded[i][n * c.columns + k];
+        double number = c.floats ? input.at(row * c.columns + k) : quantized.at(row, k);
+        double product = number * decoded[i][n * c.columns + k];
         sum += product;
         magnitude += std::fabs(product);
       }
@@ -263,6 +281,16 @@ TEST_P(MixedLinear, RowCounts) {
   check({{{50, {3, 0, false, Circuit::Uniform}, 0.02}}, 200}, counts);
 }
 
+TEST_P(MixedLinear, EveryTiling) {
+  for (int64_t taskRows : taskRowsChoices()) {
+    SCOPED_TRACE(taskRows);
+    Case c{{{50, {2, 64, false, Circuit::Slots}, 0.02}}, 200, 64};
+    c.taskRows = taskRows;
+    c.prefetch = prefetchChoices()[size_t(taskRows / 96) % prefetchChoices().size()];
+    check(c, {1, taskRows - 1, taskRows, taskRows + 1});
+  }
+}
+
 /// As many rows as targets with registers of rows take at a time, and more.
 TEST_P(MixedLinear, ManyRowsOfEveryFormat) {
   for (unsigned bits : {2, 3, 4, 8})
@@ -320,6 +348,33 @@ TEST_P(MixedLinear, SeveralWeightsOfDifferentFormats) {
   check(c, {1, 2, 13, 100});
   c.bias = true;
   check(c, {1, 13});
+}
+
+/// Input that is not quantized, with every way to decode and every circuit.
+TEST_P(MixedLinear, Floats) {
+  auto checkFloats = [&](Case c, const std::vector<int64_t> &rowCounts) {
+    c.floats = true;
+    check(c, rowCounts);
+  };
+  for (unsigned bits : {2, 3, 4, 8})
+    for (Circuit circuit : {Circuit::None, Circuit::Scattered, Circuit::Slots, Circuit::Uniform}) {
+      SCOPED_TRACE(testing::Message() << bits << " bits, circuit " << int(circuit));
+      int64_t group = std::array{0, 32, 64, 256}[(bits + unsigned(circuit)) % 4];
+      checkFloats({{{37, {bits, group, false, circuit}}}, 300 + int64_t(bits)}, {1, 11});
+      checkFloats({{{20, {bits, 0, true, circuit}}}, 140}, {2});
+    }
+  for (double share : {0.0, 1.0})
+    checkFloats({{{20, {2, 128, false, Circuit::Slots}, share}}, 200}, {1, 70});
+  checkFloats({{{5, {3, 0, false, Circuit::Slots}, 0.5}}, 1}, {1, 2});
+  Case c{{{44, {2, 0, false, Circuit::Slots}}, {44, {3, 64, false, Circuit::Uniform}}}, 113, 64};
+  c.gated = c.bias = c.residual = true;
+  c.activation = "silu";
+  for (const char *type : {"f32", "f16"}) {
+    c.type = type;
+    checkFloats(c, {1, 9});
+  }
+  checkFloats({{{64, {2, 64, false, Circuit::Slots}}, {17, {4, 0, false, Circuit::None}}}, 160},
+              {1, 33});
 }
 
 TEST(MixedLinearAssembly, DecodingStaysInRegisters) {

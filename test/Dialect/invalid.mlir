@@ -449,6 +449,23 @@ tacq_rt.kernel @k {
 }
 
 // -----
+// expected-error @+1 {{kernel.tilings: tasks have as many rows for all weights and targets}}
+tacq_rt.kernel @k attributes {tilings = [
+    #tacq.tiling<"a", !tacq.mixed<8x16, bits = 3, group = 0, decode = #tacq.affine<scale = f32>>, task_rows = 96, prefetch = 0>,
+    #tacq.tiling<"b", !tacq.mixed<8x16, bits = 3, group = 0, decode = #tacq.affine<scale = f32>>, task_rows = 48, prefetch = 0>]} {
+^bb0(%x: tensor<4xf32>):
+  tacq.yield %x : tensor<4xf32>
+}
+
+// -----
+// expected-error @+1 {{tiling.weight: 'f32' is no type of a mixed-precision weight}}
+module attributes {test.tiling = #tacq.tiling<"a", f32, task_rows = 96, prefetch = 0>} {}
+
+// -----
+// expected-error @+1 {{tiling.numbers: a task has at least one row}}
+module attributes {test.tiling = #tacq.tiling<"a", !tacq.mixed<8x16, bits = 3, group = 0, decode = #tacq.affine<scale = f32>>, task_rows = 0, prefetch = 0>} {}
+
+// -----
 // expected-error @+1 {{kernel.inputs}}
 tacq_rt.kernel @k {
 ^bb0(%x: tensor<*xf32>):

@@ -1,6 +1,6 @@
 // Code generation in a stock mlir-opt: for a processor and for a shader.
 // REQUIRES: tacq-plugin
-// RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(tacq-emit-cpu-kernels{target=x86-64-v3})' | FileCheck %s
+// RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(tacq-tile-kernels{targets=x86-64-v3},tacq-emit-cpu-kernels{target=x86-64-v3})' | FileCheck %s
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(tacq-emit-vulkan-kernels,tacq-vulkan-entry-points,tacq-vulkan-expand-math,tacq-vulkan-narrow-types,canonicalize,cse,tacq-vulkan-to-spirv)' | FileCheck %s --check-prefix=SHADER
 
 // SHADER: spirv.module @__spv__linear

@@ -127,7 +127,8 @@ TEST_P(PlanToModule, StoresTheQuantizersOutput) {
   CompileOptions options;
   options.output = (folder + "/m.tacq").str();
   options.narrowDense = true;
-  options.quantize = [&](llvm::StringMap<MixedWeight> &weights) {
+  options.quantize = [&](QuantizedModel &quantized) {
+    llvm::StringMap<MixedWeight> &weights = quantized.weights;
     QuantizeModelOptions quantization;
     quantization.plan.circuitLayout = form.circuit;
     quantization.plan.circuit = form.circuit == Circuit::None ? 0 : 0.0035;

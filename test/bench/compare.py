@@ -62,7 +62,7 @@ class Comparison:
         if row.name in MATVEC:
             return self.matvec(*MATVEC[row.name])
         kind = row.name.split("-")[0]
-        return {"matvec": self.bandwidth_or_codebook, "matmul": self.matmul,
+        return {"matvec": self.bandwidth_or_codebook, "matmul": self.matmul, "dense": self.dense,
                 "decode": self.model, "prefill": self.model,
                 "memory": self.memory}[kind](row)
 
@@ -105,6 +105,14 @@ class Comparison:
         note = (f"{ours[0]['target']}: {max(r['compute_fraction'] for r in ours):.2f} of "
                 f"{ours[0]['peak_instruction']}")
         return ([r["gmacs_per_s"] for r in ours], [r["peak_gmacs_per_s"] for r in vectors], note)
+
+    def dense(self, row):
+        shape = ("--m", 2048, "--k", 2048, "--n", 384)
+
+        def ours():
+            return [self.tacq.kernel("matmul", *shape, "--bits", 16)["gmacs_per_s"]]
+
+        return *self.alternate(ours, lambda: [peers.blas_speed(*shape[1::2])]), ""
 
     def model(self, row):
         work, preset, form, threads = row.name.split("-")

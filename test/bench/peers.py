@@ -173,3 +173,26 @@ def onnx_runtime_speed(model, threads):
     return json.loads(run([sys.executable, "-c", ONNX_RUNTIME,
                            ROOT / "tools" / "dev" / "compare-onnxruntime.py", model,
                            threads]).stdout)
+
+
+#===--- BLAS ---------------------------------------------------------------===#
+
+BLAS = """
+import sys, time
+import numpy as np
+m, k, n = map(int, sys.argv[1:])
+x, w = (np.random.default_rng(1).random(shape, np.float32) for shape in ((n, k), (m, k)))
+seconds = []
+for _ in range(15):
+    start = time.perf_counter()
+    x @ w.T
+    seconds.append(time.perf_counter() - start)
+print(m * k * n / min(seconds) / 1e9)
+"""
+
+
+def blas_speed(m, k, n):
+    """10^9 multiply-adds per second of numpy's BLAS on f32 numbers, one thread, in the best run, as
+    tacq-bench says it."""
+    one = {name: "1" for name in ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")}
+    return float(run([sys.executable, "-c", BLAS, m, k, n], env=os.environ | one).stdout)

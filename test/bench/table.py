@@ -40,6 +40,8 @@ ROWS = (
     Row("matmul", "matmul 4096 x 4096 x 256, 1 thread: 2 bit g128 + circuit in slots",
         "vpdpbusd from registers (without AVX-512: vpmaddubsw)", 0.6, "GMAC/s"),
     Row("matmul-vectors", "the same on a target without AMX", "the same", 0.6, "GMAC/s"),
+    Row("dense-matmul", "matmul 2048 x 2048 x 384, 1 thread: f16 weights, not quantized",
+        "sgemm of numpy's BLAS", 0.95, "GMAC/s"),
     *(Row(f"decode-{model}-{bits}bit-{threads}t",
           f"decode 64, {model}, {bits} bit g128 + 0.47 % in slots, {threads} thread(s)",
           f"llama.cpp {peer}", reach, "tok/s", "best")

@@ -145,3 +145,68 @@ def test_what_cannot_be_quantized(tools, toy, tmp_path):
                 says=["--head-bits needs --bits"])
     tools.fails("tacq-compile", toy("f32", True), "--bits", 2, "--circuit", "1%", *flags, status=1,
                 says=["--stats", "--circuit-from random"])
+
+
+TYPES = {(128, 128), (64, 128), (320, 128), (128, 320)}  # q and o, k and v, gate and up, down
+
+
+def test_tuned_kernels(tools, toy, tmp_path):
+    """What is measured is recorded in the plan, and the plan gives the same module."""
+    first, second, plan = tmp_path / "1.tacq", tmp_path / "2.tacq", tmp_path / "tuned.json"
+    flags = ["--method", "nearest", "--circuit-from", "random", "--target", "cpu=host,cpu=aarch64"]
+    model = toy("f16", False)
+    tools.run("tacq-compile", model, "--bits", 2, "--circuit", "2%", "--tune-kernels", plan, *flags,
+              "-o", first)
+    tuned = json.loads(plan.read_text())
+    host = json.loads(tools.run("tacq-dump", first, "--json").stdout)["executables"][0]["target"]
+    extents = [re.match(r"!tacq\.mixed<(\d+)x(\d+), bits = 2, group = 0,", kernel["weight"])
+               for kernel in tuned["kernels"]]
+    assert {(int(m[1]), int(m[2])) for m in extents} == TYPES and len(extents) == len(TYPES)
+    for kernel in tuned["kernels"]:
+        assert kernel["target"] == host  # nothing is said of what this machine does not run
+        assert kernel["task_rows"] in (96, 192, 384)
+        assert kernel["prefetch"] in (0, 1024, 2048, 4096, 8192)
+    tools.run("tacq-compile", model, "--plan", plan, *flags, "-o", second)
+    assert second.read_bytes() == first.read_bytes()
+
+    # The entries decide.
+    def tilings():
+        text = tools.run("tacq-compile", model, "--plan", plan, *flags, "--emit", "dispatches").stdout
+        return set(re.findall(r'"(x86[^"]*|aarch64)", (!tacq\.mixed<\d+x\d+)[^"]*?'
+                              r"task_rows = (\d+), prefetch = (\d+)", text))
+
+    for kernel in tuned["kernels"]:
+        kernel["task_rows"], kernel["prefetch"] = 384, 8192
+    plan.write_text(json.dumps(tuned))
+    found = tilings()
+    assert {rows for _, _, rows, _ in found} == {"384"}
+    assert {ahead for target, _, _, ahead in found if target == host} == {"8192"}
+    assert {ahead for target, _, _, ahead in found if target == "aarch64"} == {"0"}
+
+
+def test_tuning_that_cannot_be(tools, toy, tmp_path):
+    model, plan = toy("f16", False), tmp_path / "p.json"
+    flags = ["-o", tmp_path / "m.tacq"]
+    tools.fails("tacq-compile", model, "--tune-kernels", plan, *flags, status=1,
+                says="--tune-kernels needs --bits or --plan")
+    tools.fails("tacq-compile", model, "--bits", 2, "--method", "nearest", "--target", "cpu=aarch64",
+                "--tune-kernels", plan, *flags, status=2,
+                says=["which runs none of the CPU targets", "compile with the plan"])
+    tools.fails("tacq-compile", model, "--bits", 2, "--method", "nearest", "--tune-kernels",
+                tmp_path / "no" / "p.json", *flags, status=3, says="p.json")
+    assert not plan.exists() and not (tmp_path / "m.tacq").exists()
+    weight = "!tacq.mixed<64x128, bits = 2, group = 0, decode = #tacq.affine<scale = f16, zero = ui8>>"
+    entry = {"target": "x86-64-v4", "weight": weight, "task_rows": 96, "prefetch": 0}
+    tensors = [{"name": "model.layers.0.self_attn.k_proj.weight", "bits": 2}]
+    for change, says in (({"task_rows": 100}, ["kernel 1", "'task_rows' is one of 96, 192, 384"]),
+                         ({"prefetch": -1}, ["kernel 1", "'prefetch' is 0 to 65536 bytes, not -1"]),
+                         ({"weight": "f32"}, ["'f32'", "no mixed-precision type"]),
+                         ({"weight": "!tacq.mixed<"}, ["no mixed-precision type"]),
+                         ({"weight": ""}, ["kernel 1", "'weight'"]),
+                         ({"speed": 1}, ["kernel 1", "no member 'speed'"])):
+        plan.write_text(json.dumps({"version": 1, "tensors": tensors, "kernels": [entry | change]}))
+        tools.fails("tacq-compile", model, "--plan", plan, "--method", "nearest", *flags, status=3,
+                    says=says)
+    plan.write_text(json.dumps({"version": 1, "tensors": tensors, "kernels": [entry, entry]}))
+    tools.fails("tacq-compile", model, "--plan", plan, "--method", "nearest", *flags, status=3,
+                says="are there twice")

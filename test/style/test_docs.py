@@ -6,7 +6,7 @@ import subprocess
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 FAMILIES = {"attention", "attention_grad", "buffer", "constant", "copy", "dispatch", "get_param",
             "if", "kernel", "launch", "layout", "linear", "mixed", "node", "norm", "quantize_rows",
-            "require", "rope", "schedule", "shape", "symbolic", "vulkan_profile"}
+            "require", "rope", "schedule", "shape", "symbolic", "tiling", "vulkan_profile"}
 
 
 def tracked(*patterns):

@@ -21,6 +21,7 @@ struct KernelMode::Options {
   std::string kernel, circuit = "0", layout = "slots", streamed = "160M", target = "host";
   int64_t outputs = 4096, inputs = 4096, rows = 0, bits = 2, group = 128;
   int64_t heads = 32, keyHeads = 8, headSize = 128, past = 1024;
+  std::optional<int64_t> taskRows, prefetch;
   bool codebook = false;
 };
 
@@ -52,6 +53,15 @@ KernelMode::KernelMode(CLI::App &app) : options(std::make_unique<Options>()) {
       ->check(CLI::IsMember({"slots", "uniform", "scattered", "none"}))
       ->group(group);
   app.add_flag("--codebook", o.codebook, "Levels for each row instead of scales and zero points")
+      ->group(group);
+  app.add_option("--task-rows", o.taskRows,
+                 "Rows of the input that a task multiplies (default: the cost model's)")
+      ->check(CLI::IsMember({96, 192, 384}))
+      ->group(group);
+  app.add_option("--prefetch", o.prefetch,
+                 "Bytes ahead of a single row's product that codes are asked for (default: the "
+                 "cost model's)")
+      ->check(CLI::Range(0, 65536))
       ->group(group);
   app.add_option("--heads", o.heads, "Heads of attention (default: 32)")
       ->check(CLI::PositiveNumber)
@@ -108,6 +118,8 @@ Error KernelMode::benchmarkOptions(KernelBenchmarkOptions &benchmark) const {
   benchmark.format.bits = o.bits;
   benchmark.format.group = o.codebook || o.group >= o.inputs ? 0 : o.group;
   benchmark.format.codebook = o.codebook;
+  benchmark.taskRows = o.taskRows;
+  benchmark.prefetch = o.prefetch;
   benchmark.heads = o.heads;
   benchmark.keyHeads = o.keyHeads;
   benchmark.headSize = o.headSize;

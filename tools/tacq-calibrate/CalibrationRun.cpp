@@ -3,13 +3,13 @@
 #include "CalibrationRun.h"
 
 #include "CalibrationData.h"
+#include "Interruption.h"
 #include "Progress.h"
 #include "tacq/Calibrate/Calibrator.h"
 
 #include <algorithm>
 #include <cerrno>
 #include <chrono>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <sys/stat.h>
@@ -22,34 +22,7 @@ std::string tools::partialPath(const std::string &output) { return output + ".pa
 
 static bool exists(const std::string &path) { return access(path.c_str(), F_OK) == 0; }
 
-//===----------------------------------------------------------------------===//
-// Interruption
-//===----------------------------------------------------------------------===//
-
-static volatile std::sig_atomic_t interrupted = 0;
-
-extern "C" void noteInterruption(int) { interrupted = 1; }
-
 namespace {
-/// SIGINT and SIGTERM are noted while samples are gone through; a second one ends the process.
-class InterruptionGuard {
-public:
-  InterruptionGuard() {
-    struct sigaction action = {};
-    action.sa_handler = noteInterruption;
-    action.sa_flags = SA_RESETHAND;
-    sigaction(SIGINT, &action, &before[0]);
-    sigaction(SIGTERM, &action, &before[1]);
-  }
-  ~InterruptionGuard() {
-    sigaction(SIGINT, &before[0], nullptr);
-    sigaction(SIGTERM, &before[1], nullptr);
-  }
-
-private:
-  struct sigaction before[2];
-};
-
 /// Says when to write what there is so far: every minute, and never for more than a twentieth of
 /// the time.
 class CheckpointClock {
@@ -136,13 +109,13 @@ public:
         return error;
       progress.advance();
       bool last = i + 1 == todo.size();
-      if (!last && (interrupted || clock.isDue())) {
+      if (!last && (interrupted() || clock.isDue())) {
         auto begin = CheckpointClock::Clock::now();
         if (Error error = calibrator->statistics().write(partialPath(options.output)))
           return error;
         clock.wrote(begin);
       }
-      if (!last && interrupted)
+      if (!last && interrupted())
         return makeError(TACQ_IO,
                          "interrupted after %zu of %zu samples; they are in %s: the same command "
                          "with --resume goes on",

@@ -5,6 +5,7 @@
 #include "CalibrationData.h"
 #include "Progress.h"
 #include "mlir/IR/MLIRContext.h"
+#include "tacq/OutputFile.h"
 #include "tacq/Register.h"
 
 #include <cerrno>
@@ -100,8 +101,20 @@ void QuantizationFlags::addTo(CLI::App &app) {
                  "anything is quantized)")
       ->check(CLI::IsMember({"auto", "f16", "keep"}))
       ->group(group);
+  app.add_option("--activations", activations,
+                 "What is multiplied with quantized weights: int8, with a scale for each group, or "
+                 "f32, which is exact and several times slower (default: int8)")
+      ->check(CLI::IsMember({"int8", "f32"}))
+      ->group(group);
+  app.add_option("--tune-kernels", tunedPlan,
+                 "Measure on this machine how kernels best go through the weights, and write the "
+                 "plan with what was found; --plan P.json then gives the same module without "
+                 "measuring")
+      ->type_name("P.json")
+      ->group(group);
   app.add_option("--threads", threads, "Threads for running the sample (default: all)")
       ->group(group);
+  tuning.addTo(app);
 }
 
 Error QuantizationFlags::checkFlags() {
@@ -114,11 +127,16 @@ Error QuantizationFlags::checkFlags() {
                                {!circuitText.empty(), "--circuit"},
                                {codebook, "--codebook"},
                                {headBits != 0, "--head-bits"},
+                               {activations != "int8", "--activations"},
+                               {!tunedPlan.empty(), "--tune-kernels"},
+                               {tuning.isOn(), "--tune"},
                                {group != 0, "--group"}})
       if (given)
         return makeError(TACQ_INVALID_ARGUMENT, "%s needs --bits or --plan beside it", flag);
     return success();
   }
+  if (tuning.isOn() && dataFile.empty())
+    return makeError(TACQ_INVALID_ARGUMENT, "--tune needs the sample to tune on: give --data");
   if (!planFile.empty() && !circuitText.empty())
     return makeError(TACQ_INVALID_ARGUMENT,
                      "--plan says how large the circuit is; leave --circuit out or edit the plan");
@@ -129,6 +147,7 @@ Error QuantizationFlags::apply(const std::string &model, bool quiet, CompileOpti
   if (Error error = checkFlags())
     return error;
   bool quantized = bits != 0 || !planFile.empty();
+  options.floatActivations = activations == "f32";
   options.narrowDense = dense == "f16" || (dense == "auto" && quantized);
   if (!quantized)
     return success();
@@ -150,14 +169,23 @@ Error QuantizationFlags::apply(const std::string &model, bool quiet, CompileOpti
     plan.circuit = *part;
     plan.circuitLayout = *parseCircuitLayout(layoutText);
   }
-  options.quantize = [this, model, quiet](llvm::StringMap<MixedWeight> &weights) {
-    return quantize(model, quiet, weights);
+  options.tilings = plan.kernels;
+  if (!tunedPlan.empty()) {
+    if (Error error = checkOutputFile(tunedPlan, OutputKind::RegularFile))
+      return error;
+    options.recordTilings = [this](const std::vector<KernelTiling> &measured) {
+      plan.kernels = measured;
+      return writePlan(tunedPlan, plan);
+    };
+  }
+  options.quantize = [this, model, quiet, output = options.output](QuantizedModel &quantized) {
+    return quantize(model, output, quiet, quantized);
   };
   return success();
 }
 
-Error QuantizationFlags::quantize(const std::string &model, bool quiet,
-                                  llvm::StringMap<MixedWeight> &weights) {
+Error QuantizationFlags::quantize(const std::string &model, const std::string &output, bool quiet,
+                                  QuantizedModel &quantized) {
   mlir::DialectRegistry registry;
   registerAllDialects(registry);
   mlir::MLIRContext context(registry, mlir::MLIRContext::Threading::DISABLED);
@@ -177,6 +205,7 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
                      "model, or remove \"model\" from the plan to use it all the same",
                      planFile.c_str(), model.c_str());
   if (uniform) {
+    plan.modelHash = hash;
     TensorPlan format;
     format.bits = unsigned(bits);
     format.group = group;
@@ -208,13 +237,11 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
   if (!dataFile.empty()) {
     if (Error error = CalibrationData::open(dataFile, data))
       return error;
-    if (Error error = data->bind(sampleInputs(*graph.module), vocabularyOf(*graph.module),
-                                 /*allTokens=*/true))
+    if (Error error =
+            data->bind(tuning.isOn() ? tuningInputs(*graph.module) : sampleInputs(*graph.module),
+                       vocabularyOf(*graph.module), /*allTokens=*/!tuning.isOn()))
       return error;
-    samples.count = data->size();
-    samples.load = [&](size_t sample, std::map<std::string, TensorView> &inputs) {
-      return data->load(sample, inputs);
-    };
+    samples = samplesOf(*data);
   } else if (method == "gptq" && !quiet) {
     std::fprintf(stderr, "note: without --data, Hessians are those of the unquantized model\n");
   }
@@ -246,5 +273,14 @@ Error QuantizationFlags::quantize(const std::string &model, bool quiet,
       progress->advance();
     }
   };
-  return quantizeModel(graph, options, weights);
+  // Quantization changes the graph.
+  mlir::OwningOpRef<mlir::ModuleOp> original;
+  if (tuning.isOn())
+    original = graph.module->clone();
+  if (Error error = quantizeModel(graph, options, quantized.weights))
+    return error;
+  progress.reset();
+  if (!tuning.isOn())
+    return success();
+  return tuning.tune(*original, graph.parameters, *data, model, output, threads, quiet, quantized);
 }

@@ -3,6 +3,7 @@
 #ifndef TACQ_COMPILE_QUANTIZATIONFLAGS_H
 #define TACQ_COMPILE_QUANTIZATIONFLAGS_H
 
+#include "TuningFlags.h"
 #include "tacq/Compile.h"
 #include "tacq/Quantize/QuantizeModel.h"
 
@@ -20,15 +21,18 @@ public:
 
 private:
   Error checkFlags();
-  Error quantize(const std::string &model, bool quiet, llvm::StringMap<MixedWeight> &weights);
+  Error quantize(const std::string &model, const std::string &output, bool quiet,
+                 QuantizedModel &quantized);
 
-  std::string statisticsFile, dataFile, planFile, circuitText, layoutText = "slots", dense = "auto";
+  std::string tunedPlan, statisticsFile, dataFile, planFile, circuitText,
+      layoutText = "slots", dense = "auto", activations = "int8";
   int64_t bits = 0, group = 0, headBits = 0;
   bool codebook = false;
   std::string method = "gptq", circuitValues = "compensated", circuitSource = "statistics";
   bool noClip = false, activationOrder = false;
   double damping = 0.01;
   unsigned threads = 0;
+  TuningFlags tuning;
 
   Plan plan;
   bool uniform = false; // the plan is made of --bits and --group

@@ -7,6 +7,7 @@
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/Quantize/MixedWeight.h"
 #include "tacq/Quantize/Passes.h"
+#include "tacq/Quantize/Plan.h"
 #include "llvm/ADT/StringMap.h"
 #include <functional>
 #include <string>
@@ -34,6 +35,13 @@ enum class EmitStage {
   Module      ///< the module file
 };
 
+/// What quantization makes of a model, by the names of its parameters.
+struct QuantizedModel {
+  llvm::StringMap<MixedWeight> weights;
+  /// New elements of parameters that stay dense, in their order.
+  llvm::StringMap<std::vector<float>> parameters;
+};
+
 struct CompileOptions {
   /// "cpu=host", "cpu=x86-64-v3", "cpu=aarch64", "vulkan=generic", …; one executable of the module
   /// for each.
@@ -41,11 +49,19 @@ struct CompileOptions {
   EmitStage emit = EmitStage::Module;
   /// The module file, or the text of another stage; "-" for standard output (texts only).
   std::string output;
-  /// Makes the mixed-precision weights, by their parameters' names. Called when the graph is known
-  /// to compile; null for a model that is not quantized.
-  std::function<Error(llvm::StringMap<MixedWeight> &weights)> quantize;
+  /// Makes the mixed-precision weights. Called when the graph is known to compile; null for a model
+  /// that is not quantized.
+  std::function<Error(QuantizedModel &quantized)> quantize;
+  /// How kernels go through their weights, where the cost model's choice is not to serve.
+  std::vector<KernelTiling> tilings;
+  /// Receives tilings that are measured for the model's weights, if set: of the CPU targets that
+  /// this machine runs. They are used in place of `tilings`.
+  std::function<Error(const std::vector<KernelTiling> &measured)> recordTilings;
   /// Store f32 matrices that are not quantized as f16 (tacq-narrow-parameters).
   bool narrowDense = false;
+  /// Multiply mixed-precision weights with the input as it is, not with int8. Slower; of CPU
+  /// targets only.
+  bool floatActivations = false;
   /// Reports each stage when it begins; `done` of `total` are behind it.
   std::function<void(const std::string &stage, unsigned done, unsigned total)> progress;
   /// One line for each recognized operation, and for what nearly was one, to stderr.
@@ -64,9 +80,10 @@ Error compileModel(const std::string &path, const CompileOptions &options);
 void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
                       const GraphPipelineOptions &options);
 /// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
-/// matrices stored as f16 in `parameters`.
+/// matrices stored as f16 in `parameters`, or without int8 input of linear operations.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
-                       llvm::StringMap<MixedWeightForm> mixed, bool narrowDense);
+                       llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
+                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets);
 
 } // namespace tacq
 

@@ -5,6 +5,7 @@
 
 #include "tacq/Error.h"
 #include "tacq/Quantize/MixedWeight.h"
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,10 @@ struct KernelBenchmarkOptions {
   /// The circuit's share of the weights as the paper counts it, four bytes an entry; see
   /// RandomCircuit.h for what becomes slots.
   double circuitShare = 0;
+  /// Another weight of this format and extent than a random one with that circuit.
+  const MixedWeight *weight = nullptr;
+  /// The tiling (#tacq.tiling), where it is not the cost model's.
+  std::optional<int64_t> taskRows, prefetch;
 
   // Attention
   int64_t heads = 32, keyHeads = 8, headSize = 128, past = 1024;
@@ -64,6 +69,9 @@ struct KernelBenchmarkResult {
 /// Compiles the kernel for random weights and measures it. TACQ_INVALID_ARGUMENT for a target that
 /// this machine does not run, and for extents that make no kernel.
 Error benchmarkKernel(const KernelBenchmarkOptions &options, KernelBenchmarkResult &result);
+
+/// The seconds of the kernel's best run, for one copy, and nothing else.
+Error timeKernel(const KernelBenchmarkOptions &options, double &seconds);
 
 } // namespace tacq
 

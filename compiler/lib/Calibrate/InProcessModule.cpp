@@ -6,11 +6,15 @@
 #include "mlir/Pass/PassManager.h"
 #include "tacq/CPU/CpuTarget.h"
 #include "tacq/CPU/Passes.h"
+#include "tacq/CPU/WeightPacking.h"
 #include "tacq/Graph/GraphPasses.h"
+#include "tacq/ModuleView.h"
 #include "tacq/Ops/Passes.h"
 #include "tacq/Reproducer.h"
 #include "tacq/Schedule/Passes.h"
+#include "llvm/ADT/StringMap.h"
 #include "llvm/Support/FileSystem.h"
+#include <cstring>
 
 using namespace mlir;
 using namespace tacq;
@@ -46,7 +50,20 @@ private:
 };
 } // namespace
 
+/// One of the forms in which the module has a parameter.
+struct StoredForm {
+  char *memory;
+  size_t size;
+  /// Null: as it is.
+  PanelAttr layout;
+  WeightOrder order;
+  int64_t n, k;
+};
+
 struct InProcessModule::Handles {
+  /// The file of a writable module, with changes that stay in this process.
+  llvm::sys::fs::mapped_file_region memory;
+  llvm::StringMap<SmallVector<StoredForm, 2>> parameters;
   Handle<tacq_runtime_t, tacq_runtime_release> runtime;
   Handle<tacq_device_t, tacq_device_release> device;
   Handle<tacq_module_t, tacq_module_release> module;
@@ -100,6 +117,8 @@ Error InProcessModule::compile(ModuleOp module, const ParameterStore &parameters
   std::unique_ptr<InProcessModule> made(new InProcessModule());
   if (Error error = made->open(name.str(), options))
     return error;
+  if (options.writable)
+    made->findParameters(*copy);
   runner = std::move(made);
   return Error();
 }
@@ -114,6 +133,92 @@ static Error declarations(const tacq_module_t *module, size_t count, InfoFn info
       return error;
     found.push_back(
         {info.name, info.element_type, std::vector<int64_t>(info.dims, info.dims + info.rank)});
+  }
+  return Error();
+}
+
+static Error mapPrivately(const std::string &path, llvm::sys::fs::mapped_file_region &memory) {
+  namespace fs = llvm::sys::fs;
+  auto failed = [&](std::error_code code) {
+    return Error(TACQ_IO,
+                 "the temporary module '" + path + "' cannot be mapped: " + code.message());
+  };
+  llvm::Expected<fs::file_t> file = fs::openNativeFileForRead(path);
+  if (!file)
+    return failed(llvm::errorToErrorCode(file.takeError()));
+  fs::file_status status;
+  std::error_code code = fs::status(*file, status);
+  if (!code)
+    memory = fs::mapped_file_region(*file, fs::mapped_file_region::priv, status.getSize(), 0, code);
+  fs::closeFile(*file);
+  return code ? failed(code) : Error();
+}
+
+/// A constant is named by the parameter, its layout and its order (ModuleEmitter::emitConstant).
+void InProcessModule::findParameters(ModuleOp module) {
+  std::unique_ptr<ModuleView> view;
+  ModuleViewOptions options;
+  options.checkData = false;
+  // The runtime has verified it.
+  if (ModuleView::fromMemory(handles->memory.const_data(), handles->memory.size(), "", options,
+                             view))
+    return;
+  llvm::StringMap<const format::Constant *> constants;
+  for (const format::Constant *constant : *view->metadata().constants())
+    constants[constant->name()->string_view()] = constant;
+  char *data = handles->memory.data() + view->header().dataOffset;
+  for (auto param : module.getOps<ParamOp>()) {
+    auto type = dyn_cast<RankedTensorType>(param.getType());
+    if (!type)
+      continue;
+    std::string name = param.getSymName().str();
+    auto add = [&](const std::string &key, PanelAttr layout, WeightOrder order) {
+      auto found = constants.find(key);
+      if (found == constants.end())
+        return;
+      int64_t n = 0, k = 0;
+      if (layout) {
+        n = type.getDimSize(order == WeightOrder::NK ? 0 : 1);
+        k = type.getDimSize(order == WeightOrder::NK ? 1 : 0);
+      }
+      handles->parameters[name].push_back(
+          {data + found->second->offset(), found->second->size(), layout, order, n, k});
+    };
+    add(name, PanelAttr(), WeightOrder::NK);
+    if (type.getRank() != 2 || !isa<FloatType>(type.getElementType()))
+      continue;
+    auto layout = PanelAttr::get(type.getContext(), cpuPanelWidth, type.getElementType());
+    std::string text;
+    llvm::raw_string_ostream(text) << Attribute(layout);
+    add(name + " " + text, layout, WeightOrder::NK);
+    add(name + " " + text + " kn", layout, WeightOrder::KN);
+  }
+}
+
+Error InProcessModule::replaceParameter(StringRef name, ArrayRef<char> elements) {
+  auto found = handles->parameters.find(name);
+  if (found == handles->parameters.end())
+    return Error(TACQ_INVALID_ARGUMENT,
+                 "the compiled module has no parameter '" + name.str() + "' to replace");
+  for (StoredForm &form : found->second) {
+    size_t needed = form.layout
+                        ? form.n * form.k * (form.layout.getElement().getIntOrFloatBitWidth() / 8)
+                        : form.size;
+    if (elements.size() != needed)
+      return Error(TACQ_INVALID_ARGUMENT, "the parameter '" + name.str() + "' has " +
+                                              std::to_string(needed) + " bytes, not " +
+                                              std::to_string(elements.size()));
+    if (!form.layout) {
+      std::memcpy(form.memory, elements.data(), elements.size());
+      continue;
+    }
+    char *to = form.memory;
+    packWeight(elements.data(), form.order, form.n, form.k, form.layout,
+               [&](const void *panel, size_t size) {
+                 std::memcpy(to, panel, size);
+                 to += size;
+                 return true;
+               });
   }
   return Error();
 }
@@ -134,8 +239,16 @@ Error InProcessModule::open(const std::string &path, const Options &options) {
   moduleOptions.struct_size = sizeof(moduleOptions);
   moduleOptions.skip_data_checksum = 1;
   tacq_module_t *module = nullptr;
-  if (Error error = take(tacq_module_open(runtime, path.c_str(), &moduleOptions, &module)))
+  if (options.writable) {
+    if (Error error = mapPrivately(path, handles->memory))
+      return error;
+    if (Error error = take(tacq_module_open_memory(runtime, handles->memory.const_data(),
+                                                   handles->memory.size(), path.c_str(),
+                                                   &moduleOptions, &module)))
+      return error;
+  } else if (Error error = take(tacq_module_open(runtime, path.c_str(), &moduleOptions, &module))) {
     return error;
+  }
   handles->module.reset(module);
   tacq_session_options_t sessionOptions = {};
   sessionOptions.struct_size = sizeof(sessionOptions);

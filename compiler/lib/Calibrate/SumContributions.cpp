@@ -1,6 +1,7 @@
 //===- SumContributions.cpp - One sample's part of the statistics ---------===//
 
 #include "SumContributions.h"
+#include "llvm/ADT/STLFunctionalExtras.h"
 #include <atomic>
 #include <cblas.h>
 #include <cmath>
@@ -104,26 +105,47 @@ static bool run(const HessianContribution &c, const Block &block, std::vector<fl
   return finite;
 }
 
-NonFinite tacq::sumContributions(ArrayRef<GradientContribution> gradients,
-                                 ArrayRef<HessianContribution> hessians, unsigned threads) {
+/// Calls work(0), … work(count - 1) on several threads, each with scratch memory of its own.
+static void onThreads(size_t count, unsigned threads,
+                      llvm::function_ref<void(size_t, std::vector<float> &)> work) {
   SingleThreadedBlas single;
-  std::vector<Block> blocks = blocksOf(gradients, hessians);
-  std::vector<char> finite(blocks.size(), 1);
   std::atomic<size_t> next{0};
-  auto work = [&] {
+  auto run = [&] {
     std::vector<float> scratch;
-    for (size_t i = next++; i < blocks.size(); i = next++) {
-      const Block &block = blocks[i];
-      finite[i] = block.gradient ? run(gradients[block.number], block, scratch)
-                                 : run(hessians[block.number], block, scratch);
-    }
+    for (size_t i = next++; i < count; i = next++)
+      work(i, scratch);
   };
   std::vector<std::thread> others;
-  for (unsigned i = 1; i < std::min<size_t>(threads, blocks.size()); ++i)
-    others.emplace_back(work);
-  work();
+  for (unsigned i = 1; i < std::min<size_t>(threads, count); ++i)
+    others.emplace_back(run);
+  run();
   for (std::thread &thread : others)
     thread.join();
+}
+
+void tacq::sumGradients(ArrayRef<WeightGradient> gradients, unsigned threads) {
+  std::vector<Block> blocks;
+  for (size_t i = 0; i < gradients.size(); ++i)
+    for (int64_t begin = 0; begin < gradients[i].rows; begin += blockRows)
+      blocks.push_back({true, i, begin, std::min(begin + blockRows, gradients[i].rows)});
+  onThreads(blocks.size(), threads, [&](size_t i, std::vector<float> &) {
+    const WeightGradient &c = gradients[blocks[i].number];
+    for (const TappedRows &use : c.uses)
+      product(use.outputGradient, c.rows, blocks[i].begin, blocks[i].end - blocks[i].begin,
+              use.input, c.columns, c.columns, use.tokens, /*added=*/true,
+              c.sum + blocks[i].begin * c.columns);
+  });
+}
+
+NonFinite tacq::sumContributions(ArrayRef<GradientContribution> gradients,
+                                 ArrayRef<HessianContribution> hessians, unsigned threads) {
+  std::vector<Block> blocks = blocksOf(gradients, hessians);
+  std::vector<char> finite(blocks.size(), 1);
+  onThreads(blocks.size(), threads, [&](size_t i, std::vector<float> &scratch) {
+    const Block &block = blocks[i];
+    finite[i] = block.gradient ? run(gradients[block.number], block, scratch)
+                               : run(hessians[block.number], block, scratch);
+  });
 
   NonFinite found;
   for (size_t i = blocks.size(); i-- > 0;)

@@ -28,6 +28,13 @@ struct HessianContribution {
   double *sum; ///< the lower triangle
 };
 
+/// What one sample adds to a sum of gradients: Σ dYᵀ X over the uses of the weight, in f32.
+struct WeightGradient {
+  std::vector<TappedRows> uses;
+  int64_t rows, columns;
+  float *sum; ///< [rows, columns]
+};
+
 struct NonFinite {
   /// The first contributions that had an infinity or no number; -1: none.
   int64_t gradient = -1, hessian = -1;
@@ -37,6 +44,9 @@ struct NonFinite {
 /// depend on how many threads there are. Sums of contributions that are not finite are spoilt.
 NonFinite sumContributions(llvm::ArrayRef<GradientContribution> gradients,
                            llvm::ArrayRef<HessianContribution> hessians, unsigned threads);
+
+/// Adds gradients up, with their signs; the same holds of threads.
+void sumGradients(llvm::ArrayRef<WeightGradient> gradients, unsigned threads);
 
 } // namespace tacq
 

@@ -2,11 +2,16 @@
 
 #include "tacq/Compile.h"
 #include "../Module/ModuleEmitter.h"
+#include "TuneKernels.h"
+#include "mlir/AsmParser/AsmParser.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "tacq/CPU/CpuTarget.h"
+#include "tacq/CPU/LinearTiling.h"
 #include "tacq/CPU/MixedPacking.h"
+#include "tacq/CPU/Passes.h"
 #include "tacq/CPU/WeightPacking.h"
+#include "tacq/Half.h"
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/Ops/OpSpec.h"
 #include "tacq/Ops/Passes.h"
@@ -35,7 +40,8 @@ void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
 }
 
 void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
-                             llvm::StringMap<MixedWeightForm> mixed, bool narrowDense) {
+                             llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
+                             bool floatActivations, ArrayRef<std::string> cpuTargets) {
   if (last <= EmitStage::Fused)
     return;
   if (!mixed.empty())
@@ -44,11 +50,34 @@ void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterSt
     manager.addPass(createNarrowParameters(parameters));
   if (last == EmitStage::Quantized)
     return;
-  manager.addPass(createPackWeights());
+  manager.addPass(createPackWeights({floatActivations ? "f32" : "int8"}));
   manager.addPass(createFormDispatches());
+  manager.addPass(createTileKernels({SmallVector<std::string>(cpuTargets)}));
   if (last == EmitStage::Dispatches)
     return;
   manager.addPass(createPlanSchedule());
+}
+
+/// Hands tilings to tacq-tile-kernels.
+static Error setTilings(ModuleOp module, const std::vector<KernelTiling> &tilings) {
+  SmallVector<Attribute> attributes;
+  for (const KernelTiling &tiling : tilings) {
+    Type weight;
+    {
+      ScopedDiagnosticHandler handler(module.getContext(),
+                                      [](Diagnostic &) { return mlir::success(); });
+      weight = parseType(tiling.weight, module.getContext());
+    }
+    if (!isa_and_nonnull<MixedType>(weight))
+      return Error(TACQ_INVALID_INPUT, "the plan's kernels name the weight '" + tiling.weight +
+                                           "', which is no mixed-precision type; have "
+                                           "--tune-kernels write them again");
+    attributes.push_back(TilingAttr::get(module.getContext(), tiling.target, weight,
+                                         tiling.taskRows, tiling.prefetch));
+  }
+  if (!attributes.empty())
+    module->setAttr(tilingsAttribute, ArrayAttr::get(module.getContext(), attributes));
+  return Error();
 }
 
 static std::string knownTargets() {
@@ -124,6 +153,29 @@ static Error emitText(ModuleOp module, const ModuleTargets &targets, EmitStage s
   return writeTextFile(path, [&](llvm::raw_ostream &os) { (*kernels)->print(os); });
 }
 
+/// Gives parameters of f32 or f16 other elements.
+static Error replaceParameters(ModuleOp module, const llvm::StringMap<std::vector<float>> &elements,
+                               ParameterStore &store) {
+  for (const auto &entry : elements) {
+    auto param = module.lookupSymbol<ParamOp>(entry.first());
+    auto type = param ? dyn_cast<RankedTensorType>(param.getType()) : RankedTensorType();
+    if (!type || size_t(type.getNumElements()) != entry.second.size() ||
+        !(type.getElementType().isF32() || type.getElementType().isF16()))
+      return Error(TACQ_INTERNAL, "there is no parameter '" + entry.first().str() +
+                                      "' of as many numbers as were tuned");
+    std::vector<char> bytes;
+    for (float value : entry.second) {
+      uint16_t half = halfFromFloat(value);
+      bool isHalf = type.getElementType().isF16();
+      const char *from =
+          isHalf ? reinterpret_cast<const char *>(&half) : reinterpret_cast<const char *>(&value);
+      bytes.insert(bytes.end(), from, from + (isHalf ? sizeof(half) : sizeof(value)));
+    }
+    store.add(entry.first(), store.own(std::move(bytes)));
+  }
+  return Error();
+}
+
 Error tacq::compileModel(const std::string &path, const CompileOptions &options) {
   DialectRegistry registry;
   registerAllDialects(registry);
@@ -132,6 +184,10 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   ModuleTargets targets;
   if (Error error = parseTargets(options.targets, context, targets))
     return error;
+  if (options.floatActivations && !targets.vulkan.empty())
+    return Error(TACQ_UNSUPPORTED,
+                 "--activations f32 is for CPU targets: shaders multiply quantized "
+                 "weights with int8; leave vulkan out of --target");
   if (options.output == "-" && options.emit == EmitStage::Module)
     return Error(TACQ_INVALID_ARGUMENT, "a module cannot be written to the standard output");
   if (options.output != "-")
@@ -175,17 +231,35 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   if (Error error =
           run([&](PassManager &manager) { buildGraphStages(manager, last, graphOptions); }))
     return error;
-  llvm::StringMap<MixedWeight> weights;
-  if (options.quantize && last >= EmitStage::Quantized)
-    if (Error error = options.quantize(weights))
+  QuantizedModel quantized;
+  if (options.quantize && last >= EmitStage::Quantized) {
+    if (Error error = options.quantize(quantized))
       return error;
+    if (Error error = replaceParameters(*model.module, quantized.parameters, model.parameters))
+      return error;
+  }
+  const llvm::StringMap<MixedWeight> &weights = quantized.weights;
   llvm::StringMap<MixedWeightForm> forms;
   for (const auto &entry : weights) {
     MixedType type = cpuMixedType(&context, entry.second);
     forms[entry.first()] = {type, cpuMixedLayout(type, !entry.second.order.empty())};
   }
+  std::vector<KernelTiling> tilings = options.tilings;
+  if (options.recordTilings) {
+    report("tune kernels", 1);
+    if (Error error = tuneKernels(weights, context, targets.cpu, tilings))
+      return error;
+    if (Error error = options.recordTilings(tilings))
+      return error;
+  }
+  if (Error error = setTilings(*model.module, tilings))
+    return error;
+  SmallVector<std::string> cpuTargets;
+  for (const CpuTarget &target : targets.cpu)
+    cpuTargets.push_back(target.name);
   if (Error error = run([&](PassManager &manager) {
-        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense);
+        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense,
+                          options.floatActivations, cpuTargets);
       }))
     return error;
   if (options.emit <= EmitStage::Schedule)

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Parser/Parser.h"
 #include "tacq/CPU/HotKernels.h"
+#include "tacq/CPU/LinearTiling.h"
 #include "tacq/Register.h"
 #include "tacq/kernel_abi.h"
 #include "llvm/Support/FileSystem.h"
@@ -32,6 +33,7 @@ public:
       munmap(copies, copiesBytes);
   }
   Error prepare(KernelBenchmarkResult &result);
+  std::vector<double> time();
   void measure(KernelBenchmarkResult &result);
 
 private:
@@ -65,7 +67,15 @@ Error Benchmark::compile(MLIRContext &context) {
   std::unique_ptr<KernelBuilder> built =
       KernelBuilder::create(builder, "k", function.getBody(), symbols);
   SmallVector<char, 0> elf;
-  if (mlir::failed(emitCpuKernel(*built, target)))
+  KernelOptions kernelOptions;
+  for (Type input : function.getArgumentTypes())
+    if (auto weight = dyn_cast<MixedType>(input)) {
+      TilingAttr model = modelTiling(target, weight);
+      kernelOptions.tilings.push_back(TilingAttr::get(
+          &context, target.name, weight, options.taskRows.value_or(model.getTaskRows()),
+          options.prefetch.value_or(model.getPrefetch())));
+    }
+  if (mlir::failed(emitCpuKernel(*built, target, kernelOptions)))
     return failed("cannot be made");
   tasks = built->taskCount();
   if (mlir::failed(compileCpuKernels(*kernels, target, elf)))
@@ -119,10 +129,6 @@ Error Benchmark::prepare(KernelBenchmarkResult &result) {
     return makeError(TACQ_UNSUPPORTED,
                      "the system does not let this process use the registers of '%s'",
                      target.name.c_str());
-  if (!admitTarget(target))
-    return makeError(TACQ_UNSUPPORTED,
-                     "the system does not let this process use the registers of %s",
-                     target.name.c_str());
   result.target = target.name;
   DialectRegistry registry;
   registerAllDialects(registry);
@@ -167,12 +173,12 @@ std::vector<double> Benchmark::runs(function_ref<void(unsigned, uint8_t *)> body
   return seconds;
 }
 
-void Benchmark::measure(KernelBenchmarkResult &result) {
+std::vector<double> Benchmark::time() {
   std::vector<int64_t> values;
   for (const Sym &symbol : symbols.list())
     values.push_back(*symbol.constant());
   int64_t workers = options.threads, count = *tasks.constant();
-  result.seconds = runs([&](unsigned worker, uint8_t *copy) {
+  return runs([&](unsigned worker, uint8_t *copy) {
     int64_t begin = count * worker / workers, end = count * (worker + 1) / workers;
     if (begin == end)
       return;
@@ -183,10 +189,14 @@ void Benchmark::measure(KernelBenchmarkResult &result) {
     tacq_kernel_args arguments{bindings.data(), values.data(), status, nullptr, 0};
     kernel(&arguments, begin, end, int32_t(worker));
   });
+}
+
+void Benchmark::measure(KernelBenchmarkResult &result) {
+  result.seconds = time();
   std::vector<uint64_t> sums(options.threads);
   std::vector<double> reading = runs([&](unsigned worker, uint8_t *copy) {
-    sums[worker] += readMemory(copy + copyStride * worker / workers,
-                               copy + copyStride * (worker + 1) / workers);
+    sums[worker] += readMemory(copy + copyStride * worker / options.threads,
+                               copy + copyStride * (worker + 1) / options.threads);
   });
   result.readBytesPerSecond =
       double(copyStride) / *std::min_element(reading.begin(), reading.end());
@@ -217,5 +227,15 @@ Error tacq::benchmarkKernel(const KernelBenchmarkOptions &options, KernelBenchma
   if (Error error = benchmark.prepare(result))
     return error;
   benchmark.measure(result);
+  return Error();
+}
+
+Error tacq::timeKernel(const KernelBenchmarkOptions &options, double &seconds) {
+  Benchmark benchmark(options);
+  KernelBenchmarkResult result;
+  if (Error error = benchmark.prepare(result))
+    return error;
+  std::vector<double> times = benchmark.time();
+  seconds = *std::min_element(times.begin(), times.end());
   return Error();
 }

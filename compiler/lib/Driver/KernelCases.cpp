@@ -96,9 +96,12 @@ static Error makeLinear(const KernelBenchmarkOptions &options, MLIRContext &cont
     typeStream << RankedTensorType::get({n, k}, Float16Type::get(&context));
     layoutStream << layout;
   } else {
-    MixedWeight weight = randomWeight(options, random);
+    MixedWeight made;
+    if (!options.weight)
+      made = randomWeight(options, random);
+    const MixedWeight &weight = options.weight ? *options.weight : made;
     MixedType type = cpuMixedType(&context, weight);
-    LayoutAttr layout = cpuMixedLayout(type);
+    LayoutAttr layout = cpuMixedLayout(type, !weight.order.empty());
     if (Error error = packMixedWeight(weight, type, layout, write))
       return error;
     typeStream << withoutCount(type);

@@ -15,6 +15,8 @@ static KernelOptions optionsOf(rt::KernelOp kernel) {
       options.capacity = Sym::name("%capacity");
       options.append = kernel.getPhase() == 0;
     }
+  if (std::optional<ArrayAttr> tilings = kernel.getTilings())
+    llvm::append_range(options.tilings, tilings->getAsRange<TilingAttr>());
   return options;
 }
 

@@ -1,16 +1,19 @@
 //===- Plan.cpp - Plans as JSON -------------------------------------------===//
 
 #include "tacq/Quantize/Plan.h"
+#include "tacq/CPU/LinearTiling.h"
 #include "tacq/TextFile.h"
 #include "llvm/ADT/StringSet.h"
 #include "llvm/Support/JSON.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
+#include <set>
 
 using namespace tacq;
 namespace json = llvm::json;
 
 static constexpr int64_t planVersion = 1;
+static constexpr int64_t maxPrefetch = 1 << 16;
 
 const TensorPlan *Plan::find(const std::string &name) const {
   for (const TensorPlan &tensor : tensors)
@@ -129,6 +132,44 @@ static std::string readTensor(const json::Object &object, size_t index, TensorPl
   return reader.finish();
 }
 
+static std::string readKernel(const json::Object &object, size_t index, KernelTiling &kernel) {
+  ObjectReader reader(object, "kernel " + std::to_string(index + 1) + ": ");
+  reader.string("target", kernel.target);
+  reader.string("weight", kernel.weight);
+  reader.integer("task_rows", kernel.taskRows);
+  reader.integer("prefetch", kernel.prefetch);
+  if (kernel.target.empty() || kernel.weight.empty())
+    reader.fail("it needs a 'target' and a 'weight'");
+  llvm::ArrayRef<int64_t> rows = taskRowsChoices();
+  if (!llvm::is_contained(rows, kernel.taskRows))
+    reader.fail(
+        "'task_rows' is one of " +
+        llvm::join(llvm::map_range(rows, [](int64_t n) { return std::to_string(n); }), ", ") +
+        ", not " + std::to_string(kernel.taskRows));
+  if (kernel.prefetch < 0 || kernel.prefetch > maxPrefetch)
+    reader.fail("'prefetch' is 0 to " + std::to_string(maxPrefetch) + " bytes, not " +
+                std::to_string(kernel.prefetch));
+  return reader.finish();
+}
+
+/// Reads the members of the list `name`, if there is one.
+template <typename Entry>
+static std::string readList(const json::Object &object, llvm::StringRef name,
+                            std::vector<Entry> &entries,
+                            std::string read(const json::Object &, size_t, Entry &)) {
+  const json::Array *list = object.getArray(name);
+  if (!list)
+    return object.get(name) ? "'" + name.str() + "' is no list" : "";
+  for (const auto &[i, value] : llvm::enumerate(*list)) {
+    const json::Object *entry = value.getAsObject();
+    if (!entry)
+      return "entry " + std::to_string(i + 1) + " of '" + name.str() + "' is no object";
+    if (std::string reason = read(*entry, i, entries.emplace_back()); !reason.empty())
+      return reason;
+  }
+  return "";
+}
+
 static std::string readObject(const json::Object &object, Plan &plan) {
   ObjectReader reader(object, "");
   int64_t version = 0;
@@ -137,7 +178,7 @@ static std::string readObject(const json::Object &object, Plan &plan) {
   reader.string("model", plan.modelHash);
   reader.string("circuit_layout", layout);
   reader.number("circuit", plan.circuit);
-  for (const char *name : {"tensors", "budget", "bpw", "bytes", "predicted_loss"})
+  for (const char *name : {"tensors", "kernels", "budget", "bpw", "bytes", "predicted_loss"})
     reader.ignore(name);
   if (version != planVersion)
     reader.fail("'version' is " + std::to_string(version) +
@@ -148,23 +189,23 @@ static std::string readObject(const json::Object &object, Plan &plan) {
     reader.fail("'circuit_layout' is none, scattered, slots or uniform, not '" + layout + "'");
   if (!isFraction(plan.circuit))
     reader.fail("'circuit' is a part between 0 and 1");
-  const json::Array *tensors = object.getArray("tensors");
-  if (!tensors)
+  if (!object.get("tensors"))
     reader.fail("there is no list 'tensors'");
-  if (std::string reason = reader.finish(); !reason.empty())
+  std::string reason = reader.finish();
+  if (reason.empty())
+    reason = readList(object, "tensors", plan.tensors, readTensor);
+  if (reason.empty())
+    reason = readList(object, "kernels", plan.kernels, readKernel);
+  if (!reason.empty())
     return reason;
   llvm::StringSet<> names;
-  for (const auto &[i, value] : llvm::enumerate(*tensors)) {
-    const json::Object *entry = value.getAsObject();
-    if (!entry)
-      return "tensor " + std::to_string(i + 1) + " is no object";
-    TensorPlan tensor;
-    if (std::string reason = readTensor(*entry, i, tensor); !reason.empty())
-      return reason;
+  for (const TensorPlan &tensor : plan.tensors)
     if (!names.insert(tensor.name).second)
       return "tensor '" + tensor.name + "' is there twice";
-    plan.tensors.push_back(std::move(tensor));
-  }
+  std::set<std::pair<std::string, std::string>> kernels;
+  for (const KernelTiling &kernel : plan.kernels)
+    if (!kernels.insert({kernel.target, kernel.weight}).second)
+      return "kernels of '" + kernel.target + "' for '" + kernel.weight + "' are there twice";
   return "";
 }
 
@@ -196,10 +237,22 @@ Error tacq::writePlan(const std::string &path, const Plan &plan) {
     stream.object([&] {
       stream.attribute("version", planVersion);
       stream.attribute("model", plan.modelHash);
-      stream.attribute("bytes", int64_t(bytes));
-      stream.attribute("predicted_loss", loss);
+      if (bytes > 0) {
+        stream.attribute("bytes", int64_t(bytes));
+        stream.attribute("predicted_loss", loss);
+      }
       stream.attribute("circuit_layout", circuitLayoutName(plan.circuitLayout));
       stream.attribute("circuit", plan.circuit);
+      if (!plan.kernels.empty())
+        stream.attributeArray("kernels", [&] {
+          for (const KernelTiling &kernel : plan.kernels)
+            stream.object([&] {
+              stream.attribute("target", kernel.target);
+              stream.attribute("weight", kernel.weight);
+              stream.attribute("task_rows", kernel.taskRows);
+              stream.attribute("prefetch", kernel.prefetch);
+            });
+        });
       stream.attributeArray("tensors", [&] {
         for (const TensorPlan &tensor : plan.tensors)
           stream.object([&] {
@@ -209,6 +262,8 @@ Error tacq::writePlan(const std::string &path, const Plan &plan) {
             stream.attribute("codebook", tensor.codebook);
             if (tensor.circuit)
               stream.attribute("circuit", *tensor.circuit);
+            if (tensor.bytes == 0)
+              return; // the planner has not filled it in
             stream.attribute("bytes", int64_t(tensor.bytes));
             stream.attribute("bpw", tensor.bitsPerWeight);
             stream.attribute("predicted_loss", tensor.predictedLoss);

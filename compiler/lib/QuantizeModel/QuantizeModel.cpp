@@ -67,7 +67,8 @@ std::vector<TensorDeclaration> tacq::sampleInputs(ModuleOp model) {
       continue;
     TensorDeclaration input{
         argumentName(function, argument).str(), elementTypeOf(argument.getType()), {}};
-    for (const Sym &dim : *dimsOf(argument))
+    Dims dims = *dimsOf(argument);
+    for (const Sym &dim : dims)
       input.dims.push_back(dim.constant().value_or(-1));
     inputs.push_back(std::move(input));
   }

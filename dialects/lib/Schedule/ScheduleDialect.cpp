@@ -38,6 +38,10 @@ LogicalResult KernelOp::verify() {
   for (Value value : block.back().getOperands())
     if (!isa<RankedTensorType>(value.getType()))
       return emitOpError("kernel.outputs: outputs are ranked tensors");
+  if (std::optional<ArrayAttr> tilings = getTilings())
+    for (auto tiling : tilings->getAsRange<TilingAttr>())
+      if (tiling.getTaskRows() != cast<TilingAttr>((*tilings)[0]).getTaskRows())
+        return emitOpError("kernel.tilings: tasks have as many rows for all weights and targets");
   return success();
 }
 

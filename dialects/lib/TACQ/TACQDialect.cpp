@@ -62,6 +62,16 @@ LogicalResult VulkanProfileAttr::verify(function_ref<InFlightDiagnostic()> emitE
   return success();
 }
 
+LogicalResult TilingAttr::verify(function_ref<InFlightDiagnostic()> emitError, StringRef,
+                                 Type weight, int64_t taskRows, int64_t prefetch) {
+  if (!llvm::isa<MixedType>(weight))
+    return emitError() << "tiling.weight: " << weight << " is no type of a mixed-precision weight";
+  if (taskRows < 1 || prefetch < 0)
+    return emitError() << "tiling.numbers: a task has at least one row, and codes are asked for in "
+                          "advance, not behind";
+  return success();
+}
+
 LogicalResult ShapeAttr::verify(function_ref<InFlightDiagnostic()> emitError,
                                 ArrayRef<StringAttr> dims) {
   for (StringAttr dim : dims)

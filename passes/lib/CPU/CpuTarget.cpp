@@ -78,16 +78,6 @@ CpuTarget targetNamed(llvm::StringRef name) {
   return name.starts_with("aarch64") ? armTarget(name) : x86Target(name);
 }
 
-bool hostHas(const CpuTarget &target) {
-  if (llvm::Triple(llvm::sys::getProcessTriple()).getArch() !=
-      llvm::Triple(target.triple).getArch())
-    return false;
-  llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
-  return llvm::all_of(target.requiredFeatures,
-                      [&](const std::string &feature) { return features.lookup(feature); }) &&
-         admitTarget(target);
-}
-
 } // namespace
 
 bool tacq::admitTarget(const CpuTarget &target) {
@@ -100,6 +90,16 @@ bool tacq::admitTarget(const CpuTarget &target) {
 #else
   return false;
 #endif
+}
+
+bool tacq::hostRuns(const CpuTarget &target) {
+  if (llvm::Triple(llvm::sys::getProcessTriple()).getArch() !=
+      llvm::Triple(target.triple).getArch())
+    return false;
+  llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
+  return llvm::all_of(target.requiredFeatures,
+                      [&](const std::string &feature) { return features.lookup(feature); }) &&
+         admitTarget(target);
 }
 
 std::vector<std::string> tacq::cpuTargetNames() {
@@ -116,7 +116,7 @@ std::optional<CpuTarget> tacq::parseCpuTarget(llvm::StringRef name) {
   std::vector<std::string> names = cpuTargetNames();
   if (name == "host") {
     for (const std::string &candidate : llvm::reverse(names))
-      if (CpuTarget target = targetNamed(candidate); hostHas(target))
+      if (CpuTarget target = targetNamed(candidate); hostRuns(target))
         return target;
     return std::nullopt;
   }

@@ -9,8 +9,9 @@ LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
                                   const KernelOptions &options) {
   for (Operation &op : kernel.region().front()) {
     if (auto linear = dyn_cast<LinearOp>(op))
-      return linear.getXScales() ? emitMixedLinear(kernel, linear, target, options)
-                                 : emitLinear(kernel, linear, target);
+      return isa<MixedType>(linear.getWeights()[0].getType())
+                 ? emitMixedLinear(kernel, linear, target, options.tilings)
+                 : emitLinear(kernel, linear, target);
     if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
       return emitQuantizeRows(kernel, quantize);
     if (auto attention = dyn_cast<AttentionOp>(op))

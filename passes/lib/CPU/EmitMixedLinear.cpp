@@ -8,30 +8,38 @@ using namespace mlir;
 using namespace tacq;
 
 LogicalResult MixedLinearKernel::collect() {
-  if (!op.getXScales() || !op.getWeightLayouts())
+  if (!op.getWeightLayouts())
     return op.emitError("the kernel of a linear operation with mixed-precision weights needs "
-                        "quantized rows and packed weights");
-  Dims xDims = k.dims(op.getX()), scaleDims = k.dims(op.getXScales());
-  blocks = *scaleDims[scaleDims.size() - 2].constant();
+                        "packed weights");
+  Dims xDims = k.dims(op.getX());
+  if (op.getXScales()) {
+    Dims scaleDims = k.dims(op.getXScales());
+    blocks = *scaleDims[scaleDims.size() - 2].constant();
+  }
   rowCount = elementCount(ArrayRef(xDims).drop_back());
   x = inputBuffer(op.getX());
   xScales = inputBuffer(op.getXScales());
   residual = inputBuffer(op.getResidual());
   for (auto [i, operand] : llvm::enumerate(op.getWeights())) {
-    auto type = cast<MixedType>(operand.getType());
+    auto type = dyn_cast<MixedType>(operand.getType());
+    if (!type)
+      return op.emitError("the kernel of a linear operation has weights of one kind");
     auto layout = cast<LayoutAttr>((*op.getWeightLayouts())[i]);
-    block = *quantizationBlock(type.getColumns(), blocks);
+    // Groups are whole blocks of this size in any case.
+    constexpr int64_t smallestBlock = 32;
+    block = blocks == 0 ? smallestBlock : *quantizationBlock(type.getColumns(), blocks);
     std::optional<MixedFormat> format = MixedFormat::get(type, layout, block);
     if (!format)
       return op.emitError("there is no kernel for a weight of type ")
              << type << " in " << layout << " and input in blocks of " << block;
     Value output = outputBuffer(op.getResults()[gated ? 0 : i]);
     Value buffer = inputBuffer(operand);
-    if (!buffer || !x || !xScales || !output || (op.getResidual() && !residual))
+    if (!buffer || !x || (op.getXScales() && !xScales) || !output ||
+        (op.getResidual() && !residual))
       return op.emitError("the kernel of a linear operation holds that operation alone");
     Value bias = op.getBiases().empty() ? Value() : inputBuffer(op.getBiases()[i]);
     int64_t groups = llvm::divideCeil(format->rowsOfTiles, gated ? 1 : panels);
-    weights.push_back({*format, buffer, bias, output, groups});
+    weights.push_back({*format, buffer, bias, output, groups, tilingOf(type)});
   }
   if (gated && (weights[0].format.sorted || weights[1].format.sorted))
     return op.emitError("the weights of a gated linear operation have their rows in the natural "
@@ -39,11 +47,25 @@ LogicalResult MixedLinearKernel::collect() {
   return success();
 }
 
+TilingAttr MixedLinearKernel::tilingOf(MixedType weight) const {
+  for (TilingAttr tiling : tilings)
+    if (tiling.getTarget() == target.name && tiling.getWeight() == weight)
+      return tiling;
+  return modelTiling(target, weight);
+}
+
 LogicalResult MixedLinearKernel::emit() {
   if (failed(collect()))
     return failure();
+  rowsPerTask = weights[0].tiling.getTaskRows();
   std::optional<int64_t> count = rowCount.constant();
-  if (!count || *count > 1) {
+  if (!xScales) {
+    rowsPerTask = floatRowsPerTask;
+    decoded = stackBuffer(panelBytes, b.getI8Type());
+    sums = stackBuffer(rowsPerTask * panels * vectorLanes, b.getF32Type());
+    weightFloats = stackBuffer(panelBytes, b.getF32Type());
+    inputFloats = stackBuffer(rowsPerTask * quantizedColumns, b.getF32Type());
+  } else if (!count || *count > 1) {
     decoded = stackBuffer(panels * panelBytes, b.getI8Type());
     sums = stackBuffer(rowsPerTask * panels * vectorLanes, b.getF32Type());
     if (usesAmx())
@@ -89,6 +111,8 @@ void MixedLinearKernel::emitTask(const Weight &weight, Value group, Value firstR
       emitResult(weight, rowOfTiles, firstRow, sum, Value(), nullptr);
     });
   };
+  if (!xScales)
+    return emitFloatPanels(weight, group, firstRow, lastRow);
   if (rowCount.isConstant(1))
     return emitSingle();
   auto branch = b.create<scf::IfOp>(k.equal(k.sub(lastRow, firstRow), k.index(1)),
@@ -112,7 +136,7 @@ MixedLinearKernel::Panel MixedLinearKernel::beginPanel(const Weight &weight, Val
 //===----------------------------------------------------------------------===//
 
 /// Adds a tile to what is carried: the sums of the rows; if a row has one group, those of the
-/// circuit and the sum of the input; the next slot.
+/// circuit and the sum of the input; the next slot. Codes are asked for `ahead` bytes before.
 SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int64_t width,
                                               Value row, ValueRange carried) {
   const MixedFormat &format = tile.format;
@@ -162,8 +186,7 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
 Value MixedLinearKernel::singleRow(const Weight &weight, Value rowOfTiles, Value row) {
   const MixedFormat &format = weight.format;
   MixedTile tile(k, target, format, weight.weight);
-  if (!isArm())
-    tile.prefetchAhead(options.prefetch);
+  tile.prefetchAhead(weight.tiling.getPrefetch());
   tile.beginRow(rowOfTiles);
   Value slots = tile.firstSlot();
   SmallVector<Value> carried{splat(0.0f), splat(0.0f), k.constant(b.getF32Type(), 0),
@@ -180,11 +203,26 @@ Value MixedLinearKernel::singleRow(const Weight &weight, Value rowOfTiles, Value
     Value offset = k.mul(tile.zeros(block), splat(carried[2]));
     sum = k.mul(tile.scales(block), k.sub(sum, offset));
   }
-  sum = k.add(sum, carried[1]);
-  if (format.circuit == MixedFormat::Circuit::List)
-    sum = tile.addList(sum, x, inputAt(row, k.index(0)), k.sym(rowCount), xScales,
-                       inputScalesAt(row));
-  return sum;
+  return addList(tile, k.add(sum, carried[1]), row);
+}
+
+/// Adds the products of a row of the input with what 16 rows of the weight have in a list.
+Value MixedLinearKernel::addList(MixedTile &tile, Value sum, Value row) {
+  if (tile.format.circuit != MixedFormat::Circuit::List)
+    return sum;
+  if (!xScales)
+    return tile.addList(sum, [&](Value position) {
+      return loadScalar(x, k.add(times(row, tile.format.columns), position));
+    });
+  return tile.addList(sum, [&](Value position) {
+    Value width = k.index(quantizedColumns);
+    Value number = b.create<arith::DivUIOp>(position, width);
+    Value column = b.create<arith::RemUIOp>(position, width);
+    Value integer = b.create<memref::LoadOp>(x, ValueRange{k.add(inputAt(row, number), column)});
+    Value blockNumber = b.create<arith::DivUIOp>(position, k.index(tile.format.block));
+    Value scale = loadScalar(xScales, k.add(inputScalesAt(row), times(blockNumber, 2)));
+    return k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), integer), scale);
+  });
 }
 
 //===----------------------------------------------------------------------===//
@@ -240,6 +278,6 @@ void MixedLinearKernel::emitResult(const Weight &weight, Value rowOfTiles, Value
 }
 
 LogicalResult tacq::emitMixedLinear(KernelBuilder &kernel, LinearOp op, const CpuTarget &target,
-                                    const KernelOptions &options) {
-  return MixedLinearKernel(kernel, op, target, options).emit();
+                                    ArrayRef<TilingAttr> tilings) {
+  return MixedLinearKernel(kernel, op, target, tilings).emit();
 }

@@ -212,7 +212,7 @@ LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> result
 
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToEnd(module.getBody());
-  auto kernel = builder.create<rt::KernelOp>(root->getLoc(), "kernel", 0);
+  auto kernel = builder.create<rt::KernelOp>(root->getLoc(), "kernel", 0, ArrayAttr());
   Block &body = kernel.getBody().emplaceBlock();
   IRMapping mapping;
   SmallVector<Value> inputs;

@@ -64,6 +64,8 @@ public:
     KernelCache *kernels = nullptr;
     /// Times each dispatch (see profile()).
     bool profile = false;
+    /// Parameters may be replaced between runs (see replaceParameter()).
+    bool writable = false;
   };
 
   /// Compiles `module`, which is as tacq-graph leaves it and stays unchanged: fuses, decomposes,
@@ -85,6 +87,12 @@ public:
   /// A result of the last run, valid until the next one.
   Error output(const std::string &name, TensorView &view);
 
+  /// Gives a parameter of a writable module other elements, in the type and order of the graph that
+  /// was compiled. Several parameters may be replaced at the same time, each by one thread, while
+  /// nothing runs. TACQ_INVALID_ARGUMENT if the graph does not read such a parameter, or not this
+  /// many bytes of it.
+  Error replaceParameter(llvm::StringRef name, llvm::ArrayRef<char> elements);
+
   /// Total nanoseconds of each dispatch, in schedule order, as (node, operator, kernel).
   struct ProfileEntry {
     std::string node, op, kernel;
@@ -95,6 +103,7 @@ public:
 private:
   InProcessModule();
   Error open(const std::string &path, const Options &options);
+  void findParameters(mlir::ModuleOp module);
 
   struct Handles;
   std::unique_ptr<Handles> handles;

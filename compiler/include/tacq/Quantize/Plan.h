@@ -3,12 +3,15 @@
 // A plan is made by tacq-plan, may be edited, and is read by tacq-compile. As JSON:
 //
 //   {"version": 1, "model": "<content hash>", "circuit_layout": "slots", "circuit": 0.0035,
-//    "tensors": [{"name": "…", "bits": 2, "group": 0, "codebook": false}, …]}
+//    "tensors": [{"name": "…", "bits": 2, "group": 0, "codebook": false}, …],
+//    "kernels": [{"target": "x86-64-v4", "weight": "!tacq.mixed<…>", "task_rows": 96,
+//                 "prefetch": 2048}, …]}
 //
 // `circuit` is the part of all weights of the plan that the circuit holds, at the paper's count of
 // 4 bytes an entry. A tensor may have a `circuit` of its own, which is then chosen inside of it.
-// Bits of 16 leave a tensor as it is. Other members ("bytes", "bpw", "predicted_loss") are for
-// people.
+// Bits of 16 leave a tensor as it is. `kernels` is what was measured for this plan's weights, and
+// takes the place of the cost model's choice (docs/guides/tuning.md). Other members ("bytes",
+// "bpw", "predicted_loss") are for people.
 //
 //===----------------------------------------------------------------------===//
 
@@ -38,11 +41,18 @@ struct TensorPlan {
   double predictedLoss = 0;
 };
 
+/// #tacq.tiling as text: how a CPU target's kernels go through weights of a type.
+struct KernelTiling {
+  std::string target, weight;
+  int64_t taskRows = 0, prefetch = 0;
+};
+
 struct Plan {
   std::string modelHash;
   WeightFormat::Circuit circuitLayout = WeightFormat::Circuit::Slots;
   double circuit = 0;
   std::vector<TensorPlan> tensors;
+  std::vector<KernelTiling> kernels;
 
   const TensorPlan *find(const std::string &name) const;
 };

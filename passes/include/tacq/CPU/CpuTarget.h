@@ -53,6 +53,9 @@ std::optional<CpuTarget> parseCpuTarget(llvm::StringRef name);
 /// The names that parseCpuTarget knows, besides "host".
 std::vector<std::string> cpuTargetNames();
 
+/// True if this machine has all that the target requires, and this process may use it.
+bool hostRuns(const CpuTarget &target);
+
 /// Lets this process run code of the target without the runtime, which asks for itself: the system
 /// gives AMX's registers on request. False if it does not.
 bool admitTarget(const CpuTarget &target);

@@ -22,7 +22,7 @@ mlir::LogicalResult emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
 mlir::LogicalResult emitLinear(KernelBuilder &kernel, LinearOp op, const CpuTarget &target);
 /// A linear operation whose input is quantized and whose weights are of mixed precision.
 mlir::LogicalResult emitMixedLinear(KernelBuilder &kernel, LinearOp op, const CpuTarget &target,
-                                    const KernelOptions &options = {});
+                                    llvm::ArrayRef<TilingAttr> tilings = {});
 mlir::LogicalResult emitQuantizeRows(KernelBuilder &kernel, QuantizeRowsOp op);
 mlir::LogicalResult emitNorm(KernelBuilder &kernel, NormOp op, const CpuTarget &target);
 mlir::LogicalResult emitRope(KernelBuilder &kernel, RopeOp op, const CpuTarget &target);

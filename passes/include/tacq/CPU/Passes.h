@@ -11,6 +11,7 @@
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/Vector/IR/VectorOps.h"
 #include "mlir/Pass/Pass.h"
+#include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
 
 namespace tacq {

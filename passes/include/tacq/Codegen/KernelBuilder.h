@@ -172,17 +172,6 @@ private:
   llvm::DenseMap<mlir::Value, llvm::SmallVector<CachedElement>> cache;
 };
 
-/// How many bytes ahead of where it reads a weight the product of one row asks for it; 0 is not at
-/// all. Processors see streams of lines themselves, but lose them at each page and have too few
-/// lines under way to reach their memory's speed.
-struct WeightPrefetch {
-  /// Of codes, into the first cache; and, further ahead, into the second, which takes more lines at
-  /// a time.
-  int64_t near = 1024, far = 4096;
-  /// Of scales, zero points and slots, which are other streams.
-  int64_t metadata = 256;
-};
-
 /// What a kernel depends on besides its region and its target.
 struct KernelOptions {
   /// Attention with a cache: the extent of axis 2 of the buffers of the present keys and values, as
@@ -190,9 +179,9 @@ struct KernelOptions {
   std::optional<Sym> capacity;
   /// Attention with a cache: this kernel is the one that appends the new keys and values.
   bool append = false;
-  /// Products with mixed-precision weights on processors that are not AArch64, which see streams of
-  /// whole tiles themselves: asking costs 2 % of the instructions there.
-  WeightPrefetch prefetch;
+  /// Linear operations with mixed-precision weights: #tacq.tiling of weights and targets; a
+  /// target's cost model serves where there is none.
+  llvm::SmallVector<TilingAttr> tilings;
 };
 
 /// Replaces each function, whose body is a kernel's region, by the kernel that `emit` builds.

@@ -14,10 +14,14 @@ def AppendLoss : Pass<"tacq-append-loss", "::mlir::ModuleOp"> {
     of `-log softmax(output[b, i - 1])[labels[b, i]]`. Labels of -100 are left out; with no other
     label the loss is 0. The output is [batch, sequence, classes].
 
+    `kl` adds the argument `reference_logits`, of the output's type, beside `labels`: the mean, over
+    the same positions, of the Kullback-Leibler divergence of the output's probabilities from the
+    reference's, `Σ p (log p - log q)` with q of the output.
+
     `mse` adds the argument `target`, of the output's type: the mean of the squared differences.
   }];
   let options = [
-    Option<"kind", "kind", "std::string", "\"cross-entropy\"", "cross-entropy or mse">,
+    Option<"kind", "kind", "std::string", "\"cross-entropy\"", "cross-entropy, kl or mse">,
     Option<"output", "output", "std::string", "\"logits\"", "The name of the output">
   ];
   let dependentDialects = ["::tacq::TACQDialect"];

@@ -39,14 +39,22 @@ def Schedule_BufferKind : I32EnumAttr<"BufferKind", "where a buffer lives", [
   let cppNamespace = "::tacq::rt";
 }
 
+def Schedule_TilingAttr
+    : Attr<CPred<"::llvm::isa<::tacq::TilingAttr>($_self)">, "tiling of a weight for a target"> {
+  let storageType = "::tacq::TilingAttr";
+}
+def Schedule_TilingArrayAttr : TypedArrayAttrBase<Schedule_TilingAttr, "array of tilings">;
+
 def Schedule_KernelOp : Schedule_Op<"kernel", [Symbol, IsolatedFromAbove]> {
   let summary = "A computation that is dispatched as one";
   let description = [{
     The region's arguments are the input tensors, what it yields are the outputs; it holds operations
     of the tensor dialect. An attention with a cache is launched in two phases, 0 to append to the
-    cache and 1 to attend; for all other kernels the phase is 0.
+    cache and 1 to attend; for all other kernels the phase is 0. `tilings` say how its products with
+    mixed-precision weights go through them, for each weight and CPU target.
   }];
-  let arguments = (ins SymbolNameAttr:$sym_name, DefaultValuedAttr<I64Attr, "0">:$phase);
+  let arguments = (ins SymbolNameAttr:$sym_name, DefaultValuedAttr<I64Attr, "0">:$phase,
+                       OptionalAttr<Schedule_TilingArrayAttr>:$tilings);
   let regions = (region SizedRegion<1>:$body);
   let assemblyFormat = "$sym_name attr-dict-with-keyword $body";
   let hasVerifier = 1;

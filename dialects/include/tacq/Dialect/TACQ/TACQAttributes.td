@@ -186,6 +186,23 @@ def TACQ_VulkanProfileAttr : TACQ_Attr<"VulkanProfile", "vulkan_profile"> {
   let genVerifyDecl = 1;
 }
 
+def TACQ_TilingAttr : TACQ_Attr<"Tiling", "tiling"> {
+  let summary = "How a target's kernel goes through a mixed-precision weight";
+  let description = [{
+    `task_rows`: rows of the input that a task multiplies with decoded tiles; it decides how many
+    tasks there are, and is one for all targets of a module. `prefetch`: how far ahead of a single
+    row's product the codes are asked for, in bytes; 0: not at all.
+
+    Example: `#tacq.tiling<"x86-64-v4", !tacq.mixed<…>, task_rows = 96, prefetch = 4096>`.
+  }];
+  let parameters = (ins StringRefParameter<"target">:$target, "::mlir::Type":$weight,
+                        "int64_t":$taskRows, "int64_t":$prefetch);
+  let assemblyFormat = [{
+    `<` $target `,` $weight `,` `task_rows` `=` $taskRows `,` `prefetch` `=` $prefetch `>`
+  }];
+  let genVerifyDecl = 1;
+}
+
 def TACQ_NormKind : I32EnumAttr<"NormKind", "kind of normalization over the last axis", [
     I32EnumAttrCase<"RMS", 0, "rms">, I32EnumAttrCase<"Layer", 1, "layer">]> {
   let cppNamespace = "::tacq";

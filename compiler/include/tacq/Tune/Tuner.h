@@ -1,0 +1,78 @@
+//===- Tuner.h - Levels that follow the unquantized model -------*- C++ -*-===//
+//
+// After quantization, gradient steps move what codes decode to: levels or scales, the circuit's
+// values and the gains of norms (TunedWeight.h). The loss is the divergence of the model's
+// predictions from those of the unquantized model, or that of the labels, on the sample that the
+// model was calibrated on; its gradients are those of the compiled backward pass. With `codes`, the
+// codes follow, too: each weight has a number that starts at its decoded value and moves by the
+// weight's gradient, and the code is the one whose level is nearest (learned rounding).
+//
+// Every eighth sample is held back: no gradient comes of it, and the numbers with which it had the
+// least loss are the result.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_TUNE_TUNER_H
+#define TACQ_TUNE_TUNER_H
+
+#include "tacq/Quantize/QuantizeModel.h"
+
+namespace tacq {
+
+struct TuneOptions {
+  enum class Loss {
+    Divergence, ///< from the unquantized model's probabilities
+    Labels      ///< cross-entropy of the labels, or of each next token
+  };
+  Loss loss = Loss::Divergence;
+  /// 0: no tuning.
+  unsigned steps = 0;
+  /// Samples of a step.
+  unsigned batch = 8;
+  /// Of Adam, in units (TunedWeight::units); it falls to 0 along half of a cosine.
+  double rate = 0.01;
+  /// Codes follow, with a rate of their own.
+  bool codes = false;
+  double codeRate = 0.005;
+  /// Steps from one look at the samples held back to the next, and how many looks without progress
+  /// end the tuning.
+  unsigned interval = 25, patience = 4;
+  unsigned threads = 0;
+  /// The model's file name for messages.
+  std::string file = "model";
+  /// Where an interrupted tuning leaves its state; empty: nowhere.
+  std::string stateFile;
+  /// Go on from that state if there is one.
+  bool resume = false;
+  /// Says where a sample is, for messages.
+  std::function<std::string(size_t sample)> place;
+  std::function<void(unsigned step, unsigned steps)> progress;
+  /// True to stop as soon as possible with the state in its file.
+  std::function<bool()> interrupted;
+};
+
+/// The fewest samples of which some can be held back.
+constexpr size_t fewestTuningSamples = 8;
+
+struct TuneReport {
+  unsigned steps = 0, bestStep = 0;
+  /// Mean losses before and after: of the samples held back, and of as many others.
+  double heldBefore = 0, heldAfter = 0, sampleBefore = 0, sampleAfter = 0;
+  size_t held = 0, numbers = 0, codesChanged = 0;
+  double seconds = 0;
+};
+
+/// The inputs that tuning's samples must have: those of the model and, of i64, `labels`.
+std::vector<TensorDeclaration> tuningInputs(mlir::ModuleOp graph);
+
+/// Tunes `weights` of `graph`, a calibration graph with its weights as they were before
+/// quantization, and adds the gains that were tuned to `gains`, by their parameters' names.
+/// TACQ_INVALID_INPUT for fewer than `fewestTuningSamples`, for losses that are not finite, naming
+/// the step and the tensor, and for a state file of another tuning; TACQ_IO if it was interrupted.
+Error tuneModel(mlir::ModuleOp graph, const ParameterStore &parameters, const SampleSource &samples,
+                const TuneOptions &options, llvm::StringMap<MixedWeight> &weights,
+                llvm::StringMap<std::vector<float>> &gains, TuneReport &report);
+
+} // namespace tacq
+
+#endif // TACQ_TUNE_TUNER_H

@@ -1,0 +1,589 @@
+//===- Tuner.cpp - Levels that follow the unquantized model ---------------===//
+
+#include "tacq/Tune/Tuner.h"
+#include "../Calibrate/SumContributions.h"
+#include "../Quantize/Parallel.h"
+#include "../QuantizeModel/GraphSegments.h"
+#include "TuningGraph.h"
+#include "TuningState.h"
+#include "tacq/Half.h"
+#include "tacq/Tune/TunedWeight.h"
+#include "llvm/Support/FileSystem.h"
+#include "llvm/Support/Threading.h"
+#include "llvm/Support/xxhash.h"
+#include <chrono>
+#include <cmath>
+#include <cstring>
+#include <random>
+
+using namespace mlir;
+using namespace tacq;
+
+/// One sample of so many is held back, and another one measured beside it.
+static constexpr size_t heldOneIn = 8, measuredAt = 3;
+/// Predictions of the unquantized model are kept if they take no more, else computed again.
+static constexpr size_t keptPredictionsBytes = size_t(1) << 30;
+/// The first steps are smaller, until the means of Adam are of more than a few gradients.
+static constexpr unsigned warmupSteps = 10;
+static constexpr auto stateInterval = std::chrono::seconds(60);
+
+using Clock = std::chrono::steady_clock;
+
+namespace {
+
+/// A weight, and where the gradient of a step is summed up.
+struct WeightEntry {
+  std::string name;
+  TunedWeight weight;
+  std::vector<float> gradient, reduced;
+  const std::vector<WeightTap> *taps;
+};
+
+struct GainEntry {
+  std::string name;
+  Type element;
+  std::vector<float> gradient, units;
+};
+
+class Tuner {
+public:
+  Tuner(ModuleOp graph, const ParameterStore &parameters, const SampleSource &samples,
+        const TuneOptions &options)
+      : graph(graph), parameters(parameters), samples(samples), options(options) {
+    threads =
+        options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
+  }
+
+  Error prepare(llvm::StringMap<MixedWeight> &weights);
+  Error run(TuneReport &report);
+  void takeResult(llvm::StringMap<MixedWeight> &weights, llvm::StringMap<std::vector<float>> &gains,
+                  TuneReport &report);
+
+private:
+  using Sample = std::map<std::string, TensorView>;
+
+  Error compile();
+  void collectWeights(llvm::StringMap<MixedWeight> &weights);
+  Error collectGains();
+  Error computeFingerprint();
+  Error write();
+  Error runSample(size_t number, double &loss);
+  Error predict(size_t number, const Sample &sample, TensorView &view);
+  Error addGradients();
+  Error explain(size_t number, const std::string &when);
+  Error look(size_t residue, double &loss);
+  Error step();
+  std::vector<size_t> batchOf(unsigned step);
+  void move();
+  Error noteProgress();
+  Error save();
+
+  TunedNumbers &numbersOf(size_t weight) { return state.numbers[weight]; }
+  TunedNumbers &gainOf(size_t gain) { return state.numbers[weights.size() + gain]; }
+  TunedNumbers &wantedOf(size_t weight) {
+    return state.numbers[weights.size() + gains.size() + weight];
+  }
+
+  ModuleOp graph;
+  const ParameterStore &parameters;
+  const SampleSource &samples;
+  const TuneOptions &options;
+  unsigned threads;
+  std::string output;
+  TuningGraph tuning;
+  std::unique_ptr<InProcessModule> student, teacher;
+  std::vector<WeightEntry> weights;
+  std::vector<std::vector<uint8_t>> firstCodes;
+  std::vector<GainEntry> gains;
+  std::vector<std::vector<float>> predictions; // by sample
+  std::vector<size_t> training;                // samples that steps take
+  TuningState state;
+};
+
+} // namespace
+
+static double elapsed(Clock::time_point start) {
+  return std::chrono::duration<double>(Clock::now() - start).count();
+}
+
+//===----------------------------------------------------------------------===//
+// Preparation
+//===----------------------------------------------------------------------===//
+
+Error Tuner::prepare(llvm::StringMap<MixedWeight> &mixed) {
+  if (samples.count < fewestTuningSamples)
+    return Error(TACQ_INVALID_INPUT, "tuning holds one sample in " + std::to_string(heldOneIn) +
+                                         " back to tell whether it helps: it needs " +
+                                         std::to_string(fewestTuningSamples) +
+                                         " samples or more, and there are " +
+                                         std::to_string(samples.count));
+  for (size_t i = 0; i < samples.count; ++i)
+    if (i % heldOneIn != heldOneIn - 1)
+      training.push_back(i);
+  output = predictionsOf(graph);
+  if (output.empty())
+    return Error(TACQ_UNSUPPORTED, options.file + " has no output 'logits', nor one alone of "
+                                                  "[batch, sequence, classes], to tune by");
+  collectWeights(mixed);
+  if (Error error = compile())
+    return error;
+  if (Error error = collectGains())
+    return error;
+  if (options.codes)
+    for (WeightEntry &entry : weights) {
+      TunedNumbers wanted;
+      wanted.values = entry.weight.weight().decode();
+      state.numbers.push_back(std::move(wanted));
+    }
+  for (TunedNumbers &numbers : state.numbers) {
+    numbers.best = numbers.values;
+    numbers.adam.mean.resize(numbers.values.size());
+    numbers.adam.square.resize(numbers.values.size());
+  }
+  return computeFingerprint();
+}
+
+void Tuner::collectWeights(llvm::StringMap<MixedWeight> &mixed) {
+  std::vector<std::string> names;
+  for (const auto &entry : mixed)
+    names.push_back(entry.first().str());
+  llvm::sort(names);
+  for (const std::string &name : names) {
+    WeightEntry entry{name, TunedWeight(std::move(mixed[name])), {}, {}, nullptr};
+    const MixedWeight &stored = entry.weight.weight();
+    entry.gradient.resize(stored.rows * stored.columns);
+    entry.reduced.resize(entry.weight.values.size());
+    firstCodes.push_back(stored.codes);
+    TunedNumbers numbers;
+    numbers.values = entry.weight.values;
+    state.numbers.push_back(std::move(numbers));
+    weights.push_back(std::move(entry));
+  }
+}
+
+Error Tuner::compile() {
+  std::vector<std::string> names;
+  for (const WeightEntry &entry : weights)
+    names.push_back(entry.name);
+  bool divergence = options.loss == TuneOptions::Loss::Divergence;
+  if (Error error = buildTuningGraph(graph, names, divergence ? "kl" : "cross-entropy", output,
+                                     options.file, tuning))
+    return error;
+  ParameterStore store;
+  for (auto param : tuning.module->getOps<ParamOp>())
+    store.add(param.getSymName(), parameters.bytes(param.getSymName()));
+  std::vector<std::vector<float>> decoded;
+  for (WeightEntry &entry : weights) {
+    const std::vector<float> &elements = decoded.emplace_back(entry.weight.weight().decode());
+    store.add(entry.name, ArrayRef(reinterpret_cast<const char *>(elements.data()),
+                                   elements.size() * sizeof(float)));
+    entry.taps = &tuning.taps[entry.name];
+  }
+  InProcessModule::Options runnerOptions;
+  runnerOptions.threads = threads;
+  runnerOptions.file = options.file;
+  runnerOptions.writable = true;
+  if (Error error = InProcessModule::compile(*tuning.module, store, runnerOptions, student))
+    return error;
+  if (!divergence)
+    return Error();
+  runnerOptions.writable = false;
+  predictions.resize(samples.count);
+  return InProcessModule::compile(graph, parameters, runnerOptions, teacher);
+}
+
+static Error readGain(const ParameterStore &parameters, ParamOp param, std::vector<float> &values) {
+  auto type = cast<RankedTensorType>(param.getType());
+  ArrayRef<char> bytes = parameters.bytes(param.getSymName());
+  bool isWide = type.getElementType().isF32();
+  if (!isWide && !type.getElementType().isF16())
+    return Error(TACQ_UNSUPPORTED, "gains of this element type are not tuned");
+  for (int64_t i = 0; i < type.getNumElements(); ++i) {
+    uint16_t half = 0;
+    float value = 0;
+    if (isWide)
+      std::memcpy(&value, bytes.data() + i * sizeof(value), sizeof(value));
+    else
+      std::memcpy(&half, bytes.data() + i * sizeof(half), sizeof(half));
+    values.push_back(isWide ? value : floatFromHalf(half));
+  }
+  return Error();
+}
+
+Error Tuner::collectGains() {
+  for (const std::string &name : tuning.gains) {
+    auto param = cast<ParamOp>(tuning.module->lookupSymbol(name));
+    TunedNumbers numbers;
+    // What cannot be tuned stays.
+    if (readGain(parameters, param, numbers.values))
+      continue;
+    double sum = 0;
+    for (float value : numbers.values)
+      sum += double(value) * value;
+    GainEntry gain{name, cast<RankedTensorType>(param.getType()).getElementType(), {}, {}};
+    gain.gradient.resize(numbers.values.size());
+    gain.units.push_back(float(std::sqrt(sum / double(numbers.values.size()))));
+    gains.push_back(std::move(gain));
+    state.numbers.push_back(std::move(numbers));
+  }
+  return Error();
+}
+
+/// Of the weights, the samples and the settings.
+Error Tuner::computeFingerprint() {
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << int(options.loss) << ' ' << options.steps << ' ' << options.batch << ' ' << options.rate
+     << ' ' << options.codes << ' ' << options.codeRate << ' ' << options.interval << ' '
+     << options.patience << ' ' << samples.count << '\n';
+  auto add = [&](const void *data, size_t size) {
+    os << llvm::xxh3_64bits(ArrayRef(static_cast<const uint8_t *>(data), size)) << '\n';
+  };
+  for (const WeightEntry &entry : weights) {
+    const MixedWeight &stored = entry.weight.weight();
+    os << entry.name << '\n';
+    add(stored.codes.data(), stored.codes.size());
+    add(stored.scales.data(), stored.scales.size() * sizeof(stored.scales[0]));
+    add(stored.levels.data(), stored.levels.size());
+    add(stored.values.data(), stored.values.size() * sizeof(uint16_t));
+  }
+  for (size_t i = 0; i < samples.count; ++i) {
+    Sample sample;
+    if (Error error = samples.load(i, sample))
+      return error;
+    for (const auto &[name, view] : sample)
+      add(view.data, view.elementCount() * tacq_element_size(view.type));
+  }
+  state.fingerprint = llvm::xxh3_64bits(llvm::arrayRefFromStringRef(os.str()));
+  return Error();
+}
+
+//===----------------------------------------------------------------------===//
+// Steps
+//===----------------------------------------------------------------------===//
+
+/// The values, rounded as they will be stored, go into the compiled model.
+Error Tuner::write() {
+  std::vector<Error> errors(weights.size());
+  forEachChunk(weights.size(), 1, threads, [&](int64_t i, int64_t) {
+    TunedWeight &weight = weights[i].weight;
+    weight.values = numbersOf(i).values;
+    if (options.codes)
+      weight.assignCodes(wantedOf(i).values);
+    weight.round();
+    std::vector<float> decoded = weight.weight().decode();
+    errors[i] = student->replaceParameter(
+        weights[i].name,
+        ArrayRef(reinterpret_cast<const char *>(decoded.data()), decoded.size() * sizeof(float)));
+  });
+  for (const Error &error : errors)
+    if (error)
+      return error;
+  for (auto [i, gain] : llvm::enumerate(gains)) {
+    std::vector<float> &values = gainOf(i).values;
+    std::vector<char> bytes;
+    for (float &value : values) {
+      uint16_t half = halfFromFloat(value);
+      const char *from = gain.element.isF32() ? reinterpret_cast<const char *>(&value)
+                                              : reinterpret_cast<const char *>(&half);
+      bytes.insert(bytes.end(), from, from + gain.element.getIntOrFloatBitWidth() / 8);
+    }
+    if (Error error = student->replaceParameter(gain.name, bytes))
+      return error;
+  }
+  return Error();
+}
+
+static std::map<std::string, TensorView>
+inputsFor(const InProcessModule &module, const std::map<std::string, TensorView> &sample) {
+  std::map<std::string, TensorView> given;
+  for (const TensorDeclaration &input : module.inputs())
+    if (auto found = sample.find(input.name); found != sample.end())
+      given.insert(*found);
+  return given;
+}
+
+/// What the unquantized model predicts.
+Error Tuner::predict(size_t number, const Sample &sample, TensorView &view) {
+  std::vector<float> &kept = predictions[number];
+  if (kept.empty()) {
+    if (Error error = teacher->run(inputsFor(*teacher, sample)))
+      return error;
+    if (Error error = teacher->output(output, view))
+      return error;
+    size_t bytes = view.elementCount() * sizeof(float);
+    if (bytes * samples.count > keptPredictionsBytes)
+      return Error();
+    kept.assign(view.floats(), view.floats() + view.elementCount());
+  } else {
+    int64_t classes = 0;
+    for (const TensorDeclaration &declared : teacher->outputs())
+      if (declared.name == output)
+        classes = declared.dims.back();
+    view.type = TACQ_F32;
+    view.dims = sample.at("labels").dims;
+    int64_t positions = view.elementCount();
+    view.dims.push_back(classes > 0 ? classes : int64_t(kept.size()) / positions);
+  }
+  view.data = kept.data();
+  return Error();
+}
+
+Error Tuner::runSample(size_t number, double &loss) {
+  Sample sample;
+  if (Error error = samples.load(number, sample))
+    return error;
+  if (teacher)
+    if (Error error = predict(number, sample, sample["reference_logits"]))
+      return error;
+  if (Error error = student->run(inputsFor(*student, sample)))
+    return error;
+  TensorView view;
+  if (Error error = student->output("loss", view))
+    return error;
+  loss = view.floats()[0];
+  return Error();
+}
+
+/// Which tensor the numbers went wrong at.
+Error Tuner::explain(size_t number, const std::string &when) {
+  std::string where = "the predictions";
+  auto taps = mainFunction(*tuning.module)->getAttrOfType<ArrayAttr>("tacq.taps");
+  for (auto tap : taps.getAsRange<DictionaryAttr>()) {
+    TensorView view;
+    if (Error error = student->output(tap.getAs<StringAttr>("input").str(), view))
+      return error;
+    if (llvm::all_of(ArrayRef(view.floats(), view.elementCount()),
+                     [](float value) { return std::isfinite(value); }))
+      continue;
+    where = "the input of tensor '" + tap.getAs<StringAttr>("parameter").str() + "'";
+    break;
+  }
+  std::string place = options.place ? options.place(number) : "sample " + std::to_string(number);
+  return Error(TACQ_INVALID_INPUT, "tuning, " + when + ": the loss of " + place +
+                                       " is not finite, and " + where +
+                                       " is the first that is not; tune with a smaller rate, or "
+                                       "not at all");
+}
+
+Error Tuner::addGradients() {
+  std::vector<WeightGradient> gradients;
+  for (WeightEntry &entry : weights) {
+    int64_t rows = entry.weight.weight().rows, columns = entry.weight.weight().columns;
+    WeightGradient gradient{{}, rows, columns, entry.gradient.data()};
+    for (const WeightTap &tap : *entry.taps) {
+      TensorView input, output;
+      if (Error error = student->output(tap.input, input))
+        return error;
+      if (Error error = student->output(tap.outputGradient, output))
+        return error;
+      gradient.uses.push_back({input.floats(), output.floats(), input.elementCount() / columns});
+    }
+    gradients.push_back(std::move(gradient));
+  }
+  sumGradients(gradients, threads);
+  for (GainEntry &gain : gains) {
+    TensorView view;
+    if (Error error = student->output("gradient:" + gain.name, view))
+      return error;
+    for (size_t i = 0; i < gain.gradient.size(); ++i)
+      gain.gradient[i] += view.floats()[i];
+  }
+  return Error();
+}
+
+/// The mean loss of every eighth sample.
+Error Tuner::look(size_t residue, double &loss) {
+  double sum = 0;
+  size_t count = 0;
+  for (size_t i = residue; i < samples.count; i += heldOneIn) {
+    double one = 0;
+    if (Error error = runSample(i, one))
+      return error;
+    if (!std::isfinite(one))
+      return explain(i, state.step == 0 ? "before the first step"
+                                        : "after step " + std::to_string(state.step));
+    sum += one;
+    ++count;
+  }
+  loss = sum / double(count);
+  return Error();
+}
+
+/// Goes through the samples in an order of each round's own.
+std::vector<size_t> Tuner::batchOf(unsigned step) {
+  std::vector<size_t> batch;
+  size_t count = std::min<size_t>(options.batch, training.size()), round = ~size_t(0);
+  std::vector<size_t> order;
+  for (size_t i = step * count; i < (step + 1) * count; ++i) {
+    if (i / training.size() != round) {
+      round = i / training.size();
+      order = training;
+      std::mt19937_64 random(round);
+      for (size_t j = order.size(); j > 1; --j)
+        std::swap(order[j - 1], order[random() % j]);
+    }
+    batch.push_back(order[i % training.size()]);
+  }
+  return batch;
+}
+
+Error Tuner::step() {
+  for (WeightEntry &entry : weights)
+    std::fill(entry.gradient.begin(), entry.gradient.end(), 0.0f);
+  for (GainEntry &gain : gains)
+    std::fill(gain.gradient.begin(), gain.gradient.end(), 0.0f);
+  for (size_t number : batchOf(state.step)) {
+    double loss = 0;
+    if (Error error = runSample(number, loss))
+      return error;
+    if (!std::isfinite(loss))
+      return explain(number, "step " + std::to_string(state.step + 1));
+    if (Error error = addGradients())
+      return error;
+  }
+  forEachChunk(weights.size(), 1, threads, [&](int64_t i, int64_t) {
+    weights[i].weight.reduce(weights[i].gradient, weights[i].reduced);
+  });
+  for (const WeightEntry &entry : weights)
+    if (!llvm::all_of(entry.reduced, [](float value) { return std::isfinite(value); }))
+      return Error(TACQ_INVALID_INPUT, "tuning, step " + std::to_string(state.step + 1) +
+                                           ": the gradient of tensor '" + entry.name +
+                                           "' is not finite");
+  move();
+  ++state.step;
+  return write();
+}
+
+void Tuner::move() {
+  double part = double(state.step) / options.steps;
+  double factor =
+      0.5 * (1 + std::cos(M_PI * part)) * std::min(1.0, double(state.step + 1) / warmupSteps);
+  AdamOptions adam, codes;
+  adam.rate = options.rate * factor;
+  codes.rate = options.codeRate * factor;
+  unsigned number = state.step + 1;
+  forEachChunk(weights.size(), 1, threads, [&](int64_t i, int64_t) {
+    WeightEntry &entry = weights[i];
+    TunedNumbers &numbers = numbersOf(i);
+    numbers.adam.step(number, entry.reduced, entry.weight.units, adam, numbers.values);
+    if (options.codes)
+      wantedOf(i).adam.step(number, entry.gradient, entry.weight.rowSizes, codes,
+                            wantedOf(i).values);
+  });
+  for (auto [i, gain] : llvm::enumerate(gains))
+    gainOf(i).adam.step(number, gain.gradient, gain.units, adam, gainOf(i).values);
+}
+
+/// Looks at the samples held back.
+Error Tuner::noteProgress() {
+  double held = 0;
+  if (Error error = look(heldOneIn - 1, held))
+    return error;
+  if (!(held < state.best)) {
+    ++state.looksWithoutProgress;
+    return Error();
+  }
+  state.best = held;
+  state.bestStep = state.step;
+  state.looksWithoutProgress = 0;
+  for (TunedNumbers &numbers : state.numbers)
+    numbers.best = numbers.values;
+  return Error();
+}
+
+Error Tuner::save() {
+  return options.stateFile.empty() ? Error() : writeTuningState(options.stateFile, state);
+}
+
+Error Tuner::run(TuneReport &report) {
+  Clock::time_point start = Clock::now(), saved = start;
+  bool resumed =
+      options.resume && !options.stateFile.empty() && llvm::sys::fs::exists(options.stateFile);
+  if (resumed)
+    if (Error error = readTuningState(options.stateFile, state))
+      return error;
+  if (Error error = write())
+    return error;
+  if (!resumed) {
+    if (Error error = look(heldOneIn - 1, state.heldBefore))
+      return error;
+    if (Error error = look(measuredAt, state.sampleBefore))
+      return error;
+    state.best = state.heldBefore;
+  }
+  if (options.progress)
+    options.progress(state.step, options.steps);
+  while (state.step < options.steps && state.looksWithoutProgress < options.patience) {
+    if (Error error = step())
+      return error;
+    if (state.step % options.interval == 0 || state.step == options.steps)
+      if (Error error = noteProgress())
+        return error;
+    if (options.progress)
+      options.progress(state.step, options.steps);
+    bool stop = options.interrupted && options.interrupted() && state.step < options.steps;
+    if (stop || Clock::now() - saved > stateInterval) {
+      if (Error error = save())
+        return error;
+      saved = Clock::now();
+    }
+    if (stop)
+      return Error(TACQ_IO, "tuning was interrupted after step " + std::to_string(state.step) +
+                                " of " + std::to_string(options.steps) +
+                                (options.stateFile.empty()
+                                     ? std::string()
+                                     : "; it stands in " + options.stateFile +
+                                           ": the same command with --resume goes on"));
+  }
+  for (TunedNumbers &numbers : state.numbers)
+    numbers.values = numbers.best;
+  if (Error error = write())
+    return error;
+  report.steps = state.step;
+  report.bestStep = state.bestStep;
+  report.heldBefore = state.heldBefore;
+  report.heldAfter = state.best;
+  report.sampleBefore = state.sampleBefore;
+  if (Error error = look(measuredAt, report.sampleAfter))
+    return error;
+  report.held = samples.count / heldOneIn;
+  report.seconds = elapsed(start);
+  if (!options.stateFile.empty() && llvm::sys::fs::exists(options.stateFile))
+    if (std::error_code code = llvm::sys::fs::remove(options.stateFile))
+      return Error(TACQ_IO, options.stateFile + " cannot be removed: " + code.message());
+  return Error();
+}
+
+void Tuner::takeResult(llvm::StringMap<MixedWeight> &mixed,
+                       llvm::StringMap<std::vector<float>> &tunedGains, TuneReport &report) {
+  for (auto [i, entry] : llvm::enumerate(weights)) {
+    const MixedWeight &stored = entry.weight.weight();
+    report.numbers += entry.weight.values.size();
+    for (size_t k = 0; k < stored.codes.size(); ++k)
+      report.codesChanged += stored.codes[k] != firstCodes[i][k];
+    mixed[entry.name] = stored;
+  }
+  for (auto [i, gain] : llvm::enumerate(gains)) {
+    report.numbers += gainOf(i).values.size();
+    tunedGains[gain.name] = gainOf(i).values;
+  }
+}
+
+std::vector<TensorDeclaration> tacq::tuningInputs(ModuleOp graph) {
+  std::vector<TensorDeclaration> inputs = sampleInputs(graph);
+  inputs.push_back({"labels", TACQ_I64, {-1, -1}});
+  return inputs;
+}
+
+Error tacq::tuneModel(ModuleOp graph, const ParameterStore &parameters, const SampleSource &samples,
+                      const TuneOptions &options, llvm::StringMap<MixedWeight> &weights,
+                      llvm::StringMap<std::vector<float>> &gains, TuneReport &report) {
+  Tuner tuner(graph, parameters, samples, options);
+  if (Error error = tuner.prepare(weights))
+    return error;
+  if (Error error = tuner.run(report))
+    return error;
+  tuner.takeResult(weights, gains, report);
+  return Error();
+}

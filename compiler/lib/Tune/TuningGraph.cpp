@@ -1,0 +1,97 @@
+//===- TuningGraph.cpp - A model with gradients of its weights ------------===//
+
+#include "TuningGraph.h"
+#include "../QuantizeModel/GraphSegments.h"
+#include "mlir/Pass/PassManager.h"
+#include "tacq/Differentiate/DifferentiatePasses.h"
+#include "tacq/Graph/GraphMatch.h"
+#include "tacq/Reproducer.h"
+
+using namespace mlir;
+using namespace tacq;
+
+std::string tacq::predictionsOf(ModuleOp graph) {
+  func::FuncOp function = mainFunction(graph);
+  std::string found;
+  unsigned candidates = 0;
+  for (auto [i, value] :
+       llvm::enumerate(function.getBody().front().getTerminator()->getOperands())) {
+    auto name = function.getResultAttrOfType<StringAttr>(i, "tacq.name");
+    std::optional<Dims> dims = dimsOf(value);
+    if (!name || !dims || dims->size() != 3)
+      continue;
+    if (name == "logits")
+      return "logits";
+    found = name.str();
+    ++candidates;
+  }
+  return candidates == 1 ? found : "";
+}
+
+/// Linear operations read the weight as f32 [N, K], as it decodes.
+static void readDecoded(ModuleOp module, const std::vector<std::string> &weights) {
+  OpBuilder builder(module.getContext());
+  mainFunction(module).walk([&](LinearOp linear) {
+    StringRef name = weightName(linear);
+    if (name.empty() || !llvm::is_contained(weights, name))
+      return;
+    int64_t n = dimsOf(linear.getResults()[0])->back().constant().value();
+    int64_t k = dimsOf(linear.getX())->back().constant().value();
+    auto type = RankedTensorType::get({n, k}, builder.getF32Type());
+    linear.getWeights()[0].setType(type);
+    cast<ParamOp>(module.lookupSymbol(name)).setType(type);
+    linear.setWeightOrderAttr(builder.getI32ArrayAttr({int32_t(WeightOrder::NK)}));
+  });
+}
+
+/// Parameters that are nothing but gains, possibly cast, of norms.
+static std::vector<std::string> gainsOf(func::FuncOp function) {
+  llvm::StringMap<bool> onlyGains;
+  std::vector<std::string> order;
+  std::function<bool(Value)> isGain = [&](Value value) {
+    return llvm::all_of(value.getUses(), [&](OpOperand &use) {
+      if (auto norm = dyn_cast<NormOp>(use.getOwner()))
+        return norm.getGain() == value && norm.getX() != value && norm.getBias() != value;
+      return isNode(use.getOwner(), "Cast") && isGain(use.getOwner()->getResult(0));
+    });
+  };
+  function.walk([&](GetParamOp get) {
+    auto type = dyn_cast<RankedTensorType>(get.getType());
+    bool fits = type && type.getRank() == 1 && isa<FloatType>(type.getElementType()) &&
+                !get.getResult().use_empty() && isGain(get.getResult());
+    auto [it, inserted] = onlyGains.try_emplace(get.getParam(), fits);
+    it->second &= fits;
+    if (inserted)
+      order.push_back(get.getParam().str());
+  });
+  llvm::erase_if(order, [&](const std::string &name) { return !onlyGains[name]; });
+  return order;
+}
+
+Error tacq::buildTuningGraph(ModuleOp graph, const std::vector<std::string> &weights,
+                             const std::string &kind, const std::string &output,
+                             const std::string &file, TuningGraph &result) {
+  result.module = graph.clone();
+  func::FuncOp function = mainFunction(*result.module);
+  readDecoded(*result.module, weights);
+  result.gains = gainsOf(function);
+  PassManager manager(graph.getContext());
+  AppendLossOptions loss;
+  loss.kind = kind;
+  loss.output = output;
+  manager.addPass(createAppendLoss(loss));
+  DifferentiateOptions gradients;
+  gradients.taps = true;
+  std::vector<std::string> names = weights;
+  llvm::append_range(names, result.gains);
+  gradients.parameters = names;
+  manager.addPass(createDifferentiate(gradients));
+  if (Error error = runPasses(manager, *result.module, file))
+    return error;
+  auto taps = mainFunction(*result.module)->getAttrOfType<ArrayAttr>("tacq.taps");
+  for (auto tap : taps.getAsRange<DictionaryAttr>()) {
+    auto text = [&](StringRef key) { return tap.getAs<StringAttr>(key).str(); };
+    result.taps[text("parameter")].push_back({text("input"), text("output_gradient")});
+  }
+  return Error();
+}

@@ -1,0 +1,115 @@
+//===- TuningFlags.cpp - Flags of tacq-compile on tuning ------------------===//
+
+#include "TuningFlags.h"
+
+#include "Interruption.h"
+#include "Progress.h"
+
+#include <cstdio>
+#include <sys/resource.h>
+#include <unistd.h>
+
+using namespace tacq;
+using namespace tacq::tools;
+
+void TuningFlags::addTo(CLI::App &app) {
+  const char *group = "Tuning";
+  app.add_option("--tune", effort,
+                 "Tune levels, scales, circuit values and norms on the sample of --data: off, fast "
+                 "(a few minutes for a small model), or best, where codes follow, too (default: "
+                 "off)")
+      ->check(CLI::IsMember({"off", "fast", "best"}))
+      ->group(group);
+  app.add_option("--tune-loss", loss,
+                 "What is to be small: kl, the divergence from the unquantized model's "
+                 "probabilities, or labels, the cross-entropy of labels or next tokens (default: "
+                 "kl)")
+      ->check(CLI::IsMember({"kl", "labels"}))
+      ->group(group);
+  app.add_option("--tune-steps", steps, "Steps at most (default: as --tune says)")
+      ->check(CLI::Range(1, 1000000).description(""))
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--tune-rate", rate,
+                 "The first steps' size, as a part of a row's weights (default: as --tune says)")
+      ->check(CLI::Range(1e-6, 1.0).description(""))
+      ->type_name("RATE")
+      ->group(group);
+  app.add_flag("--resume", resume,
+               "Go on with a tuning that was interrupted: it left OUTPUT.tuning")
+      ->group(group);
+}
+
+TuneOptions TuningFlags::options() const {
+  TuneOptions options;
+  options.loss = loss == "kl" ? TuneOptions::Loss::Divergence : TuneOptions::Loss::Labels;
+  options.codes = effort == "best";
+  options.steps = steps ? steps : effort == "best" ? 600 : 200;
+  if (rate > 0) {
+    options.codeRate *= rate / options.rate;
+    options.rate = rate;
+  }
+  return options;
+}
+
+SampleSource tacq::tools::samplesOf(CalibrationData &data) {
+  SampleSource samples;
+  samples.count = data.size();
+  samples.load = [&data](size_t sample, std::map<std::string, TensorView> &inputs) {
+    return data.load(sample, inputs);
+  };
+  return samples;
+}
+
+static void print(const TuneReport &report) {
+  struct rusage usage = {};
+  getrusage(RUSAGE_SELF, &usage);
+  std::fprintf(
+      stderr,
+      "tuned %zu numbers%s in %u steps, %.0f s, with %.0f MiB: the loss of the %zu samples "
+      "held back fell from %.5f to %.5f (step %u), that of as many others from %.5f to "
+      "%.5f\n",
+      report.numbers,
+      report.codesChanged ? (" and " + std::to_string(report.codesChanged) + " codes").c_str() : "",
+      report.steps, report.seconds, static_cast<double>(usage.ru_maxrss) / 1024, report.held,
+      report.heldBefore, report.heldAfter, report.bestStep, report.sampleBefore,
+      report.sampleAfter);
+}
+
+Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
+                        CalibrationData &data, const std::string &model, const std::string &output,
+                        unsigned threads, bool quiet, QuantizedModel &quantized) const {
+  TuneOptions tuning = options();
+  tuning.threads = threads;
+  tuning.file = model;
+  tuning.stateFile = output.empty() || output == "-" ? "" : output + ".tuning";
+  tuning.resume = resume;
+  tuning.place = [&](size_t sample) { return data.place(sample); };
+  if (!resume && !tuning.stateFile.empty() && access(tuning.stateFile.c_str(), F_OK) == 0)
+    std::fprintf(stderr,
+                 "warning: %s of an interrupted tuning is not used and will be replaced; --resume "
+                 "would go on with it\n",
+                 tuning.stateFile.c_str());
+  InterruptionGuard guard;
+  tuning.interrupted = interrupted;
+  std::unique_ptr<Progress> progress;
+  unsigned done = 0;
+  tuning.progress = [&](unsigned step, unsigned steps) {
+    if (quiet)
+      return;
+    if (!progress)
+      progress = std::make_unique<Progress>("tune", steps - step, "steps");
+    else
+      progress->advance(step - done);
+    done = step;
+  };
+  TuneReport report;
+  Error error = tuneModel(graph, parameters, samplesOf(data), tuning, quantized.weights,
+                          quantized.parameters, report);
+  progress.reset();
+  if (error)
+    return error;
+  if (!quiet)
+    print(report);
+  return success();
+}

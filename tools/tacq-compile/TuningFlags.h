@@ -1,0 +1,39 @@
+//===- TuningFlags.h - Flags of tacq-compile on tuning ----------*- C++ -*-===//
+
+#ifndef TACQ_COMPILE_TUNINGFLAGS_H
+#define TACQ_COMPILE_TUNINGFLAGS_H
+
+#include "CalibrationData.h"
+#include "tacq/Compile.h"
+#include "tacq/Tune/Tuner.h"
+
+#include <CLI/App.hpp>
+
+namespace tacq::tools {
+
+/// How levels are to be tuned, as the user says it.
+class TuningFlags {
+public:
+  void addTo(CLI::App &app);
+  bool isOn() const { return effort != "off"; }
+  /// Tunes what `graph` was quantized to, with the samples of `data`, which is bound to
+  /// tuningInputs(). The state of an interrupted tuning is beside `output`.
+  Error tune(mlir::ModuleOp graph, const ParameterStore &parameters, CalibrationData &data,
+             const std::string &model, const std::string &output, unsigned threads, bool quiet,
+             QuantizedModel &quantized) const;
+
+private:
+  TuneOptions options() const;
+
+  std::string effort = "off", loss = "kl";
+  unsigned steps = 0;
+  double rate = 0;
+  bool resume = false;
+};
+
+/// The samples of `data`, which is bound; both must outlive the result.
+SampleSource samplesOf(CalibrationData &data);
+
+} // namespace tacq::tools
+
+#endif // TACQ_COMPILE_TUNINGFLAGS_H
