@@ -34,6 +34,10 @@ struct Case {
   bool bias = false, residual = false, gated = false;
   /// The input is multiplied as it is, not as int8.
   bool floats = false;
+  /// The first row of the input has a NaN, the second an infinity.
+  bool notFinite = false;
+  /// Compare with the product of the input itself, too.
+  bool checksRounding = false;
   std::string activation = "none";
   /// Of the tiling; the cost model's without.
   std::optional<int64_t> taskRows = std::nullopt, prefetch = std::nullopt;
@@ -183,6 +187,11 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
   for (int64_t rows : rowCounts) {
     SCOPED_TRACE(rows);
     Tensor input = Tensor::random(rows * c.columns, c.type, 1);
+    if (c.notFinite) {
+      input.set(c.columns / 2, NAN);
+      if (rows > 1)
+        input.set(c.columns + c.columns / 3, -INFINITY);
+    }
     Quantized quantized = quantize(GetParam(), input, rows, c.columns, c.block);
     Tensor residual = Tensor::random(rows * c.weights[0].rows, c.type, 2);
     std::vector<Tensor> outputs;
@@ -213,6 +222,16 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
       }
       return std::pair(sum, 1e-5 * magnitude);
     };
+    auto checkRounding = [&](int64_t row, int64_t n, double actual) {
+      double sum = 0, tolerance = dot(0, row, n).second;
+      for (int64_t k = 0; k < c.columns; ++k) {
+        double weight = decoded[0][n * c.columns + k];
+        sum += input.at(row * c.columns + k) * weight;
+        float scale = quantized.scales.at(2 * (row * blocks + k / c.block));
+        tolerance += 0.5001 * double(scale) * std::fabs(weight);
+      }
+      EXPECT_NEAR(actual, sum, tolerance) << "row " << row << " feature " << n;
+    };
     int failures = 0;
     for (size_t i = 0; i < resultCount; ++i)
       for (int64_t row = 0; row <= rows; ++row)
@@ -232,9 +251,16 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
             tolerance += c.type == "f16" ? 1e-3 * std::fabs(expected) : 0;
           }
           double actual = outputs[i].at(row * c.weights[i].rows + n);
+          if (!std::isfinite(expected)) {
+            EXPECT_FALSE(std::isfinite(actual)) << "row " << row << " feature " << n;
+            failures += std::isfinite(actual);
+            continue;
+          }
           EXPECT_NEAR(actual, expected, tolerance)
               << "result " << i << " row " << row << " feature " << n;
           failures += !(std::fabs(actual - expected) <= tolerance);
+          if (c.checksRounding && row < rows)
+            checkRounding(row, n, actual);
         }
   }
 }
@@ -348,6 +374,26 @@ TEST_P(MixedLinear, SeveralWeightsOfDifferentFormats) {
   check(c, {1, 2, 13, 100});
   c.bias = true;
   check(c, {1, 13});
+}
+
+TEST_P(MixedLinear, NumbersThatAreNoneReachTheResult) {
+  for (bool floats : {false, true})
+    for (Circuit circuit : {Circuit::None, Circuit::Scattered, Circuit::Slots, Circuit::Uniform}) {
+      SCOPED_TRACE(testing::Message() << "circuit " << int(circuit));
+      Case c{{{20, {2, 64, false, circuit}}}, 200, 64};
+      c.floats = floats;
+      c.notFinite = true;
+      check(c, {1, 5});
+    }
+}
+
+/// Each element of quantized input is off by half of its block's scale at most.
+TEST_P(MixedLinear, ProductsAreWithinTheRoundingOfTheInput) {
+  for (int64_t block : {32, 128}) {
+    Case c{{{20, {2, block, false, Circuit::Slots}}}, 300, block};
+    c.checksRounding = true;
+    check(c, {1, 5});
+  }
 }
 
 /// Input that is not quantized, with every way to decode and every circuit.
