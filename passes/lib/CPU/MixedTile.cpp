@@ -246,32 +246,33 @@ SmallVector<Value> MixedTile::multiplyParts(Value tileAt, int64_t width, int64_t
         add(i, 0, column / quadColumns % (4 / together), loadBytes(decoded, at, registerBytes),
             column, 255);
       }
-  else
-    forQuads(tileAt, width, first, count, firstPart, together,
-             [&](int64_t column, ArrayRef<PlaneRegisters> raw) {
-               int64_t quad = column / quadColumns;
-               for (int64_t i = 0; i < together; ++i) {
-                 if (format.codebook || (format.planes.size() > 1 && !hasManyRegisters())) {
-                   bool inPlace = format.codebook && format.bits == 2 && !isArm();
-                   Value all = inPlace ? levelsInPlace(raw[i][0], column, firstPart + i)
-                                       : codes(raw[i], column);
-                   if (format.codebook && !inPlace)
-                     all = levels(all, firstPart + i);
-                   add(i, 0, quad % (4 / together), all, column, largest());
-                   continue;
-                 }
-                 int64_t low = 0;
-                 for (auto [plane, bits] : llvm::enumerate(format.planes)) {
-                   unsigned mask = (1u << bits) - 1;
-                   int64_t shift = quad * bits % 8, by = moved(bits, shift);
-                   int64_t chain = bits >= 4 ? quad * bits / 8 % 2 : 0;
-                   add(i, shift - by - low, chain,
-                       shiftAndMask(raw[i][plane], int(by), mask << (shift - by)), column,
-                       mask << (shift - by));
-                   low += bits;
-                 }
-               }
-             });
+  auto addQuad = [&](int64_t i, int64_t column, const PlaneRegisters &raw) {
+    int64_t quad = column / quadColumns;
+    if (format.codebook || (format.planes.size() > 1 && !hasManyRegisters())) {
+      bool inPlace = format.codebook && format.bits == 2 && !isArm();
+      Value all = inPlace ? levelsInPlace(raw[0], column, firstPart + i) : codes(raw, column);
+      if (format.codebook && !inPlace)
+        all = levels(all, firstPart + i);
+      return add(i, 0, quad % (4 / together), all, column, largest());
+    }
+    int64_t low = 0;
+    for (auto [plane, bits] : llvm::enumerate(format.planes)) {
+      unsigned mask = (1u << bits) - 1;
+      int64_t shift = quad * bits % 8, by = moved(bits, shift);
+      int64_t chain = bits >= 4 ? quad * bits / 8 % 2 : 0;
+      add(i, shift - by - low, chain, shiftAndMask(raw[plane], int(by), mask << (shift - by)),
+          column, mask << (shift - by));
+      low += bits;
+    }
+  };
+  bool isDecoded = format.codebook && format.bits == 8;
+  // Codes of a register go one part after the other; AArch64's levels, which are in many registers,
+  // quad by quad.
+  int64_t step = isArm() && format.codebook ? quadColumns : quadColumns * 8 / format.planes.back();
+  for (int64_t column = first; !isDecoded && column < first + count; column += step)
+    for (int64_t i = 0; i < together; ++i)
+      forQuads(tileAt, width, column, std::min(step, first + count - column), firstPart + i, 1,
+               [&](int64_t at, ArrayRef<PlaneRegisters> raw) { addQuad(i, at, raw[0]); });
   SmallVector<Value> totals;
   for (auto &sumsOfPart : sums) {
     Value total;
