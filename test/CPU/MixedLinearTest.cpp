@@ -11,6 +11,7 @@
 #include "tacq/CPU/LinearTiling.h"
 #include "tacq/CPU/MixedPacking.h"
 #include "llvm/Support/MathExtras.h"
+#include <array>
 #include <cmath>
 
 using namespace tacq;
@@ -31,6 +32,12 @@ struct Case {
   int64_t block = 128;
   std::string type = "f32";
   bool bias = false, residual = false, gated = false;
+  /// The input is multiplied as it is, not as int8.
+  bool floats = false;
+  /// The first row of the input has a NaN, the second an infinity.
+  bool notFinite = false;
+  /// Compare with the product of the input itself, too.
+  bool checksRounding = false;
   std::string activation = "none";
   /// Of the tiling; the cost model's without.
   std::optional<int64_t> taskRows = std::nullopt;
@@ -114,6 +121,10 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
   std::string x = shaped({int64_t(llvm::alignTo(c.columns, quantizedColumns))}, "i8");
   std::string scales = shaped({blocks, 2}, "f32");
   std::string arguments = "%x: " + x + ", %s: " + scales, types = x + ", " + scales;
+  if (c.floats) {
+    types = shaped({c.columns}, c.type);
+    arguments = "%x: " + types;
+  }
   std::string weights, biasNames, order, layouts, results, names;
   auto append = [](std::string &list, const std::string &item) {
     list += (list.empty() ? "" : ", ") + item;
@@ -164,18 +175,24 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
     append(results, shaped({c.weights[i].rows}, c.type));
     append(names, "%y#" + std::to_string(i));
   }
-  std::string text =
-      "func.func @k(" + arguments + ") -> (" + results +
-      ") {\n  %y:" + std::to_string(resultCount) + " = tacq.linear %x x_scales(%s), weights(" +
-      weights + ")" + (c.bias ? " biases(" + biasNames + ")" : "") +
-      (c.residual ? " residual(%r)" : "") + " {weight_order = [" + order + "], weight_layouts = [" +
-      layouts + "], activation = " + activations.at(c.activation) + " : i32" +
-      (c.gated ? ", gated" : "") + ", node_name = \"y\"} : (" + types + ") -> (" + results +
-      ")\n  return " + names + " : " + results + "\n}\n";
+  std::string text = "func.func @k(" + arguments + ") -> (" + results +
+                     ") {\n  %y:" + std::to_string(resultCount) + " = tacq.linear %x" +
+                     (c.floats ? "" : " x_scales(%s)") + ", weights(" + weights + ")" +
+                     (c.bias ? " biases(" + biasNames + ")" : "") +
+                     (c.residual ? " residual(%r)" : "") + " {weight_order = [" + order +
+                     "], weight_layouts = [" + layouts +
+                     "], activation = " + activations.at(c.activation) + " : i32" +
+                     (c.gated ? ", gated" : "") + ", node_name = \"y\"} : (" + types + ") -> (" +
+                     results + ")\n  return " + names + " : " + results + "\n}\n";
   HotKernel kernel = HotKernel::compile(text, GetParam(), options);
   for (int64_t rows : rowCounts) {
     SCOPED_TRACE(rows);
     Tensor input = Tensor::random(rows * c.columns, c.type, 1);
+    if (c.notFinite) {
+      input.set(c.columns / 2, NAN);
+      if (rows > 1)
+        input.set(c.columns + c.columns / 3, -INFINITY);
+    }
     Quantized quantized = quantize(GetParam(), input, rows, c.columns, c.block);
     Tensor residual = Tensor::random(rows * c.weights[0].rows, c.type, 2);
     std::vector<Tensor> outputs;
@@ -183,6 +200,8 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
       // One row more, which must stay as it is.
       outputs.push_back(Tensor::filled((rows + 1) * c.weights[i].rows, c.type, 77.0f));
     std::vector<Tensor *> bindings = {&quantized.q, &quantized.scales};
+    if (c.floats)
+      bindings = {&input};
     for (Tensor &tensor : packed)
       bindings.push_back(&tensor);
     for (size_t i = 0; c.bias && i < biases.size(); ++i)
@@ -197,11 +216,22 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
     auto dot = [&](size_t i, int64_t row, int64_t n) {
       double sum = c.bias ? biases[i].at(n) : 0, magnitude = std::fabs(sum) + 1;
       for (int64_t k = 0; k < c.columns; ++k) {
-        double product = quantized.at(row, k) * decoded[i][n * c.columns + k];
+        double number = c.floats ? input.at(row * c.columns + k) : quantized.at(row, k);
+        double product = number * decoded[i][n * c.columns + k];
         sum += product;
         magnitude += std::fabs(product);
       }
       return std::pair(sum, 1e-5 * magnitude);
+    };
+    auto checkRounding = [&](int64_t row, int64_t n, double actual) {
+      double sum = 0, tolerance = dot(0, row, n).second;
+      for (int64_t k = 0; k < c.columns; ++k) {
+        double weight = decoded[0][n * c.columns + k];
+        sum += input.at(row * c.columns + k) * weight;
+        float scale = quantized.scales.at(2 * (row * blocks + k / c.block));
+        tolerance += 0.5001 * double(scale) * std::fabs(weight);
+      }
+      EXPECT_NEAR(actual, sum, tolerance) << "row " << row << " feature " << n;
     };
     int failures = 0;
     for (size_t i = 0; i < resultCount; ++i)
@@ -222,9 +252,16 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
             tolerance += c.type == "f16" ? 1e-3 * std::fabs(expected) : 0;
           }
           double actual = outputs[i].at(row * c.weights[i].rows + n);
+          if (!std::isfinite(expected)) {
+            EXPECT_FALSE(std::isfinite(actual)) << "row " << row << " feature " << n;
+            failures += std::isfinite(actual);
+            continue;
+          }
           EXPECT_NEAR(actual, expected, tolerance)
               << "result " << i << " row " << row << " feature " << n;
           failures += !(std::fabs(actual - expected) <= tolerance);
+          if (c.checksRounding && row < rows)
+            checkRounding(row, n, actual);
         }
   }
 }
@@ -338,6 +375,53 @@ TEST_P(MixedLinear, SeveralWeightsOfDifferentFormats) {
   check(c, {1, 2, 13, 100});
   c.bias = true;
   check(c, {1, 13});
+}
+
+TEST_P(MixedLinear, NumbersThatAreNoneReachTheResult) {
+  for (bool floats : {false, true})
+    for (Circuit circuit : {Circuit::None, Circuit::Scattered, Circuit::Slots, Circuit::Uniform}) {
+      SCOPED_TRACE(testing::Message() << "circuit " << int(circuit));
+      Case c{{{20, {2, 64, false, circuit}}}, 200, 64};
+      c.floats = floats;
+      c.notFinite = true;
+      check(c, {1, 5});
+    }
+}
+
+/// Each element of quantized input is off by half of its block's scale at most.
+TEST_P(MixedLinear, ProductsAreWithinTheRoundingOfTheInput) {
+  for (int64_t block : {32, 128}) {
+    Case c{{{20, {2, block, false, Circuit::Slots}}}, 300, block};
+    c.checksRounding = true;
+    check(c, {1, 5});
+  }
+}
+
+/// Input that is not quantized, with every way to decode and every circuit.
+TEST_P(MixedLinear, Floats) {
+  auto checkFloats = [&](Case c, const std::vector<int64_t> &rowCounts) {
+    c.floats = true;
+    check(c, rowCounts);
+  };
+  for (unsigned bits : {2, 3, 4, 8})
+    for (Circuit circuit : {Circuit::None, Circuit::Scattered, Circuit::Slots, Circuit::Uniform}) {
+      SCOPED_TRACE(testing::Message() << bits << " bits, circuit " << int(circuit));
+      int64_t group = std::array{0, 32, 64, 256}[(bits + unsigned(circuit)) % 4];
+      checkFloats({{{37, {bits, group, false, circuit}}}, 300 + int64_t(bits)}, {1, 11});
+      checkFloats({{{20, {bits, 0, true, circuit}}}, 140}, {2});
+    }
+  for (double share : {0.0, 1.0})
+    checkFloats({{{20, {2, 128, false, Circuit::Slots}, share}}, 200}, {1, 70});
+  checkFloats({{{5, {3, 0, false, Circuit::Slots}, 0.5}}, 1}, {1, 2});
+  Case c{{{44, {2, 0, false, Circuit::Slots}}, {44, {3, 64, false, Circuit::Uniform}}}, 113, 64};
+  c.gated = c.bias = c.residual = true;
+  c.activation = "silu";
+  for (const char *type : {"f32", "f16"}) {
+    c.type = type;
+    checkFloats(c, {1, 9});
+  }
+  checkFloats({{{64, {2, 64, false, Circuit::Slots}}, {17, {4, 0, false, Circuit::None}}}, 160},
+              {1, 33});
 }
 
 TEST(MixedLinearAssembly, DecodingStaysInRegisters) {

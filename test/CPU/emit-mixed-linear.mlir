@@ -19,7 +19,7 @@
 // V3-COUNT-64: llvm.call_intrinsic "llvm.x86.avx2.pmadd.ub.sw"
 // CHECK: scf.for
 // V4: llvm.call_intrinsic "llvm.x86.avx512.vpermi2var.qi.512"
-// V3-COUNT-16: memref.load %[[X]]
+// V3-COUNT-4: llvm.call_intrinsic "llvm.x86.avx2.pshuf.b"
 // CHECK: vector.scatter %[[Y]]
 // CHECK: } else {
 // Several rows: decoded tiles on the stack; sums of twelve rows by two panels (v4), of three by one

@@ -121,6 +121,21 @@ def test_same_inputs_same_bytes(tools, quantized, onnx_file, sample, statistics,
     assert again.read_bytes() == module.read_bytes()
 
 
+def test_int8_activations_cost_little_accuracy(tools, quantized, tmp_path):
+    """The loss on unseen texts changes by less than 0.5 % against input that is not quantized."""
+    data = tmp_path / "dev.jsonl"
+    lines = (exports.TINY / "math_dev.jsonl").read_text().splitlines()[:40]
+    data.write_text("\n".join(lines) + "\n")
+    loss = {}
+    for activations in ("int8", "f32"):
+        module = quantized(f"activations-{activations}", "--bits", 2, "--group", 64, "--activations",
+                           activations)
+        loss[activations] = json.loads(
+            tools.run("tacq-eval", module, "--data", data, "--json").stdout)["loss"]
+    assert loss["int8"] != loss["f32"]
+    assert abs(loss["int8"] - loss["f32"]) < 0.005 * loss["f32"]
+
+
 def test_data_makes_a_difference(tools, quantized):
     with_data = quantized("slots", *FORMATS["slots"])
     without = quantized("slots-without-data", *FORMATS["slots"], data=False)
@@ -211,6 +226,9 @@ def test_statistics_of_another_model(tools, tmp_path, onnx_file, statistics, pla
     (["--stats", "STATS"], 1, "--bits or --plan"),
     (["--bits", 2, "--circuit", "0.35%"], 1, "--stats"),
     (["--bits", 2], 1, "--stats or --data"),
+    (["--activations", "f32"], 1, "--bits or --plan"),
+    (["--bits", 2, "--stats", "STATS", "--activations", "f32", "--target", "vulkan=generic"], 2,
+     "--activations f32"),
     (["--bits", 5, "--stats", "STATS"], 1, "--bits"),
     (["--bits", 8, "--codebook", "--stats", "STATS"], 1, "codebook"),
     (["--bits", 2, "--stats", "STATS", "--circuit", "135%"], 1, "--circuit"),

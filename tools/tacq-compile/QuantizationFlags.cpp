@@ -104,6 +104,11 @@ void QuantizationFlags::addTo(CLI::App &app) {
                  "anything is quantized)")
       ->check(CLI::IsMember({"auto", "f16", "keep"}))
       ->group(group);
+  app.add_option("--activations", activations,
+                 "What is multiplied with quantized weights: int8, with a scale for each group, or "
+                 "f32, which is exact and several times slower (default: int8)")
+      ->check(CLI::IsMember({"int8", "f32"}))
+      ->group(group);
   app.add_option("--tune-kernels", tunedPlan,
                  "Measure on this machine how kernels best go through the weights, and write the "
                  "plan with what was found; --plan P.json then gives the same module without "
@@ -125,6 +130,7 @@ Error QuantizationFlags::checkFlags() {
                                {!circuitText.empty(), "--circuit"},
                                {codebook, "--codebook"},
                                {headBits != 0, "--head-bits"},
+                               {activations != "int8", "--activations"},
                                {!tunedPlan.empty(), "--tune-kernels"},
                                {tuning.isOn(), "--tune"},
                                {group != 0, "--group"}})
@@ -144,6 +150,7 @@ Error QuantizationFlags::apply(const std::string &model, bool quiet, CompileOpti
   if (Error error = checkFlags())
     return error;
   bool quantized = bits != 0 || !planFile.empty();
+  options.floatActivations = activations == "f32";
   options.narrowDense = dense == "f16" || (dense == "auto" && quantized);
   if (!quantized)
     return success();

@@ -25,7 +25,8 @@ private:
                  QuantizedModel &quantized);
 
   std::string tunedPlan;
-  std::string statisticsFile, planFile, circuitText, layoutText = "slots", dense = "auto";
+  std::string statisticsFile, planFile, circuitText, layoutText = "slots", dense = "auto",
+                                                     activations = "int8";
   std::vector<std::string> dataFiles;
   int64_t bits = 0, group = 0, headBits = 0;
   bool codebook = false;

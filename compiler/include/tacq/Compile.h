@@ -61,6 +61,9 @@ struct CompileOptions {
   std::function<Error(const std::vector<KernelTiling> &measured)> recordTilings;
   /// Store f32 matrices that are not quantized as f16 (tacq-narrow-parameters).
   bool narrowDense = false;
+  /// Multiply mixed-precision weights with the input as it is, not with int8. Slower; of CPU
+  /// targets only.
+  bool floatActivations = false;
   /// Reports each stage when it begins; `done` of `total` are behind it.
   std::function<void(const std::string &stage, unsigned done, unsigned total)> progress;
   /// One line for each recognized operation, and for what nearly was one, to stderr.
@@ -79,10 +82,12 @@ Error compileModel(const std::string &path, const CompileOptions &options);
 void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
                       const GraphPipelineOptions &options);
 /// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
-/// matrices stored as f16 in `parameters`; `fuseRows` is for modules without shaders.
+/// matrices stored as f16 in `parameters`, or without int8 input of linear operations; `fuseRows`
+/// is for modules without shaders.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                        llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                       llvm::ArrayRef<std::string> cpuTargets, bool fuseRows);
+                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets,
+                       bool fuseRows);
 
 } // namespace tacq
 

@@ -41,7 +41,8 @@ void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
 
 void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                              llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                             ArrayRef<std::string> cpuTargets, bool fuseRows) {
+                             bool floatActivations, ArrayRef<std::string> cpuTargets,
+                             bool fuseRows) {
   if (last <= EmitStage::Fused)
     return;
   if (!mixed.empty())
@@ -50,7 +51,7 @@ void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterSt
     manager.addPass(createNarrowParameters(parameters));
   if (last == EmitStage::Quantized)
     return;
-  manager.addPass(createPackWeights());
+  manager.addPass(createPackWeights({floatActivations ? "f32" : "int8"}));
   manager.addPass(createFormDispatches({fuseRows}));
   manager.addPass(createTileKernels({SmallVector<std::string>(cpuTargets)}));
   if (last == EmitStage::Dispatches)
@@ -185,6 +186,10 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   ModuleTargets targets;
   if (Error error = parseTargets(options.targets, context, targets))
     return error;
+  if (options.floatActivations && !targets.vulkan.empty())
+    return Error(TACQ_UNSUPPORTED,
+                 "--activations f32 is for CPU targets: shaders multiply quantized "
+                 "weights with int8; leave vulkan out of --target");
   if (options.output == "-" && options.emit == EmitStage::Module)
     return Error(TACQ_INVALID_ARGUMENT, "a module cannot be written to the standard output");
   if (options.output != "-")
@@ -261,8 +266,8 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   for (const CpuTarget &target : targets.cpu)
     cpuTargets.push_back(target.name);
   if (Error error = run([&](PassManager &manager) {
-        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense, cpuTargets,
-                          targets.vulkan.empty());
+        buildModuleStages(manager, last, model.parameters, forms, options.narrowDense,
+                          options.floatActivations, cpuTargets, targets.vulkan.empty());
       }))
     return error;
   if (options.emit <= EmitStage::Schedule)

@@ -175,24 +175,24 @@ Value DotCode::pickNumbers(Value x, Value y, ArrayRef<int64_t> lanes) {
   return b.create<vector::BitCastOp>(cast<VectorType>(x.getType()), picked);
 }
 
-/// What an empty assembly text makes of a value, in the same register.
-static Value hidden(ImplicitLocOpBuilder &b, Value value, StringRef registers, bool isOrdered) {
+/// What an empty assembly text makes of the first operand, in the same register.
+static Value hidden(ImplicitLocOpBuilder &b, ValueRange operands, StringRef constraints,
+                    bool isOrdered) {
   auto dialect = LLVM::AsmDialectAttr::get(b.getContext(), LLVM::AsmDialect::AD_ATT);
   return b
-      .create<LLVM::InlineAsmOp>(value.getType(), ValueRange{value}, /*asm_string=*/"",
-                                 /*constraints=*/("=" + registers + ",0").str(),
+      .create<LLVM::InlineAsmOp>(operands[0].getType(), operands, /*asm_string=*/"", constraints,
                                  /*has_side_effects=*/isOrdered,
                                  /*is_align_stack=*/false, dialect,
                                  /*operand_attrs=*/ArrayAttr())
       .getRes();
 }
 
-Value DotCode::opaque(Value value, bool isOrdered) { return hidden(b, value, "w", isOrdered); }
+Value DotCode::opaque(Value value, bool isOrdered) { return hidden(b, value, "=w,0", isOrdered); }
 
-Value DotCode::opaqueIndex(Value index) {
+Value DotCode::indexAfter(Value index, Value sums) {
   Value number = b.create<arith::IndexCastOp>(b.getI64Type(), index);
-  return b.create<arith::IndexCastOp>(b.getIndexType(),
-                                      hidden(b, number, "r", /*isOrdered=*/false));
+  number = hidden(b, {number, sums}, "=r,0,x", /*isOrdered=*/false);
+  return b.create<arith::IndexCastOp>(b.getIndexType(), number);
 }
 
 Value DotCode::sumsToFloat(ArrayRef<Value> parts) {

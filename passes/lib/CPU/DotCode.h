@@ -49,8 +49,8 @@ public:
   /// one side to the other: its scheduler would start on everything at once, and run out of
   /// registers.
   mlir::Value opaque(mlir::Value value, bool isOrdered);
-  /// An index, of which LLVM knows nothing.
-  mlir::Value opaqueIndex(mlir::Value index);
+  /// x86: an index, of which LLVM knows nothing but that it is made after the sums.
+  mlir::Value indexAfter(mlir::Value index, mlir::Value sums);
 
   mlir::VectorType vector(int64_t lanes, unsigned bits) {
     return mlir::VectorType::get(lanes, b.getIntegerType(bits));

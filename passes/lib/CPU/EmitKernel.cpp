@@ -18,8 +18,9 @@ LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
       return emitQuantizeRows(kernel, quantize);
   for (Operation &op : body) {
     if (auto linear = dyn_cast<LinearOp>(op))
-      return linear.getXScales() ? emitMixedLinear(kernel, linear, target, options)
-                                 : emitLinear(kernel, linear, target);
+      return isa<MixedType>(linear.getWeights()[0].getType())
+                 ? emitMixedLinear(kernel, linear, target, options)
+                 : emitLinear(kernel, linear, target);
     if (auto attention = dyn_cast<AttentionGradOp>(op))
       return emitAttentionGrad(kernel, attention, target);
     if (auto norm = dyn_cast<NormOp>(op))

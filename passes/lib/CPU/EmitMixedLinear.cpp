@@ -8,26 +8,34 @@ using namespace mlir;
 using namespace tacq;
 
 LogicalResult MixedLinearKernel::collect() {
-  if (!op.getXScales() || !op.getWeightLayouts())
+  if (!op.getWeightLayouts())
     return op.emitError("the kernel of a linear operation with mixed-precision weights needs "
-                        "quantized rows and packed weights");
-  Dims xDims = k.dims(op.getX()), scaleDims = k.dims(op.getXScales());
-  blocks = *scaleDims[scaleDims.size() - 2].constant();
+                        "packed weights");
+  Dims xDims = k.dims(op.getX());
+  if (op.getXScales()) {
+    Dims scaleDims = k.dims(op.getXScales());
+    blocks = *scaleDims[scaleDims.size() - 2].constant();
+  }
   rowCount = elementCount(ArrayRef(xDims).drop_back());
   x = inputBuffer(op.getX());
   xScales = inputBuffer(op.getXScales());
   residual = inputBuffer(op.getResidual());
   for (auto [i, operand] : llvm::enumerate(op.getWeights())) {
-    auto type = cast<MixedType>(operand.getType());
+    auto type = dyn_cast<MixedType>(operand.getType());
+    if (!type)
+      return op.emitError("the kernel of a linear operation has weights of one kind");
     auto layout = cast<LayoutAttr>((*op.getWeightLayouts())[i]);
-    block = *quantizationBlock(type.getColumns(), blocks);
+    // Groups are whole blocks of this size in any case.
+    constexpr int64_t smallestBlock = 32;
+    block = blocks == 0 ? smallestBlock : *quantizationBlock(type.getColumns(), blocks);
     std::optional<MixedFormat> format = MixedFormat::get(type, layout, block);
     if (!format)
       return op.emitError("there is no kernel for a weight of type ")
              << type << " in " << layout << " and input in blocks of " << block;
     Value output = outputBuffer(op.getResults()[gated ? 0 : i]);
     Value buffer = inputBuffer(operand);
-    if (!buffer || !x || !xScales || !output || (op.getResidual() && !residual))
+    if (!buffer || !x || (op.getXScales() && !xScales) || !output ||
+        (op.getResidual() && !residual))
       return op.emitError("the kernel of a linear operation holds that operation alone");
     Value bias = op.getBiases().empty() ? Value() : inputBuffer(op.getBiases()[i]);
     int64_t groups = llvm::divideCeil(format->rowsOfTiles, gated ? 1 : panels);
@@ -51,7 +59,13 @@ LogicalResult MixedLinearKernel::emit() {
     return failure();
   rowsPerTask = weights[0].tiling.getTaskRows();
   std::optional<int64_t> count = rowCount.constant();
-  if (!count || *count > 1) {
+  if (!xScales) {
+    rowsPerTask = floatRowsPerTask;
+    decoded = stackBuffer(panelBytes, b.getI8Type());
+    sums = stackBuffer(rowsPerTask * panels * vectorLanes, b.getF32Type());
+    weightFloats = stackBuffer(panelBytes, b.getF32Type());
+    inputFloats = stackBuffer(rowsPerTask * quantizedColumns, b.getF32Type());
+  } else if (!count || *count > 1) {
     decoded = stackBuffer(panels * panelBytes, b.getI8Type());
     sums = stackBuffer(rowsPerTask * panels * vectorLanes, b.getF32Type());
     if (usesAmx())
@@ -97,6 +111,8 @@ void MixedLinearKernel::emitTask(const Weight &weight, Value group, Value firstR
       emitResult(weight, rowOfTiles, firstRow, sum, Value(), nullptr);
     });
   };
+  if (!xScales)
+    return emitFloatPanels(weight, group, firstRow, lastRow);
   if (rowCount.isConstant(1))
     return emitSingle();
   auto branch = b.create<scf::IfOp>(k.equal(k.sub(lastRow, firstRow), k.index(1)),
@@ -187,11 +203,26 @@ Value MixedLinearKernel::singleRow(const Weight &weight, Value rowOfTiles, Value
     Value offset = k.mul(tile.zeros(block), splat(carried[2]));
     sum = k.mul(tile.scales(block), k.sub(sum, offset));
   }
-  sum = k.add(sum, carried[1]);
-  if (format.circuit == MixedFormat::Circuit::List)
-    sum = tile.addList(sum, x, inputAt(row, k.index(0)), k.sym(rowCount), xScales,
-                       inputScalesAt(row));
-  return sum;
+  return addList(tile, k.add(sum, carried[1]), row);
+}
+
+/// Adds the products of a row of the input with what 16 rows of the weight have in a list.
+Value MixedLinearKernel::addList(MixedTile &tile, Value sum, Value row) {
+  if (tile.format.circuit != MixedFormat::Circuit::List)
+    return sum;
+  if (!xScales)
+    return tile.addList(sum, [&](Value position) {
+      return loadScalar(x, k.add(times(row, tile.format.columns), position));
+    });
+  return tile.addList(sum, [&](Value position) {
+    Value width = k.index(quantizedColumns);
+    Value number = b.create<arith::DivUIOp>(position, width);
+    Value column = b.create<arith::RemUIOp>(position, width);
+    Value integer = b.create<memref::LoadOp>(x, ValueRange{k.add(inputAt(row, number), column)});
+    Value blockNumber = b.create<arith::DivUIOp>(position, k.index(tile.format.block));
+    Value scale = loadScalar(xScales, k.add(inputScalesAt(row), times(blockNumber, 2)));
+    return k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), integer), scale);
+  });
 }
 
 //===----------------------------------------------------------------------===//

@@ -10,6 +10,9 @@
 // result, `rows` rows by the panels, are held in registers as integers over a block of columns, and
 // are scaled and added to the task's sums in memory. What a tile has in slots is added row by row.
 //
+// Input that is not quantized is multiplied with decoded tiles of f32, into which the slots are
+// added.
+//
 //===----------------------------------------------------------------------===//
 
 #ifndef TACQ_LIB_CPU_MIXEDLINEARKERNEL_H
@@ -22,6 +25,8 @@
 namespace tacq {
 
 constexpr int64_t panels = 2;
+/// Rows of a task with input that is not quantized.
+constexpr int64_t floatRowsPerTask = 32;
 /// Rows that AMX multiplies with the panels at a time, in four registers of sums.
 constexpr int64_t amxRows = 2 * AmxCode::rows;
 /// Bytes of a decoded tile.
@@ -79,6 +84,15 @@ private:
   llvm::SmallVector<mlir::Value> matrixProducts(llvm::ArrayRef<mlir::Value> inputs,
                                                 mlir::Value start, int64_t width,
                                                 int64_t firstPanel);
+  llvm::SmallVector<Panel, panels> beginTask(const Weight &weight, mlir::Value group);
+  void emitResults(llvm::MutableArrayRef<Panel> task, const Weight &weight, mlir::Value group,
+                   mlir::Value firstRow, mlir::Value lastRow);
+  mlir::Value addList(MixedTile &tile, mlir::Value sum, mlir::Value row);
+  void emitFloatPanels(const Weight &weight, mlir::Value group, mlir::Value firstRow,
+                       mlir::Value lastRow);
+  void loadInputFloats(const MixedFormat &format, mlir::Value tile, int64_t columns, int64_t width,
+                       mlir::Value firstRow, mlir::Value count);
+  void multiplyFloats(int64_t panel, int64_t width, mlir::Value count);
   mlir::Value addTileSlots(Panel &panel, int64_t number, mlir::Value slots, mlir::Value tile,
                            int64_t width, mlir::Value firstRow, mlir::Value lastRow);
   void emitResult(const Weight &weight, mlir::Value rowOfTiles, mlir::Value row, mlir::Value sum,
@@ -101,7 +115,7 @@ private:
   int64_t rowsPerTask = 0;
   int64_t blocks = 0, block = 0;
   Sym rowCount;
-  mlir::Value x, xScales, residual;
+  mlir::Value x, xScales, residual; // xScales: null if x is not quantized
   /// AMX multiplies whole registers of columns, if there are any in a block.
   bool usesAmx() const { return target.amx && block % AmxCode::bytes == 0; }
 
@@ -109,6 +123,8 @@ private:
   mlir::Value tileProducts; // of amxRows by the panels, i32
   mlir::Value decoded;      // a tile of each panel, as bytes
   mlir::Value sums;         // of a task, [rowsPerTask][panels][16]
+  // Of input that is not quantized: a tile's weights, [128][16], and columns, [rowsPerTask][128].
+  mlir::Value weightFloats, inputFloats;
   llvm::SmallVector<Weight> weights;
 };
 

@@ -6,8 +6,9 @@
 using namespace mlir;
 using namespace tacq;
 
-void MixedLinearKernel::emitPanels(const Weight &weight, Value group, Value firstRow,
-                                   Value lastRow) {
+/// The panels of a task, and sums of 0.
+SmallVector<MixedLinearKernel::Panel, panels> MixedLinearKernel::beginTask(const Weight &weight,
+                                                                           Value group) {
   SmallVector<Panel, panels> task;
   for (int64_t i = 0; i < panels; ++i) {
     Value rowOfTiles = group;
@@ -16,13 +17,18 @@ void MixedLinearKernel::emitPanels(const Weight &weight, Value group, Value firs
       rowOfTiles = k.min(plus(times(group, panels), i), k.index(weight.format.rowsOfTiles - 1));
     task.push_back(beginPanel(gated ? weights[i] : weight, rowOfTiles));
   }
-  if (usesAmx())
-    amx.configure();
   // Tiles of the result repeat the last row; those sums have places of their own.
-  Value count = k.sub(lastRow, firstRow);
   Value zeros = splat(0.0f);
   loop(k.index(0), k.index(rowsPerTask * panels * vectorLanes), vectorLanes,
        [&](Value at) { store(zeros, sums, at); });
+  return task;
+}
+
+void MixedLinearKernel::emitPanels(const Weight &weight, Value group, Value firstRow,
+                                   Value lastRow) {
+  SmallVector<Panel, panels> task = beginTask(weight, group);
+  if (usesAmx())
+    amx.configure();
   SmallVector<Value> slots;
   for (Panel &panel : task) {
     Value first = panel.tile->firstSlot();
@@ -39,16 +45,16 @@ void MixedLinearKernel::emitPanels(const Weight &weight, Value group, Value firs
     emitTile(task, slots, k.index(format.wholeTiles), columns, firstRow, lastRow);
   if (usesAmx())
     amx.release();
-  loop(k.index(0), count, 1, [&](Value i) {
+  emitResults(task, weight, group, firstRow, lastRow);
+}
+
+void MixedLinearKernel::emitResults(MutableArrayRef<Panel> task, const Weight &weight, Value group,
+                                    Value firstRow, Value lastRow) {
+  loop(k.index(0), k.sub(lastRow, firstRow), 1, [&](Value i) {
     Value row = k.add(firstRow, i);
     SmallVector<Value, panels> results;
-    for (auto [p, panel] : llvm::enumerate(task)) {
-      Value sum = load(sums, sumAt(i, p));
-      if (panel.tile->format.circuit == MixedFormat::Circuit::List)
-        sum = panel.tile->addList(sum, x, inputAt(row, k.index(0)), k.sym(rowCount), xScales,
-                                  inputScalesAt(row));
-      results.push_back(sum);
-    }
+    for (auto [p, panel] : llvm::enumerate(task))
+      results.push_back(addList(*panel.tile, load(sums, sumAt(i, p)), row));
     if (gated)
       return emitResult(weights[0], group, row, results[0], results[1], &weights[1]);
     for (auto [panel, sum] : llvm::zip(task, results))
@@ -238,17 +244,12 @@ SmallVector<Value> MixedLinearKernel::matrixProducts(ArrayRef<Value> inputs, Val
 }
 
 /// Adds what a tile has in slots to the sums of the task's rows; gives the next tile's first slot.
-/// Two slots at a time stay in registers for all rows.
+/// Two slots at a time, and a single last one, stay in registers for all rows.
 Value MixedLinearKernel::addTileSlots(Panel &panel, int64_t number, Value slots, Value tile,
                                       int64_t width, Value firstRow, Value lastRow) {
   MixedTile &weight = *panel.tile;
   int64_t slotBytes = weight.format.slotBytes();
-  Value end = k.add(slots, times(weight.slotCount(tile), slotBytes));
-  loop(slots, end, 2 * slotBytes, [&](Value at) {
-    Value next = plus(at, slotBytes), hasNext = k.less(next, end);
-    MixedTile::Slot first = weight.loadSlot(at);
-    MixedTile::Slot second = weight.loadSlot(k.select(hasNext, next, at));
-    second.values = b.create<arith::SelectOp>(hasNext, second.values, splat(0.0f));
+  auto addAll = [&](ArrayRef<MixedTile::Slot> some) {
     loop(firstRow, lastRow, 1, [&](Value row) {
       InputColumns input = loadColumns(x, inputAt(row, tile), quantizedColumns);
       Value scaleAt = k.add(inputScalesAt(row), times(tile, 2 * quantizedColumns / block));
@@ -256,12 +257,18 @@ Value MixedLinearKernel::addTileSlots(Panel &panel, int64_t number, Value slots,
       Value sum = load(sums, sumsAt);
       Value blockScales = weight.loadBlockScales(xScales, scaleAt, width);
       Value products = blockScales ? sum : splat(0.0f);
-      for (const MixedTile::Slot &slot : {first, second})
+      for (const MixedTile::Slot &slot : some)
         products = weight.addSlot(slot, products, input, blockScales, width);
       if (!blockScales)
         products = fma(products, splat(loadScalar(xScales, scaleAt)), sum);
       store(products, sums, sumsAt);
     });
-  });
+  };
+  Value end = k.add(slots, times(weight.slotCount(tile), slotBytes));
+  Value last = plus(end, -slotBytes);
+  loop(slots, last, 2 * slotBytes,
+       [&](Value at) { addAll({weight.loadSlot(at), weight.loadSlot(plus(at, slotBytes))}); });
+  Value odd = b.create<arith::RemUIOp>(k.sub(end, slots), k.index(2 * slotBytes));
+  when(k.less(k.index(0), odd), [&] { addAll({weight.loadSlot(last)}); });
   return end;
 }

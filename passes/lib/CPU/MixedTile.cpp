@@ -10,8 +10,6 @@ using namespace mlir;
 using namespace tacq;
 
 static constexpr int64_t halfBytes = 2, startBytes = 4, lineBytes = 64;
-/// Bytes of four columns of a tile's rows.
-static constexpr int64_t quadBytes = vectorLanes * DotCode::quadColumns;
 
 //===----------------------------------------------------------------------===//
 // Rows of tiles
@@ -117,8 +115,11 @@ Value MixedTile::multiply(Value tileAt, int64_t width, int64_t first, int64_t co
   // On AArch64 the loads of two neighbouring parts are one instruction.
   int64_t together = isArm() ? 2 : 1;
   for (int64_t part = 0; part < parts(); part += together) {
-    // LLVM would load each quad once for all parts, and has no registers for so many.
-    InputColumns own = part == 0 || isArm() ? x : InputColumns{x.buffer, opaqueIndex(x.at), {}};
+    // One part after the other: LLVM would load each quad once for all, and has no registers for so
+    // many.
+    InputColumns own = x;
+    if (part > 0 && !isArm())
+      own.at = indexAfter(x.at, totals.back());
     SmallVector<Value> sums;
     if (multipliesInWords())
       sums = multiplyInWords(tileAt, width, first, count, own, part, together);
@@ -151,8 +152,8 @@ void MixedTile::forQuads(Value tileAt, int64_t width, int64_t first, int64_t cou
           Value codes = load(tileAt, width, plane, column, firstPart + i);
           // Interleaved with the products: many at a time would block other loads.
           if (int64_t at = offsetOf(width, plane, column, firstPart + i); at % lineBytes == 0) {
-            prefetchLine(plus(tileAt, at), ahead.far, /*isNear=*/false);
-            prefetchLine(plus(tileAt, at), ahead.near, /*isNear=*/true);
+            for (bool isNear : {false, true})
+              prefetchLine(plus(tileAt, at), isNear ? ahead.near : ahead.far, isNear);
           }
           raw[i][plane] = format.codebook ? codes : asOperand(codes);
         }
@@ -196,9 +197,14 @@ SmallVector<Value> MixedTile::multiplyInWords(Value tileAt, int64_t width, int64
     sum.words = sum.words ? b.create<arith::AddIOp>(sum.words, words).getResult() : words;
     sum.largest += largest;
   };
+  InputColumns ordered = x;
+  // LLVM would start on more sums than there are registers.
+  constexpr int64_t columnsAtATime = 32;
   forQuads(tileAt, width, first, count, firstPart, together,
            [&](int64_t column, ArrayRef<PlaneRegisters> raw) {
-             Value quad = loadQuad(x, column);
+             if (column > first && column % columnsAtATime == 0)
+               ordered.at = indexAfter(ordered.at, sums[0].begin()->second.words);
+             Value quad = loadQuad(ordered, column);
              unsigned bits = format.bits, mask = (1u << bits) - 1;
              int64_t shift = column / quadColumns * bits % 8, by = moved(bits, shift);
              for (int64_t i = 0; i < together; ++i)
@@ -240,29 +246,33 @@ SmallVector<Value> MixedTile::multiplyParts(Value tileAt, int64_t width, int64_t
         add(i, 0, column / quadColumns % (4 / together), loadBytes(decoded, at, registerBytes),
             column, 255);
       }
-  else
-    forQuads(tileAt, width, first, count, firstPart, together,
-             [&](int64_t column, ArrayRef<PlaneRegisters> raw) {
-               int64_t quad = column / quadColumns;
-               for (int64_t i = 0; i < together; ++i) {
-                 if (format.codebook || (format.planes.size() > 1 && !hasManyRegisters())) {
-                   Value all = codes(raw[i], column);
-                   all = format.codebook ? levels(all, firstPart + i) : all;
-                   add(i, 0, quad % (4 / together), all, column, largest());
-                   continue;
-                 }
-                 int64_t low = 0;
-                 for (auto [plane, bits] : llvm::enumerate(format.planes)) {
-                   unsigned mask = (1u << bits) - 1;
-                   int64_t shift = quad * bits % 8, by = moved(bits, shift);
-                   int64_t chain = bits >= 4 ? quad * bits / 8 % 2 : 0;
-                   add(i, shift - by - low, chain,
-                       shiftAndMask(raw[i][plane], int(by), mask << (shift - by)), column,
-                       mask << (shift - by));
-                   low += bits;
-                 }
-               }
-             });
+  auto addQuad = [&](int64_t i, int64_t column, const PlaneRegisters &raw) {
+    int64_t quad = column / quadColumns;
+    if (format.codebook || (format.planes.size() > 1 && !hasManyRegisters())) {
+      bool inPlace = format.codebook && format.bits == 2 && !isArm();
+      Value all = inPlace ? levelsInPlace(raw[0], column, firstPart + i) : codes(raw, column);
+      if (format.codebook && !inPlace)
+        all = levels(all, firstPart + i);
+      return add(i, 0, quad % (4 / together), all, column, largest());
+    }
+    int64_t low = 0;
+    for (auto [plane, bits] : llvm::enumerate(format.planes)) {
+      unsigned mask = (1u << bits) - 1;
+      int64_t shift = quad * bits % 8, by = moved(bits, shift);
+      int64_t chain = bits >= 4 ? quad * bits / 8 % 2 : 0;
+      add(i, shift - by - low, chain, shiftAndMask(raw[plane], int(by), mask << (shift - by)),
+          column, mask << (shift - by));
+      low += bits;
+    }
+  };
+  bool isDecoded = format.codebook && format.bits == 8;
+  // Codes of a register go one part after the other; AArch64's levels, which are in many registers,
+  // quad by quad.
+  int64_t step = isArm() && format.codebook ? quadColumns : quadColumns * 8 / format.planes.back();
+  for (int64_t column = first; !isDecoded && column < first + count; column += step)
+    for (int64_t i = 0; i < together; ++i)
+      forQuads(tileAt, width, column, std::min(step, first + count - column), firstPart + i, 1,
+               [&](int64_t at, ArrayRef<PlaneRegisters> raw) { addQuad(i, at, raw[0]); });
   SmallVector<Value> totals;
   for (auto &sumsOfPart : sums) {
     Value total;
@@ -377,99 +387,29 @@ void MixedTile::decode(Value tileAt, int64_t width, Value panel, Value panelAt, 
     }
 }
 
-//===----------------------------------------------------------------------===//
-// Codebooks
-//===----------------------------------------------------------------------===//
-
-/// The levels of a part's rows, arranged for lookups: on x86 in lanes of 16 bytes, which have four
-/// rows; on AArch64 a part is four rows, whose levels are one table.
-void MixedTile::loadTables() {
-  constexpr int64_t lane = 16;
-  if (format.bits == 8)
-    return;
-  int64_t levels = int64_t(1) << format.bits, rowsOfPart = registerBytes / quadColumns;
-  for (int64_t part = 0; part < parts(); ++part) {
-    tables[part].clear();
-    Value start = plus(levelsStart, part * rowsOfPart * levels);
-    if (isArm()) {
-      for (int64_t at = 0; at < rowsOfPart * levels; at += registerBytes)
-        tables[part].push_back(asOperand(loadBytes(buffer, plus(start, at), registerBytes)));
-    } else if (format.bits == 2) {
-      tables[part].push_back(loadBytes(buffer, start, registerBytes));
-    } else if (format.bits == 3) {
-      // Levels 0 to 3 of four rows, and levels 4 to 7.
-      Value low = loadBytes(buffer, start, registerBytes);
-      Value high = loadBytes(buffer, plus(start, registerBytes), registerBytes);
-      for (int64_t first : {0, 4}) {
-        SmallVector<int64_t> from;
-        for (int64_t i = 0; i < registerBytes; ++i)
-          from.push_back(i / 4 * 8 + first + i % 4);
-        tables[part].push_back(b.create<vector::ShuffleOp>(low, high, from));
-      }
-    } else {
-      // A table for each of a lane's four rows.
-      for (int64_t rowOfLane = 0; rowOfLane < 4; ++rowOfLane) {
-        Value table = b.create<arith::ConstantOp>(b.getZeroAttr(bytes()));
-        for (int64_t i = 0; i < registerBytes / lane; ++i)
-          table = b.create<vector::InsertStridedSliceOp>(
-              loadBytes(buffer, plus(start, (i * 4 + rowOfLane) * lane), lane), table,
-              ArrayRef<int64_t>{i * lane}, ArrayRef<int64_t>{1});
-        tables[part].push_back(table);
-      }
+void MixedTile::scaleDecoded(Value number, int64_t width, Value decodedTile, Value floats) {
+  VectorType numbers = vector(vectorLanes, 32);
+  auto constant = [&](int64_t value) {
+    return b.create<arith::ConstantOp>(DenseElementsAttr::get(numbers, int32_t(value)));
+  };
+  int64_t quadsOfBlock = format.block / quadColumns;
+  loop(k.index(0), k.index(width / quadColumns), 1, [&](Value quad) {
+    Value block = k.add(times(number, quantizedColumns / format.block),
+                        b.create<arith::DivUIOp>(quad, k.index(quadsOfBlock)));
+    Value scale = scales(block), zero = zeros(block);
+    Value raw = b.create<vector::BitCastOp>(
+        numbers, loadBytes(decodedTile, times(quad, quadBytes), quadBytes));
+    for (int64_t column = 0; column < quadColumns; ++column) {
+      Value code;
+      if (hasSignedCodes())
+        code = b.create<arith::ShRSIOp>(
+            b.create<arith::ShLIOp>(raw, constant(8 * (quadColumns - 1 - column))), constant(24));
+      else
+        code = b.create<arith::AndIOp>(b.create<arith::ShRUIOp>(raw, constant(8 * column)),
+                                       constant(255));
+      Value weight = k.mul(k.sub(b.create<arith::SIToFPOp>(f32Vector(), code), zero), scale);
+      store(weight, floats, k.add(times(quad, quadBytes), k.index(column * vectorLanes)));
     }
-  }
-}
-
-Value MixedTile::levels(Value codes, int64_t part) {
-  ArrayRef<Value> table = tables[part];
-  if (isArm()) {
-    Value row = bytesConstant([&](int64_t i) { return i / quadColumns << format.bits; });
-    return lookupInTable(table, b.create<arith::OrIOp>(codes, row));
-  }
-  if (format.bits == 4) {
-    Value all = lookupInLanes(table[0], codes);
-    for (int64_t rowOfLane = 1; rowOfLane < 4; ++rowOfLane) {
-      SmallVector<bool> isRow;
-      for (int64_t i = 0; i < registerBytes; ++i)
-        isRow.push_back(i / quadColumns % 4 == rowOfLane);
-      Value mask = b.create<arith::ConstantOp>(
-          DenseElementsAttr::get(vector(registerBytes, 1), ArrayRef(isRow)));
-      all = b.create<arith::SelectOp>(mask, lookupInLanes(table[rowOfLane], codes), all);
-    }
-    return all;
-  }
-  Value rowOfLane = bytesConstant([](int64_t i) { return i / 4 % 4 * 4; });
-  Value low = format.bits == 3 ? b.create<arith::AndIOp>(codes, splatByte(3)).getResult() : codes;
-  Value index = b.create<arith::OrIOp>(low, rowOfLane);
-  Value found = lookupInLanes(table[0], index);
-  if (format.bits == 2)
-    return found;
-  Value isHigh = b.create<arith::CmpIOp>(
-      arith::CmpIPredicate::ne, b.create<arith::AndIOp>(codes, splatByte(4)), splatByte(0));
-  return b.create<arith::SelectOp>(isHigh, lookupInLanes(table[1], index), found);
-}
-
-/// 256 levels a row are too many for registers.
-void MixedTile::decodeByLevels(Value tileAt, int64_t width, Value panel, Value panelAt,
-                               bool asMatrices) {
-  loop(k.index(0), k.index(width * vectorLanes), 1, [&](Value i) {
-    Value code = loadNumber(buffer, k.add(tileAt, i), 1);
-    Value rowOfTile = b.create<arith::RemUIOp>(b.create<arith::DivUIOp>(i, k.index(quadColumns)),
-                                               k.index(vectorLanes));
-    Value at = k.add(levelsStart, k.add(times(rowOfTile, 256), code));
-    Value level = b.create<memref::LoadOp>(buffer, ValueRange{at});
-    if (hasSignedCodes())
-      level = b.create<arith::XOrIOp>(level, k.integer(b.getI8Type(), 128));
-    Value to = i;
-    if (asMatrices) {
-      // Where i is column % 4 + 4 * row + 64 * (column / 4).
-      Value inQuad = b.create<arith::RemUIOp>(i, k.index(quadColumns));
-      Value quad = b.create<arith::DivUIOp>(i, k.index(quadBytes));
-      Value odd = b.create<arith::RemUIOp>(quad, k.index(2));
-      to = k.add(times(k.sub(quad, odd), quadBytes), times(rowOfTile, 2 * quadColumns));
-      to = k.add(to, k.add(times(odd, quadColumns), inQuad));
-    }
-    b.create<memref::StoreOp>(level, panel, ValueRange{k.add(panelAt, to)});
   });
 }
 
@@ -524,8 +464,24 @@ Value MixedTile::addSlots(Value sums, Value slotsAt, Value count, const InputCol
   })[0];
 }
 
-Value MixedTile::addList(Value sums, Value input, Value x, Value inputRows, Value inputScales,
-                         Value inputScalesAt) {
+Value MixedTile::addSlotsTo(Value floats, Value slotsAt, Value count) {
+  Value end = k.add(slotsAt, times(count, format.slotBytes()));
+  loop(slotsAt, end, format.slotBytes(), [&](Value at) {
+    loop(k.index(0), k.index(vectorLanes), 1, [&](Value i) {
+      Value position =
+          loadNumber(buffer, k.add(at, times(i, format.positionBytes)), format.positionBytes);
+      // The lookups of quantized input, too, take no other bits.
+      position = b.create<arith::RemUIOp>(position, k.index(quantizedColumns));
+      Value value = loadHalf(
+          buffer, k.add(plus(at, vectorLanes * format.positionBytes), times(i, halfBytes)));
+      Value to = k.add(times(position, vectorLanes), i);
+      storeScalar(k.add(loadScalar(floats, to), value), floats, to);
+    });
+  });
+  return end;
+}
+
+Value MixedTile::addList(Value sums, function_ref<Value(Value position)> inputAt) {
   if (!listSums)
     listSums = stackBuffer(vectorLanes, b.getF32Type());
   int64_t entryBytes = format.positionBytes + halfBytes;
@@ -542,15 +498,7 @@ Value MixedTile::addList(Value sums, Value input, Value x, Value inputRows, Valu
     sum = loop(begin, end, entryBytes, sum, [&](Value at, ValueRange carried) {
       Value position = loadNumber(buffer, at, format.positionBytes);
       Value value = loadHalf(buffer, plus(at, format.positionBytes));
-      Value width = k.index(quantizedColumns);
-      Value tile = b.create<arith::DivUIOp>(position, width);
-      Value column = b.create<arith::RemUIOp>(position, width);
-      Value tileAt = k.add(x, times(k.mul(tile, inputRows), quantizedColumns));
-      Value number = b.create<memref::LoadOp>(input, ValueRange{k.add(tileAt, column)});
-      Value block = b.create<arith::DivUIOp>(position, k.index(format.block));
-      Value scale = loadScalar(inputScales, k.add(inputScalesAt, times(block, 2)));
-      Value product = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), number), scale);
-      return SmallVector<Value>{fma(value, product, carried[0])};
+      return SmallVector<Value>{fma(value, inputAt(position), carried[0])};
     })[0];
     storeScalar(sum, listSums, i);
   });

@@ -24,7 +24,7 @@ public:
   const MixedFormat &format;
   mlir::Value buffer;
 
-  /// Asks for what `multiply`, `scales` and `zeros` will read.
+  /// Has what `multiply`, `scales` and `zeros` will read asked for so far ahead.
   void prefetchAhead(const WeightPrefetch &bytes) { ahead = bytes; }
   /// Makes what all tiles of a row of tiles have in common; before the functions below.
   void beginRow(mlir::Value rowOfTiles);
@@ -39,6 +39,9 @@ public:
   /// rows; or as those of `multiplyMatrices`: for each eight columns.
   void decode(mlir::Value tileAt, int64_t width, mlir::Value panel, mlir::Value panelAt,
               bool asMatrices);
+  /// Stores the weights of a tile, of which `decode` made operands of `dot`, as f32: for each
+  /// column those of the 16 rows.
+  void scaleDecoded(mlir::Value number, int64_t width, mlir::Value decodedTile, mlir::Value floats);
   /// The largest byte that `decode` stores, if they are unsigned.
   unsigned largest() const { return format.codebook ? 255 : (1u << format.bits) - 1; }
 
@@ -49,7 +52,7 @@ public:
   /// The number of slots of a tile.
   mlir::Value slotCount(mlir::Value tile);
   void prefetchSlots(mlir::Value slotsAt) {
-    prefetchLine(slotsAt, ahead.metadata, /*isNear=*/true);
+    prefetchLine(slotsAt, metadataAhead(), /*isNear=*/true);
   }
   /// Adds the products of a tile's slots to `sums`. With blocks of fewer columns than a tile the
   /// scales of the input, at `scalesAt`, are part of them.
@@ -67,12 +70,16 @@ public:
   mlir::Value addSlot(const Slot &slot, mlir::Value sums, const InputColumns &x,
                       mlir::Value blockScales, int64_t width);
   bool slotsHaveInputScales() const { return format.block < quantizedColumns; }
-  /// Adds the products of the list's entries of 16 rows. `x` is where the row of the input begins,
-  /// which has `inputRows` rows.
-  mlir::Value addList(mlir::Value sums, mlir::Value input, mlir::Value x, mlir::Value inputRows,
-                      mlir::Value inputScales, mlir::Value inputScalesAt);
+  /// Adds what a tile has in slots to its weights, as `scaleDecoded` stores them; gives the next
+  /// tile's first slot.
+  mlir::Value addSlotsTo(mlir::Value floats, mlir::Value slotsAt, mlir::Value count);
+  /// Adds the products of the list's entries of 16 rows with the input's columns.
+  mlir::Value addList(mlir::Value sums,
+                      llvm::function_ref<mlir::Value(mlir::Value position)> inputAt);
 
 private:
+  /// Bytes of four columns of a tile's rows.
+  static constexpr int64_t quadBytes = vectorLanes * quadColumns;
   /// Codes or levels of 8 bits are operands less 128.
   bool hasSignedCodes() const { return isArm() && (format.codebook || format.bits == 8); }
   mlir::Value asOperand(mlir::Value bytes);
@@ -95,6 +102,7 @@ private:
   mlir::Value shifted(mlir::Value sum, int by);
   mlir::Value codes(llvm::ArrayRef<mlir::Value> raw, int64_t column);
   mlir::Value levels(mlir::Value codes, int64_t part);
+  mlir::Value levelsInPlace(mlir::Value raw, int64_t column, int64_t part);
   void prefetchLine(mlir::Value at, int64_t bytes, bool isNear);
   int64_t offsetOf(int64_t width, unsigned plane, int64_t column, int64_t part) const;
   mlir::Value load(mlir::Value tileAt, int64_t width, unsigned plane, int64_t column,
@@ -106,7 +114,7 @@ private:
                       bool asMatrices);
   mlir::Value groupOf(mlir::Value block);
 
-  WeightPrefetch ahead{0, 0, 0};
+  WeightPrefetch ahead;
   mlir::Value codesAt, metadataStart, levelsStart, countsStart, slotsStart, row;
   /// A codebook's tables of each part, in registers.
   llvm::SmallVector<mlir::Value, 4> tables[4];

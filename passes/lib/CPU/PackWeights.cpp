@@ -1,7 +1,7 @@
 //===- PackWeights.cpp - Chooses the layouts of the weights ---------------===//
 //
 // Dense weights are stored in panels. Mixed-precision ones are stored in tiles, and what is
-// multiplied with them is quantized before.
+// multiplied with them is quantized before, unless it is to stay as it is.
 //
 //===----------------------------------------------------------------------===//
 
@@ -192,6 +192,8 @@ void PackWeightsPass::packMixed(LinearOp linear, QuantizedInputs &inputs) {
     block = std::min(block, blockOf(cast<MixedType>(weight.getType())));
   numMixed += linear.getWeights().size();
   setLayouts(linear, mixedLayoutOf);
+  if (activations == "f32")
+    return;
   QuantizeRowsOp &input = inputs[{linear.getX(), block}];
   if (!input) {
     input = quantizeRows(linear.getX(), block, linear.getNodeName());
@@ -202,6 +204,10 @@ void PackWeightsPass::packMixed(LinearOp linear, QuantizedInputs &inputs) {
 }
 
 void PackWeightsPass::runOnOperation() {
+  if (activations != "int8" && activations != "f32") {
+    getOperation()->emitError("activations are int8 or f32, not '") << activations << "'";
+    return signalPassFailure();
+  }
   QuantizedInputs inputs;
   SmallVector<LinearOp> linears;
   getOperation()->walk([&](LinearOp linear) { linears.push_back(linear); });
