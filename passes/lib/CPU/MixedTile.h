@@ -52,7 +52,7 @@ public:
   /// The number of slots of a tile.
   mlir::Value slotCount(mlir::Value tile);
   void prefetchSlots(mlir::Value slotsAt) {
-    prefetchLine(slotsAt, metadataAhead(), /*isNear=*/true);
+    prefetchLine(slotsAt, ahead.metadata, /*isNear=*/true);
   }
   /// Adds the products of a tile's slots to `sums`. With blocks of fewer columns than a tile the
   /// scales of the input, at `scalesAt`, are part of them.
