@@ -19,8 +19,8 @@ constexpr int kSpinRounds = 1000;
 /// Empty jobs of which the quickest is the cost of a barrier, and how long they may take together.
 constexpr int kBarrierSamples = 100;
 constexpr int64_t kBarrierSampling = 2000000; // ns
-/// Where nothing quicker was seen, as on a busy machine.
-constexpr int64_t kLongestBarrier = 20000; // ns
+/// Where nothing quicker was seen: the machine is busy now, and need not be later.
+constexpr int64_t kLongestBarrier = 4000; // ns
 
 int64_t now() {
   timespec time;
