@@ -83,7 +83,10 @@ ThreadPool::ThreadPool(int32_t wanted, const std::vector<int32_t> &cores) {
 }
 
 int64_t ThreadPool::measureBarrier() {
-  int64_t begin = now(), best = kLongestBarrier;
+  int64_t best = kLongestBarrier;
+  // The first one waits for the threads to start.
+  run(count, [](void *, int32_t) {}, nullptr);
+  int64_t begin = now();
   for (int i = 0; count > 1 && i < kBarrierSamples && now() - begin < kBarrierSampling; ++i) {
     int64_t start = now();
     run(count, [](void *, int32_t) {}, nullptr);
