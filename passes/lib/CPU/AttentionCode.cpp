@@ -61,6 +61,14 @@ void AttentionCode::loadKeyMask(Value keyMask, Value maskRow, Value from, Value 
   });
 }
 
+void AttentionCode::copyScaled(Value from, Value fromStart, Value scale, Value to, Value toStart,
+                               int64_t features) {
+  for (int64_t at = 0; at < features; at += vectorLanes) {
+    Value active = constantMask(std::min(vectorLanes, features - at));
+    store(k.mul(load(from, plus(fromStart, at), active), scale), to, plus(toStart, at));
+  }
+}
+
 void AttentionCode::multiply(const Matrix &a, const Matrix &bMatrix, const Matrix &c,
                              Value rowCount, Value depth, int64_t vectors, int64_t lastLanes,
                              ArrayRef<int64_t> tileRows, int64_t tileVectors) {

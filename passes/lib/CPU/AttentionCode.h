@@ -40,6 +40,10 @@ public:
                 mlir::Value depth, int64_t vectors, int64_t lastLanes,
                 llvm::ArrayRef<int64_t> tileRows, int64_t tileVectors = 0);
 
+  /// `features` elements times the splat `scale`, as f32 and padded with zeros to a whole vector.
+  void copyScaled(mlir::Value from, mlir::Value fromStart, mlir::Value scale, mlir::Value to,
+                  mlir::Value toStart, int64_t features);
+
   /// 16 rows to 16 columns.
   llvm::SmallVector<mlir::Value> transpose(llvm::SmallVector<mlir::Value> rows);
   /// Lanes [0, lanes), null for all.

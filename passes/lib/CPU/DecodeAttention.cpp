@@ -172,11 +172,7 @@ void DecodeAttention::copyQueries(Value batch, Value keyHead) {
       source = rotated;
       from = k.index(0);
     }
-    for (int64_t at = 0; at < paddedDepth; at += vectorLanes) {
-      Value active = constantMask(std::min(vectorLanes, t.depth - at));
-      store(k.mul(load(source, plus(from, at), active), scale), queries,
-            plus(times(row, paddedDepth), at));
-    }
+    copyScaled(source, from, scale, queries, times(row, paddedDepth), t.depth);
     for (int64_t at = 0; at < paddedValueDepth; at += vectorLanes)
       store(splat(0.0f), sums, plus(times(row, paddedValueDepth), at));
     Value limit = keyEnd;

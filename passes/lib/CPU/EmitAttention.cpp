@@ -177,10 +177,7 @@ void AttentionKernel::copyQueries(Value batch, Value keyHead, Value firstRow, Va
     Value from = k.add(k.mul(k.add(k.mul(batch, k.sym(t.q[1])), position), k.sym(t.q[2])), head);
     from = times(from, t.depth);
     Value to = times(row, paddedDepth);
-    for (int64_t at = 0; at < paddedDepth; at += vectorLanes) {
-      Value active = constantMask(std::min(vectorLanes, t.depth - at));
-      store(k.mul(load(t.queries, plus(from, at), active), scale), queries, plus(to, at));
-    }
+    copyScaled(t.queries, from, scale, queries, to, t.depth);
     for (int64_t at = 0; at < paddedValueDepth; at += vectorLanes)
       store(splat(0.0f), sums, plus(times(row, paddedValueDepth), at));
     storeScalar(k.constant(b.getF32Type(), lowest), maxima, row);

@@ -37,9 +37,6 @@ public:
 
 private:
   LogicalResult collect();
-  /// Rows of one head of `[batch, position, head, features]`.
-  Rows headRows(Value buffer, const Sym &length, const Sym &heads, Value batch, Value head,
-                int64_t features);
   void emitTask(Value batch, Value head);
   void emitBlock(Value batch, Value head, Value firstRow);
   void clearRows(const Rows &rows, Value count);
@@ -81,17 +78,6 @@ private:
 };
 
 LogicalResult AttentionGradKernel::collect() {
-  auto input = [&](Value tensor) -> Value {
-    std::optional<unsigned> position = tensor ? k.inputOf(tensor) : std::nullopt;
-    return position ? k.inputBuffer(*position) : Value();
-  };
-  Operation *yield = k.region().front().getTerminator();
-  auto output = [&](Value tensor) -> Value {
-    auto found = llvm::find(yield->getOperands(), tensor);
-    return found == yield->operand_end()
-               ? Value()
-               : k.outputBuffer(std::distance(yield->operand_begin(), found));
-  };
   q = k.dims(op.getQ());
   keys = k.dims(op.getK());
   std::optional<int64_t> d = q[3].constant(), dv = k.dims(op.getV())[3].constant();
@@ -101,16 +87,16 @@ LogicalResult AttentionGradKernel::collect() {
   valueDepth = *dv;
   paddedDepth = llvm::alignTo(depth, vectorLanes);
   paddedValueDepth = llvm::alignTo(valueDepth, vectorLanes);
-  gradientBuffer = input(op.getGradient());
-  qBuffer = input(op.getQ());
-  keyBuffer = input(op.getK());
-  valueBuffer = input(op.getV());
-  outBuffer = input(op.getOut());
-  keyMask = input(op.getKeyMask());
-  bias = input(op.getBias());
-  qGradient = output(op.getQGradient());
-  keyGradient = output(op.getKGradient());
-  valueGradient = output(op.getVGradient());
+  gradientBuffer = inputBuffer(op.getGradient());
+  qBuffer = inputBuffer(op.getQ());
+  keyBuffer = inputBuffer(op.getK());
+  valueBuffer = inputBuffer(op.getV());
+  outBuffer = inputBuffer(op.getOut());
+  keyMask = inputBuffer(op.getKeyMask());
+  bias = inputBuffer(op.getBias());
+  qGradient = outputBuffer(op.getQGradient());
+  keyGradient = outputBuffer(op.getKGradient());
+  valueGradient = outputBuffer(op.getVGradient());
   for (Value buffer : {gradientBuffer, qBuffer, keyBuffer, valueBuffer, outBuffer, qGradient,
                        keyGradient, valueGradient})
     if (!buffer)
@@ -143,24 +129,13 @@ LogicalResult AttentionGradKernel::emit() {
   return success();
 }
 
-Rows AttentionGradKernel::headRows(Value buffer, const Sym &length, const Sym &heads, Value batch,
-                                   Value head, int64_t features) {
-  Rows rows;
-  rows.buffer = buffer;
-  rows.features = features;
-  rows.stride = times(k.sym(heads), features);
-  Value first = k.mul(k.mul(batch, k.sym(length)), k.sym(heads));
-  rows.start = times(k.add(first, head), features);
-  return rows;
-}
-
 void AttentionGradKernel::emitTask(Value batch, Value head) {
   Value group = b.create<arith::DivUIOp>(k.sym(q[2]), k.sym(keys[2]));
   Value keyHead = b.create<arith::DivUIOp>(head, group);
-  keyRows = headRows(keyBuffer, keys[1], keys[2], batch, keyHead, depth);
-  valueRows = headRows(valueBuffer, keys[1], keys[2], batch, keyHead, valueDepth);
-  keyGradients = headRows(keyGradient, keys[1], q[2], batch, head, depth);
-  valueGradients = headRows(valueGradient, keys[1], q[2], batch, head, valueDepth);
+  keyRows = headRows(*this, keyBuffer, keys[1], keys[2], batch, keyHead, depth);
+  valueRows = headRows(*this, valueBuffer, keys[1], keys[2], batch, keyHead, valueDepth);
+  keyGradients = headRows(*this, keyGradient, keys[1], q[2], batch, head, depth);
+  valueGradients = headRows(*this, valueGradient, keys[1], q[2], batch, head, valueDepth);
   clearRows(keyGradients, k.sym(keys[1]));
   clearRows(valueGradients, k.sym(keys[1]));
   loop(k.index(0), k.sym(q[1]), blockRows,
@@ -186,11 +161,7 @@ void AttentionGradKernel::copyRows(const Rows &rows, Value firstRow, Value rowCo
   Value scale = splat(float(factor));
   loop(k.index(0), rowCount, 1, [&](Value row) {
     Value from = k.add(rows.start, k.mul(k.add(firstRow, row), rows.stride));
-    for (int64_t at = 0; at < padded; at += vectorLanes) {
-      Value active = constantMask(std::min(vectorLanes, rows.features - at));
-      store(k.mul(load(rows.buffer, plus(from, at), active), scale), to,
-            plus(times(row, padded), at));
-    }
+    copyScaled(rows.buffer, from, scale, to, times(row, padded), rows.features);
   });
 }
 
@@ -227,9 +198,9 @@ void AttentionGradKernel::computeScores(Value firstKey, Value keyCount, Value ro
 
 void AttentionGradKernel::emitBlock(Value batch, Value head, Value firstRow) {
   Value rowCount = k.min(k.sub(k.sym(q[1]), firstRow), k.index(blockRows));
-  Rows queryRows = headRows(qBuffer, q[1], q[2], batch, head, depth);
-  Rows gradientRows = headRows(gradientBuffer, q[1], q[2], batch, head, valueDepth);
-  Rows results = headRows(outBuffer, q[1], q[2], batch, head, valueDepth);
+  Rows queryRows = headRows(*this, qBuffer, q[1], q[2], batch, head, depth);
+  Rows gradientRows = headRows(*this, gradientBuffer, q[1], q[2], batch, head, valueDepth);
+  Rows results = headRows(*this, outBuffer, q[1], q[2], batch, head, valueDepth);
   double scale = op.getScale().convertToDouble();
   copyRows(queryRows, firstRow, rowCount, queries, scale);
   copyRows(gradientRows, firstRow, rowCount, gradients, 1.0);
@@ -273,7 +244,7 @@ void AttentionGradKernel::emitBlock(Value batch, Value head, Value firstRow) {
              lanesOfLast(valueDepth), tileRows);
   });
 
-  Rows to = headRows(qGradient, q[1], q[2], batch, head, depth);
+  Rows to = headRows(*this, qGradient, q[1], q[2], batch, head, depth);
   Value factor = splat(float(scale));
   loop(k.index(0), rowCount, 1, [&](Value row) {
     Value start = k.add(to.start, k.mul(k.add(firstRow, row), to.stride));
@@ -291,15 +262,8 @@ void AttentionGradKernel::loadScores(Value batch, Value head, Value position, Va
   if (op.getCausal())
     visible = k.min(visible, k.sub(plus(position, 1), firstKey));
   Value biasRow;
-  if (bias) {
-    Dims dims = k.dims(op.getBias());
-    auto orOne = [&](const Sym &dim, Value at) {
-      return k.select(k.equal(k.sym(dim), k.index(1)), k.index(0), at);
-    };
-    biasRow = k.add(k.mul(orOne(dims[0], batch), k.sym(dims[1])), orOne(dims[1], head));
-    biasRow = k.add(k.mul(biasRow, k.sym(q[1])), position);
-    biasRow = k.add(k.mul(biasRow, k.sym(keys[1])), firstKey);
-  }
+  if (bias)
+    biasRow = k.add(biasStart(*this, op.getBias(), q[1], keys[1], batch, head, position), firstKey);
   Value hidden = splat(-std::numeric_limits<float>::infinity());
   for (int64_t at = 0; at < blockKeys; at += vectorLanes) {
     Value score = load(scores, plus(times(row, blockKeys), at));

@@ -33,28 +33,37 @@ LogicalResult AttentionTensors::collect(FlatCode &code) {
   return success();
 }
 
+Rows tacq::headRows(FlatCode &code, Value buffer, const Sym &length, const Sym &heads, Value batch,
+                    Value head, int64_t features) {
+  KernelBuilder &k = code.k;
+  Value first = k.add(k.mul(k.mul(batch, k.sym(length)), k.sym(heads)), head);
+  return {buffer, code.times(first, features), code.times(k.sym(heads), features), features};
+}
+
 Rows AttentionTensors::rows(FlatCode &code, Value buffer, int64_t features, Value batch,
                             Value head) {
   KernelBuilder &k = code.k;
-  Value heads = k.sym(kNew[2]);
-  if (op.getPresentKey()) {
-    Value extent = k.sym(capacity ? *capacity : total);
-    Value first = k.mul(k.add(k.mul(batch, heads), head), extent);
-    return {buffer, code.times(first, features), k.index(features), features};
-  }
-  Value first = k.add(k.mul(k.mul(batch, k.sym(total)), heads), head);
-  return {buffer, code.times(first, features), code.times(heads, features), features};
+  if (!op.getPresentKey())
+    return headRows(code, buffer, total, kNew[2], batch, head, features);
+  Value extent = k.sym(capacity ? *capacity : total);
+  Value first = k.mul(k.add(k.mul(batch, k.sym(kNew[2])), head), extent);
+  return {buffer, code.times(first, features), k.index(features), features};
 }
 
-Value AttentionTensors::biasRow(FlatCode &code, Value batch, Value head, Value position) {
+Value tacq::biasStart(FlatCode &code, Value bias, const Sym &queries, const Sym &keys, Value batch,
+                      Value head, Value position) {
   KernelBuilder &k = code.k;
-  Dims dims = k.dims(op.getBias());
+  Dims dims = k.dims(bias);
   auto orOne = [&](const Sym &dim, Value at) {
     return k.select(k.equal(k.sym(dim), k.index(1)), k.index(0), at);
   };
   Value row = k.add(k.mul(orOne(dims[0], batch), k.sym(dims[1])), orOne(dims[1], head));
-  row = k.add(k.mul(row, k.sym(q[1])), position);
-  return k.mul(row, k.sym(total));
+  row = k.add(k.mul(row, k.sym(queries)), position);
+  return k.mul(row, k.sym(keys));
+}
+
+Value AttentionTensors::biasRow(FlatCode &code, Value batch, Value head, Value position) {
+  return biasStart(code, op.getBias(), q[1], total, batch, head, position);
 }
 
 LogicalResult CacheTensors::add(FlatCode &code, Value tensor, Value before, Value present) {

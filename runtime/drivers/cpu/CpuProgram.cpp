@@ -135,9 +135,10 @@ tacq_status_t *CpuProgram::bind(void *user, const tacq_binding_t *buffers, uint3
 
 int32_t CpuProgram::workersFor(const tacq_dispatch_t &dispatch) const {
   int64_t workers = std::min<int64_t>(device.pool.size(), dispatch.tasks);
-  // What a worker takes over must be worth the barrier.
+  // What a worker takes over must be worth the barrier, and the lines that move to its cache.
+  int64_t leastWork = 2 * device.pool.barrierCost();
   if (dispatch.cost > 0)
-    workers = std::min(workers, std::max<int64_t>(1, dispatch.cost / device.pool.barrierCost()));
+    workers = std::min(workers, std::max<int64_t>(1, dispatch.cost / leastWork));
   return static_cast<int32_t>(workers);
 }
 

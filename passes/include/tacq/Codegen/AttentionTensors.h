@@ -17,6 +17,13 @@ struct Rows {
   int64_t features = 0;
 };
 
+/// The rows of a head of `[batch, position, head, features]`, of `length` positions.
+Rows headRows(FlatCode &code, mlir::Value buffer, const Sym &length, const Sym &heads,
+              mlir::Value batch, mlir::Value head, int64_t features);
+/// Where the bias of a query begins; axes of extent 1 are for all batches and heads.
+mlir::Value biasStart(FlatCode &code, mlir::Value bias, const Sym &queries, const Sym &keys,
+                      mlir::Value batch, mlir::Value head, mlir::Value position);
+
 /// Attention over the keys and values of the cache, `[batch, head, capacity, features]`, or of k
 /// and v, `[batch, key, head, features]`.
 class AttentionTensors {
