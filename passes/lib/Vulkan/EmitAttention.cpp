@@ -257,7 +257,7 @@ void AttentionShader::addKey(Value batch, Value position, Value head, Value quer
   });
 }
 
-/// A task is a row of one key of one head. With a capacity the past is in the buffer already;
+/// A task is a feature of one key of one head. With a capacity the past is in the buffer already;
 /// without, the present is a new buffer and the past is copied as well.
 class AppendShader : ShaderCode {
 public:
@@ -273,7 +273,8 @@ public:
     Dims dims = k.dims(op.getK());
     Sym past = k.dims(op.getPastKey())[2], total = k.dims(op.getPresentKey())[2];
     Sym first = capacity ? past : Sym(0);
-    Dims tasks = {dims[0], dims[2], total - first};
+    int64_t features = std::max(parts[0].features, parts[1].features);
+    Dims tasks = {dims[0], dims[2], total - first, features};
     k.parallel(elementCount(tasks), [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
       Value key = k.add(at[2], k.sym(first)), heads = k.sym(dims[2]), pastCount = k.sym(past);
@@ -282,7 +283,7 @@ public:
       Value position = k.sub(key, pastCount);
       Value from = k.add(k.mul(k.add(k.mul(at[0], k.sym(dims[1])), position), heads), at[1]);
       for (const Part &part : parts) {
-        auto append = [&] { copyRow(part.added, from, part.present, to, part.features); };
+        auto append = [&] { copyFeature(part, part.added, from, to, at[3]); };
         if (capacity) {
           append();
           continue;
@@ -290,8 +291,7 @@ public:
         Value isNew = k.lessEqual(pastCount, key);
         when(isNew, append);
         when(k.logicalNot(isNew), [&] {
-          copyRow(part.before, k.add(k.mul(batchAndHead, pastCount), key), part.present, to,
-                  part.features);
+          copyFeature(part, part.before, k.add(k.mul(batchAndHead, pastCount), key), to, at[3]);
         });
       }
     });
@@ -315,10 +315,15 @@ private:
     return success();
   }
 
-  void copyRow(Value from, Value fromRow, Value to, Value toRow, int64_t features) {
-    loop(k.index(0), k.index(features), 1, [&](Value i) {
-      store(load(from, k.add(times(fromRow, features), i)), to, k.add(times(toRow, features), i));
-    });
+  void copyFeature(const Part &part, Value from, Value fromRow, Value toRow, Value feature) {
+    auto copy = [&] {
+      store(load(from, k.add(times(fromRow, part.features), feature)), part.present,
+            k.add(times(toRow, part.features), feature));
+    };
+    if (part.features == std::max(parts[0].features, parts[1].features))
+      copy();
+    else
+      when(k.less(feature, k.index(part.features)), copy);
   }
 
   AttentionOp op;
