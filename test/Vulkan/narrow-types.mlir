@@ -53,3 +53,27 @@ gpu.module @m {
     gpu.return
   }
 }
+
+// -----
+
+// What the target computes with and stores stays; bf16, which it does not, is in words.
+gpu.module @native attributes {spirv.target_env = #spirv.target_env<#spirv.vce<v1.3, [Shader, Int8, StorageBuffer8BitAccess, Float16, Int16, StorageBuffer16BitAccess], []>, #spirv.resource_limits<>>} {
+  // CHECK-LABEL: gpu.func @native
+  // CHECK-SAME: memref<?xi8, #spirv.storage_class<StorageBuffer>>, %{{.*}}: memref<?xf16, #spirv.storage_class<StorageBuffer>>, %{{.*}}: memref<?xi32, #spirv.storage_class<StorageBuffer>>
+  // CHECK: memref.load %{{.*}} : memref<?xi8
+  // CHECK: memref.store %{{.*}} : memref<?xf16
+  // CHECK-NOT: atomic_rmw
+  // CHECK: gpu.return
+  gpu.func @native(%x: memref<?xi8, #spirv.storage_class<StorageBuffer>>,
+                   %y: memref<?xf16, #spirv.storage_class<StorageBuffer>>,
+                   %z: memref<?xbf16, #spirv.storage_class<StorageBuffer>>, %i: index) {
+    %v = memref.load %x[%i] : memref<?xi8, #spirv.storage_class<StorageBuffer>>
+    %w = memref.load %z[%i] : memref<?xbf16, #spirv.storage_class<StorageBuffer>>
+    %e = arith.extf %w : bf16 to f32
+    %f = arith.sitofp %v : i8 to f32
+    %s = arith.addf %e, %f : f32
+    %h = arith.truncf %s : f32 to f16
+    memref.store %h, %y[%i] : memref<?xf16, #spirv.storage_class<StorageBuffer>>
+    gpu.return
+  }
+}

@@ -26,6 +26,32 @@ void tacq::buildVulkanPipeline(OpPassManager &manager, StringRef profile) {
   shaders.addPass(spirv::createSPIRVUpdateVCEPass());
 }
 
+/// Bindings that are only read are said to be: a device may then keep what it has loaded.
+static void markReadOnly(spirv::ModuleOp module) {
+  llvm::SmallDenseSet<uint32_t> written;
+  auto bindingOf = [&](Value pointer) -> std::optional<uint32_t> {
+    while (auto chain = pointer.getDefiningOp<spirv::AccessChainOp>())
+      pointer = chain.getBasePtr();
+    auto address = pointer.getDefiningOp<spirv::AddressOfOp>();
+    auto variable = address ? module.lookupSymbol<spirv::GlobalVariableOp>(address.getVariable())
+                            : spirv::GlobalVariableOp();
+    return variable ? variable.getBinding() : std::nullopt;
+  };
+  // Whatever takes a pointer, other than to load from it or to go on from it, may write.
+  module.walk([&](Operation *op) {
+    if (isa<spirv::LoadOp, spirv::AccessChainOp>(op))
+      return;
+    for (Value operand : op->getOperands())
+      if (isa<spirv::PointerType>(operand.getType()))
+        if (std::optional<uint32_t> binding = bindingOf(operand))
+          written.insert(*binding);
+  });
+  for (auto variable : module.getOps<spirv::GlobalVariableOp>())
+    if (std::optional<uint32_t> binding = variable.getBinding();
+        binding && !written.contains(*binding))
+      variable->setAttr("non_writable", UnitAttr::get(module.getContext()));
+}
+
 /// The names that executables use for what the device must have.
 static void collectFeatures(spirv::ModuleOp module, VulkanProfileAttr profile,
                             std::vector<std::string> &features) {
@@ -65,8 +91,10 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
     PassManager manager(kernels.getContext(), ModuleOp::getOperationName());
     buildVulkanPipeline(manager, profile.getName());
     SmallVector<uint32_t> code;
-    if (failed(manager.run(*own)) ||
-        failed(spirv::serialize(*own->getOps<spirv::ModuleOp>().begin(), code))) {
+    bool compiled = succeeded(manager.run(*own));
+    if (compiled)
+      markReadOnly(*own->getOps<spirv::ModuleOp>().begin());
+    if (!compiled || failed(spirv::serialize(*own->getOps<spirv::ModuleOp>().begin(), code))) {
       if (shader.refusal.empty())
         shader.refusal = "it has no form in SPIR-V";
       continue;

@@ -214,34 +214,38 @@ void AttentionShader::addKey(Value batch, Value position, Value head, Value quer
   });
 }
 
-/// A task is a row of one key of one head. With a capacity the past is in the buffer already;
+/// A task is a feature of one key of one head. With a capacity the past is in the buffer already;
 /// without, the present is a new buffer and the past is copied as well.
 class AppendShader : ShaderCode {
 public:
   AppendShader(KernelBuilder &k, AttentionOp op, std::optional<Sym> capacity)
-      : ShaderCode(k), tensors(op, capacity) {}
+      : ShaderCode(k), op(op), tensors(op, capacity) {}
 
   LogicalResult emit() {
     if (failed(tensors.collect(*this)))
       return failure();
-    Dims tasks = {tensors.added[0], tensors.added[2], tensors.total - tensors.first()};
+    // One element of a row a task, of keys and of values.
+    int64_t features = std::max(*k.dims(op.getK())[3].constant(), *k.dims(op.getV())[3].constant());
+    Dims tasks = {tensors.added[0], tensors.added[2], tensors.total - tensors.first(), features};
     k.parallel(elementCount(tasks), [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
       tensors.appendKey(
           *this, at[0], at[1], k.add(at[2], k.sym(tensors.first())),
           [&](const AppendedTensor &tensor, Value from, Value fromStart, Value toStart) {
-            copyRow(from, fromStart, tensor.present, toStart, tensor.features);
+            auto copy = [&] {
+              store(load(from, k.add(fromStart, at[3])), tensor.present, k.add(toStart, at[3]));
+            };
+            if (tensor.features == features)
+              copy();
+            else
+              when(k.less(at[3], k.index(tensor.features)), copy);
           });
     });
     return success();
   }
 
 private:
-  void copyRow(Value from, Value fromStart, Value to, Value toStart, int64_t features) {
-    loop(k.index(0), k.index(features), 1,
-         [&](Value i) { store(load(from, k.add(fromStart, i)), to, k.add(toStart, i)); });
-  }
-
+  AttentionOp op;
   CacheTensors tensors;
 };
 

@@ -32,7 +32,7 @@ constexpr int64_t rowQuads = formatTileRows / 4;
 /// What a large device runs at once.
 constexpr int64_t invocationsAtOnce = 8192 * 32;
 /// Slots that an invocation has under way at once.
-constexpr int64_t slotsAtOnce = 4;
+constexpr int64_t slotsAtOnce = 2;
 
 class PanelLinear : WorkgroupCode {
 public:
@@ -137,7 +137,9 @@ bool PanelLinear::collect() {
   if (!x || !xScales || bool(op.getResidual()) != bool(residual))
     return false;
   block = *quantizationBlock(cast<MixedType>(op.getWeights()[0].getType()).getColumns(), blocks);
-  partColumns = std::min<int64_t>(block, 64);
+  // Narrow subgroups are those of devices whose compilers are slow with much code.
+  partColumns =
+      std::min<int64_t>(block, profile.getSubgroup() && profile.getSubgroup() < 16 ? 32 : 64);
   parts = formatTileColumns / partColumns;
   xWords = view(x, quadType());
   for (unsigned i = 0; i < op.getWeights().size(); ++i)

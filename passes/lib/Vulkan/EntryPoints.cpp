@@ -156,14 +156,14 @@ LogicalResult EntryPoint::emit() {
   Value begin = old.getArgument(last - 3), end = old.getArgument(last - 2);
   if (!end.use_empty())
     return function.emitError("the kernel asks for its last task");
-  Value groups = b.create<gpu::GridDimOp>(loc, gpu::Dimension::x);
-  if (width) {
-    setTasks(begin, b.create<gpu::BlockIdOp>(loc, gpu::Dimension::x), groups);
-  } else {
-    Value first = b.create<gpu::GlobalIdOp>(loc, gpu::Dimension::x);
+  Value first = width ? b.create<gpu::BlockIdOp>(loc, gpu::Dimension::x).getResult()
+                      : b.create<gpu::GlobalIdOp>(loc, gpu::Dimension::x).getResult();
+  Value stride = b.create<gpu::GridDimOp>(loc, gpu::Dimension::x);
+  if (!width) {
     Value size = b.create<arith::ConstantIndexOp>(loc, workgroup);
-    setTasks(begin, first, b.create<arith::MulIOp>(loc, groups, size));
+    stride = b.create<arith::MulIOp>(loc, stride, size);
   }
+  setTasks(begin, first, stride);
   old.getArgument(last - 1).replaceAllUsesWith(body.getArgument(buffers.size() + 1));
   old.getTerminator()->erase();
   body.getOperations().splice(body.end(), old.getOperations());

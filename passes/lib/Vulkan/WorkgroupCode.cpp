@@ -49,10 +49,14 @@ Value WorkgroupCode::reduce(Value value, Value memory, function_ref<Value(Value,
   // All of a subgroup store the same.
   storeShared(value, memory, quotient(own, k.index(subgroup())));
   barrier();
-  Value first = loadShared(memory, k.index(0));
-  Value result = loop(k.index(1), k.index(subgroups()), 1, first, [&](Value i, ValueRange carried) {
-    return SmallVector<Value>{combine(carried[0], loadShared(memory, i))};
-  })[0];
+  Value result = loadShared(memory, k.index(0));
+  if (subgroups() <= 16)
+    for (int64_t i = 1; i < subgroups(); ++i)
+      result = combine(result, loadShared(memory, k.index(i)));
+  else
+    result = loop(k.index(1), k.index(subgroups()), 1, result, [&](Value i, ValueRange carried) {
+      return SmallVector<Value>{combine(carried[0], loadShared(memory, i))};
+    })[0];
   barrier();
   return result;
 }

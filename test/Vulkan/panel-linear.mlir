@@ -1,0 +1,48 @@
+// RUN: tacq-opt %s --tacq-emit-vulkan-kernels=profile=nvidia-hopper | FileCheck %s
+// RUN: tacq-opt %s --tacq-emit-vulkan-kernels=profile=nvidia-hopper \
+// RUN:   --tacq-vulkan-entry-points=profile=nvidia-hopper | FileCheck %s --check-prefix=ENTRY
+// RUN: tacq-opt %s --tacq-emit-vulkan-kernels=profile=intel-xe | FileCheck %s --check-prefix=PLAIN
+// RUN: not tacq-opt %s --tacq-emit-vulkan-kernels=profile=toaster 2>&1 \
+// RUN:   | FileCheck %s --check-prefix=UNKNOWN
+// UNKNOWN: error: there is no Vulkan profile 'toaster'
+
+!x = tensor<?x256xi8, #tacq.shape<["rows", "256"]>>
+!s = tensor<?x2x2xf32, #tacq.shape<["rows", "2", "2"]>>
+!y = tensor<?x64xf32, #tacq.shape<["rows", "64"]>>
+!w = !tacq.mixed<64x256, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 0, exact>>
+
+// A workgroup does a panel. Codes are read 16 bytes at once and multiplied four at a time, under masks
+// where they are; the sums are shifted. The counts of slots are summed over the panel.
+// CHECK-LABEL: func.func @linear
+// CHECK-SAME: tacq.workgroup = 32 : i32
+// CHECK: memref.alloc() : memref<{{.*}}xf32, #spirv.storage_class<Workgroup>>
+// CHECK: builtin.unrealized_conversion_cast %{{.*}} : memref<?xi8> to memref<?xvector<4xi32>, #spirv.storage_class<StorageBuffer>>
+// CHECK: memref.load %{{.*}} : memref<?xvector<4xi32>, #spirv.storage_class<StorageBuffer>>
+// CHECK: arith.andi %{{.*}}, %c50529027_i32
+// CHECK: spirv.SUDot %{{.*}}, %{{.*}}, <PackedVectorFormat4x8Bit> : i32 -> i32
+// CHECK: arith.andi %{{.*}}, %c202116108_i32
+// CHECK: spirv.GroupNonUniformIAdd {{.*}}InclusiveScan
+// CHECK: gpu.barrier
+// CHECK: spirv.GroupNonUniformShuffleXor
+// CHECK: gpu.barrier
+
+// The weight is bound as bytes (2), and again for its words, its 16 bytes and its halves.
+// ENTRY: gpu.module @linear
+// ENTRY: gpu.func @main(
+// ENTRY-SAME: memref<?xi8, #spirv.storage_class<StorageBuffer>> {spirv.interface_var_abi = #spirv.interface_var_abi<(0, 0)>}
+// ENTRY-SAME: memref<?xvector<4xi32>, #spirv.storage_class<StorageBuffer>> {spirv.interface_var_abi = #spirv.interface_var_abi<(0, 0)>}
+// ENTRY-SAME: {spirv.interface_var_abi = #spirv.interface_var_abi<(0, 2)>}
+// ENTRY-SAME: workgroup_size = [32, 1, 1]
+// ENTRY: gpu.block_id  x
+
+// Without subgroups there are no shuffles.
+// PLAIN-LABEL: func.func @linear
+// PLAIN-NOT: GroupNonUniform
+// PLAIN: spirv.SUDot
+func.func @linear(%x: !x, %s: !s, %w: !w) -> !y {
+  %y = tacq.linear %x x_scales(%s), weights(%w) {
+    node_name = "linear", weight_order = [0 : i32],
+    weight_layouts = [#tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = natural, circuit = tiles, little>]
+  } : (!x, !s, !w) -> !y
+  return %y : !y
+}

@@ -1,0 +1,181 @@
+#!/usr/bin/env python3
+"""TACQ's Vulkan target beside llama.cpp's Vulkan backend on one GPU.
+
+    compare-gpu.py prepare FOLDER [--build build] [--profile nvidia-hopper] [--copies 16]
+    compare-gpu.py run FOLDER [--bin build/bin] [--device vulkan:0] [--llama llama_vulkan.sh PEER]
+                   [--json]
+
+`prepare` makes the modules of random weights, where there is the compiler; `run` needs none of it,
+and prints a Markdown table, or with --json the list of its rows. --llama names the script that runs
+the peer and the folder that it has prepared; without it there are our figures alone. README.md says
+what is measured.
+"""
+import argparse
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import time
+
+import numpy as np
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MAKE_LLAMA = ROOT / "tools/dev/make-llama.py"
+MAKE_MATVEC = ROOT / "tools/dev/make-matvec.py"
+CIRCUIT = ("--method", "nearest", "--no-clip", "--group", "128", "--circuit-from", "random",
+           "--circuit", "0.35%")
+SHAPES = {"1.1b": "22,2048,5632,32,4,32000", "7.2b": "32,4096,14336,32,8,32000"}
+OUTPUTS, INPUTS = 4096, 14336
+# What the work is, the peer's type, and by what factor it is to be faster.
+ROWS = {"matvec-2bit": ("q2_K", 1.7), "matvec-3bit": ("q3_K", 2.5), "decode-7.2b": ("Q2_K", 2.5),
+        "decode-1.1b": ("Q2_K", 3.5), "prefill-7.2b": ("Q4_0", 1.3)}
+
+
+def run(*command, **options):
+    result = subprocess.run([str(each) for each in command], capture_output=True, text=True,
+                            **options)
+    if result.returncode != 0:
+        sys.exit(f"{pathlib.Path(str(command[0])).name} failed:\n{result.stderr[-2000:]}")
+    return result
+
+
+def prepare(options):
+    folder, compiler = options.folder, options.build / "bin/tacq-compile"
+    folder.mkdir(parents=True, exist_ok=True)
+    target = ("--target", f"vulkan={options.profile}", "--quiet")
+    for bits in (2, 3):
+        model = folder / "matvec.onnx"
+        run(sys.executable, MAKE_MATVEC, model, "--outputs", OUTPUTS, "--inputs", INPUTS, "--copies",
+            options.copies)
+        run(compiler, model, *CIRCUIT, "--bits", bits, *target, "-o",
+            folder / f"matvec-{bits}bit.tacq")
+    for preset in SHAPES:
+        model = folder / f"{preset}.onnx"
+        run(sys.executable, MAKE_LLAMA, model, "--preset", preset, "--type", "f16")
+        run(compiler, model, *CIRCUIT, "--bits", 2, "--head-bits", 2, *target, "-o",
+            folder / f"{preset}.tacq")
+    for path in folder.glob("*.onnx*"):
+        path.unlink()
+    (folder / "matvec.json").write_text(json.dumps({"copies": options.copies}))
+
+
+def matvec_microseconds(options, module):
+    """Of one product: what more runs take, over the products in them."""
+    copies = json.loads((options.folder / "matvec.json").read_text())["copies"]
+    x = options.folder / "x.npy"
+    np.save(x, np.random.default_rng(1).standard_normal((1, INPUTS)).astype(np.float16))
+    nanoseconds = {}
+    for repeat in (20, 220):
+        text = run(options.bin / "tacq-run", module, "--device", options.device, "--input",
+                   f"x=@{x}", "--output", f"y=@{options.folder / 'y.npy'}", "--repeat", repeat,
+                   "--stats").stderr
+        nanoseconds[repeat] = int(re.search(r"run_ns: (\d+)", text)[1])
+    return (nanoseconds[220] - nanoseconds[20]) / 200 / copies / 1e3
+
+
+def tokens_per_second(options, preset, prompt, decode):
+    text = run(options.bin / "tacq-bench", options.folder / f"{preset}.tacq", "--device",
+               options.device, "--prompt", prompt, "--decode", decode, "--json").stdout
+    return json.loads(text)[0]["avg_ts"]
+
+
+def first_token_seconds(options):
+    prompts = options.folder / "prompt.jsonl"
+    prompts.write_text('{"tokens":[1]}\n')
+    seconds = []
+    for _ in range(4):  # the first fills the pipeline cache
+        start = time.monotonic()
+        run(options.bin / "tacq-run", options.folder / "1.1b.tacq", "--generate", "--prompts", prompts,
+            "--max-new", 1, "--capacity", 128, "--device", options.device, "--output",
+            options.folder / "first.jsonl")
+        seconds.append(time.monotonic() - start)
+    return min(seconds[1:])
+
+
+def ours(options):
+    found = {f"matvec-{bits}bit": matvec_microseconds(options,
+                                                      options.folder / f"matvec-{bits}bit.tacq")
+             for bits in (2, 3) if (options.folder / f"matvec-{bits}bit.tacq").exists()}
+    found["decode-1.1b"] = tokens_per_second(options, "1.1b", 0, 64)
+    found["decode-7.2b"] = tokens_per_second(options, "7.2b", 0, 64)
+    found["prefill-7.2b"] = tokens_per_second(options, "7.2b", 512, 0)
+    found["first-token-1.1b"] = first_token_seconds(options)
+    return found
+
+
+def parse_peer(text):
+    """By row, from the lines of JSON and those of llama.cpp's own kernel benchmark."""
+    found = {}
+    for line in text.splitlines():
+        if line.startswith("{"):
+            speed = json.loads(line)
+            for preset, shape in SHAPES.items():
+                kind = "prefill" if speed["prompt"] else "decode"
+                row = f"{kind}-{preset}"
+                if speed["shape"] == shape and ROWS.get(row, ("",))[0] == speed["type"]:
+                    found[row] = speed["tok_s"]
+        match = re.search(r"type_a=(\w+),.*n=1,.*?([\d.]+) us/run", line)
+        for row, (kind, _) in ROWS.items():
+            if match and match[1] == kind:
+                found[row] = float(match[2])
+    return found
+
+
+def compare(mine, peer):
+    rows = []
+    for row, value in mine.items():
+        _, reach = ROWS.get(row, ("", None))
+        other = peer.get(row)
+        # Times are better small, speeds large.
+        ratio = other and (other / value if row.startswith("matvec") else value / other)
+        rows.append({"row": row, "tacq": value, "peer": other, "ratio": ratio, "reach": reach,
+                     "unit": "us" if row.startswith("matvec") else
+                             "s" if row.startswith("first") else "tok/s"})
+    return rows
+
+
+def print_table(rows):
+    print("| work | TACQ | llama.cpp | times | to reach |")
+    print("|---|---:|---:|---:|---:|")
+    for row in rows:
+        def number(key, text="{:.3g}"):
+            return "–" if row[key] is None else text.format(row[key])
+        print(f"| {row['row']}, {row['unit']} | {number('tacq', '{:.4g}')} | "
+              f"{number('peer', '{:.4g}')} | {number('ratio')} | {number('reach')} |")
+
+
+def measure(options):
+    mine, peer = ours(options), {}
+    if options.llama:
+        script, folder = options.llama
+        environment = dict(os.environ, TYPES="Q2_K Q4_0")
+        peer = parse_peer(run("bash", script, "run", folder, env=environment).stdout)
+    rows = compare(mine, peer)
+    if options.json:
+        print(json.dumps(rows, indent=2))
+    else:
+        print_table(rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    commands = parser.add_subparsers(dest="command", required=True)
+    first = commands.add_parser("prepare")
+    first.add_argument("folder", type=pathlib.Path)
+    first.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
+    first.add_argument("--profile", default="nvidia-hopper")
+    first.add_argument("--copies", type=int, default=16)
+    second = commands.add_parser("run")
+    second.add_argument("folder", type=pathlib.Path)
+    second.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/bin")
+    second.add_argument("--device", default="vulkan:0")
+    second.add_argument("--llama", nargs=2, metavar=("SCRIPT", "PEER"))
+    second.add_argument("--json", action="store_true")
+    options = parser.parse_args()
+    prepare(options) if options.command == "prepare" else measure(options)
+
+
+if __name__ == "__main__":
+    main()
