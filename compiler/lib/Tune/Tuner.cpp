@@ -98,7 +98,7 @@ private:
   std::vector<GainEntry> gains;
   std::vector<std::vector<float>> predictions; // by sample
   std::vector<size_t> training;                // samples that steps take
-  std::vector<int64_t> tokens; // drawn anew
+  std::vector<int64_t> tokens;                 // drawn anew
   TuningState state;
 };
 
