@@ -234,6 +234,25 @@ def test_shards_add_up(tools, calibrate, sample, tmp_path, shards):
         np.testing.assert_array_equal(a.astype(np.float32), b.astype(np.float32))
 
 
+def test_weighted_tasks(tools, calibrate, tmp_path):
+    """Weights are of tasks: six samples and two count as 3 : 1 if they are to, 4 each on average."""
+    parts = [tmp_path / "a.stats", tmp_path / "b.stats"]
+    calibrate(head(6, tmp_path / "a.jsonl", 40), output=parts[0])
+    other = tmp_path / "b.jsonl"
+    other.write_text("".join((exports.TINY / "math_calib.jsonl").read_text()
+                             .splitlines(keepends=True)[10:12]))
+    calibrate(other, output=parts[1])
+    merged = tmp_path / "merged.stats"
+    tools.run("tacq-calibrate", "merge", f"{parts[0]}=3", f"{parts[1]}=1", "-o", merged)
+    expected = sums(parts[0]) * (0.75 * 8 / 6) + sums(parts[1]) * (0.25 * 8 / 2)
+    np.testing.assert_allclose(sums(merged), expected, rtol=1e-12)
+    assert inspect(tools, merged)["samples"] == 8
+    for weight in ["0", "-1", "x", ""]:
+        result = tools.run("tacq-calibrate", "merge", f"{parts[0]}={weight}", parts[1], "-o", merged,
+                           status=1)
+        assert "positive weight" in result.stderr
+
+
 def interrupt(tools, model, data, output):
     """Starts a run and interrupts it when it has begun with the samples."""
     process = subprocess.Popen([tools.path("tacq-calibrate"), model, "--data", data, "-o", output,

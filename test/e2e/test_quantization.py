@@ -168,7 +168,7 @@ def test_plan_is_what_the_module_has(tools, work, onnx_file, statistics, plan):
 def test_edited_plan(tools, tmp_path, onnx_file, statistics, plan):
     edited = json.loads(plan.read_text())
     edited["tensors"][0]["bits"] = 16
-    edited["tensors"][1].update(bits=4, group=32)
+    edited["tensors"][1].update(bits=4, group=32, codebook=False)
     edited["tensors"][2]["circuit"] = 0.02
     (tmp_path / "edited.json").write_text(json.dumps(edited))
     tools.run("tacq-compile", onnx_file(EXPORT), "--stats", statistics, "--plan",

@@ -82,6 +82,25 @@ def test_interrupted_tuning_goes_on(tools, tuned, command, tmp_path):
     assert not state.exists()
 
 
+def test_two_tasks(tools, command, short, tmp_path):
+    """The samples of several files are one sample, and each file gets its scores."""
+    lines = short.read_text().splitlines(keepends=True)
+    for name, part in [("a.jsonl", lines[:5]), ("b.jsonl", lines[5:])]:
+        (tmp_path / name).write_text("".join(part))
+    at = command.index("--data")
+    flags = command[:at] + ["--data", tmp_path / "a.jsonl", "--data", tmp_path / "b.jsonl",
+                            "--tune", "fast", "--tune-steps", 1]
+    text = tools.run("tacq-compile", *flags, "-o", tmp_path / "both.tacq").stderr
+    assert "tuning on 8 samples" in text
+    scores = json.loads(tools.run("tacq-eval", tmp_path / "both.tacq", "--data",
+                                  tmp_path / "a.jsonl", "--data", tmp_path / "b.jsonl",
+                                  "--json").stdout)
+    assert [score["sequences"] for score in scores] == [5, 3]
+    alone = json.loads(tools.run("tacq-eval", tmp_path / "both.tacq", "--data", tmp_path / "b.jsonl",
+                                 "--json").stdout)
+    assert alone == scores[1]
+
+
 def test_refusals(tools, onnx_file, statistics, plan, short, command, tmp_path):
     model, output = onnx_file(EXPORT), tmp_path / "m.tacq"
     tools.fails("tacq-compile", model, "--tune", "fast", "-o", output, status=1,

@@ -38,13 +38,19 @@ static Error readBudget(const Options &options, Budget &budget) {
 }
 
 static void printTable(const std::vector<Candidate> &candidates, size_t chosen, double baseLoss) {
-  std::printf("  %4s  %5s  %8s  %6s  %12s  %15s\n", "bits", "group", "circuit", "bpw", "bytes",
+  std::printf("  %5s  %6s  %8s  %6s  %12s  %15s\n", "bits", "group", "circuit", "bpw", "bytes",
               "predicted loss");
   for (size_t i = 0; i < candidates.size(); ++i) {
     const Candidate &candidate = candidates[i];
-    std::string group = candidate.group == 0 ? "row" : std::to_string(candidate.group);
-    std::printf("%s %4u  %5s  %7.2f%%  %6.3f  %12llu  %+14.2f%%\n", i == chosen ? "*" : " ",
-                candidate.bits, group.c_str(), candidate.circuit * 100, candidate.bitsPerWeight,
+    std::string bits = "mixed", group = "mixed";
+    if (candidate.format) {
+      bits = std::to_string(candidate.format->bits);
+      group = candidate.format->codebook     ? "levels"
+              : candidate.format->group == 0 ? "row"
+                                             : std::to_string(candidate.format->group);
+    }
+    std::printf("%s %5s  %6s  %7.2f%%  %6.3f  %12llu  %+14.2f%%\n", i == chosen ? "*" : " ",
+                bits.c_str(), group.c_str(), candidate.circuit * 100, candidate.bitsPerWeight,
                 static_cast<unsigned long long>(candidate.bytes),
                 100 * candidate.predictedLoss / baseLoss);
   }

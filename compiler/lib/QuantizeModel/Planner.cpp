@@ -5,7 +5,9 @@
 #include "tacq/CPU/MixedPacking.h"
 #include "tacq/Dialect/TACQ/MixedStorage.h"
 #include "tacq/Import/WeightElements.h"
+#include "tacq/Quantize/Knapsack.h"
 #include "tacq/Quantize/Nearest.h"
+#include "tacq/Quantize/NearestLevels.h"
 #include "tacq/Quantize/PredictedLoss.h"
 #include "tacq/Quantize/QuantizeModel.h"
 #include "tacq/Quantize/Saliency.h"
@@ -16,9 +18,17 @@
 using namespace mlir;
 using namespace tacq;
 
-static constexpr unsigned candidateBits[] = {2, 3, 4, 8};
-static constexpr int64_t candidateGroups[] = {0, 128, 64};
+static constexpr CandidateFormat candidateFormats[] = {
+    {2, 0, false},   {2, 0, true},    {2, 128, false}, {2, 64, false},  {3, 0, false},
+    {3, 0, true},    {3, 128, false}, {3, 64, false},  {4, 0, false},   {4, 0, true},
+    {4, 128, false}, {4, 64, false},  {8, 0, false},   {8, 128, false}, {8, 64, false}};
+static constexpr size_t formatCount = std::size(candidateFormats);
 static constexpr double candidateCircuits[] = {0, 0.0035, 0.01};
+static constexpr size_t circuitCount = std::size(candidateCircuits);
+/// How often the budget of a mixture is tightened.
+static constexpr int mostAttempts = 8;
+/// Tensors that a message names.
+static constexpr size_t namedTensors = 3;
 
 std::optional<Budget> tacq::parseBudget(llvm::StringRef text) {
   static const std::pair<llvm::StringRef, double> units[] = {
@@ -67,16 +77,28 @@ public:
       : model(model), statistics(statistics), options(options) {}
 
   Error collect();
-  Error price(unsigned bits, int64_t group, std::vector<Candidate> &candidates);
+  Error priceAlike(std::vector<Candidate> &candidates);
+  Error mix(double circuit, size_t circuitNumber, std::vector<Candidate> &candidates);
+  double sizeOf(const Candidate &candidate) const;
+  bool fits(const Candidate &candidate) const;
 
 private:
+  Error quantize(PlannedTensor &tensor, const CandidateFormat &format);
   double predictedLoss(const PlannedTensor &tensor, const CircuitMask &mask);
+  void price(ArrayRef<CandidateFormat> formats, double circuit, Candidate &candidate);
+  TensorPlan priceTensor(const PlannedTensor &tensor, const CandidateFormat &format,
+                         const CircuitMask &mask);
+  bool isPossible(const PlannedTensor &tensor, const CandidateFormat &format) const {
+    return format.group <= tensor.columns;
+  }
 
   const ImportedModel &model;
   const Statistics &statistics;
   const PlannerOptions &options;
   std::vector<PlannedTensor> tensors;
   llvm::DenseMap<uint32_t, std::vector<double>> hessians; // both triangles, by input
+  /// Of each circuit and tensor, what each format costs where all tensors have it.
+  std::vector<std::vector<KnapsackOption>> costs[circuitCount];
 };
 
 } // namespace
@@ -122,60 +144,193 @@ double ModelPlanner::predictedLoss(const PlannedTensor &tensor, const CircuitMas
                          {statistics.sampleCount(), tensor.input->tokens});
 }
 
-/// All circuits for these bits and groups.
-Error ModelPlanner::price(unsigned bits, int64_t group, std::vector<Candidate> &candidates) {
-  WeightFormat format;
-  format.bits = bits;
-  format.group = group;
-  for (PlannedTensor &tensor : tensors) {
-    WeightView weight{tensor.weight.data(), tensor.rows, tensor.columns};
+/// The nearest numbers of a format, and the saliency of what is lost.
+Error ModelPlanner::quantize(PlannedTensor &tensor, const CandidateFormat &format) {
+  WeightView weight{tensor.weight.data(), tensor.rows, tensor.columns};
+  if (format.bits == 16) {
+    tensor.quantized = tensor.weight;
+  } else if (format.codebook) {
+    if (Error error = checkFinite(weight))
+      return Error(error.code(), "tensor '" + tensor.name + "': " + error.message());
+    tensor.quantized = nearestLevels(weight, format.bits, options.threads);
+  } else {
     NearestOptions nearest;
     nearest.clip.steps = 10;
     nearest.clip.grid = 20;
     nearest.threads = options.threads;
     MixedWeight quantized;
-    if (Error error = quantizeNearest(weight, format, CircuitMask(), nearest, quantized))
+    if (Error error = quantizeNearest(weight, {format.bits, format.group, false, {}}, CircuitMask(),
+                                      nearest, quantized))
       return Error(error.code(), "tensor '" + tensor.name + "': " + error.message());
-    std::vector<float> decoded = quantized.decode();
-    tensor.saliency = computeSaliency(weight, decoded, tensor.statistics->gradient.values());
-    tensor.quantized = std::move(decoded);
+    tensor.quantized = quantized.decode();
   }
+  tensor.saliency = computeSaliency(weight, tensor.quantized, tensor.statistics->gradient.values());
+  return Error();
+}
+
+TensorPlan ModelPlanner::priceTensor(const PlannedTensor &tensor, const CandidateFormat &format,
+                                     const CircuitMask &mask) {
+  TensorPlan planned;
+  planned.name = tensor.name;
+  planned.bits = format.bits;
+  planned.group = format.group;
+  planned.codebook = format.codebook;
+  auto elements = static_cast<double>(tensor.rows * tensor.columns);
+  if (format.bits == 16) {
+    planned.bytes = uint64_t(tensor.rows) * uint64_t(tensor.columns) * 2;
+  } else {
+    WeightFormat stored{format.bits, format.group, format.codebook,
+                        mask.empty() ? WeightFormat::Circuit::None : options.circuitLayout};
+    WeightView shape{nullptr, tensor.rows, tensor.columns};
+    MixedType type =
+        cpuMixedType(model.module.get().getContext(), makeMixedWeight(shape, stored, mask));
+    LayoutAttr layout = cpuMixedLayout(type, /*sorted=*/!mask.order.empty());
+    planned.bytes = storedBytes(type, layout).total();
+    planned.predictedLoss = predictedLoss(tensor, mask);
+  }
+  planned.bitsPerWeight = double(planned.bytes) * 8 / elements;
+  return planned;
+}
+
+/// Expects that the tensors were quantized in these formats.
+void ModelPlanner::price(ArrayRef<CandidateFormat> formats, double circuit, Candidate &candidate) {
   std::vector<WeightView> saliency;
-  for (const PlannedTensor &tensor : tensors)
-    saliency.push_back({tensor.saliency.data(), tensor.rows, tensor.columns});
-  MLIRContext &context = *model.module.get().getContext();
-  for (double circuit : candidateCircuits) {
-    if (circuit > 0 && options.circuitLayout == WeightFormat::Circuit::None)
-      continue;
-    std::vector<CircuitMask> masks(tensors.size());
-    if (circuit > 0)
-      masks = selectCircuit(options.circuitLayout, saliency, circuit);
-    Candidate candidate{bits, group, circuit, {}};
-    candidate.plan.modelHash = statistics.modelHash;
-    candidate.plan.circuitLayout = options.circuitLayout;
-    candidate.plan.circuit = circuit;
-    double elements = 0;
-    for (auto [tensor, mask] : llvm::zip(tensors, masks)) {
-      format.circuit = mask.empty() ? WeightFormat::Circuit::None : options.circuitLayout;
-      WeightView shape{nullptr, tensor.rows, tensor.columns};
-      MixedType type = cpuMixedType(&context, makeMixedWeight(shape, format, mask));
-      LayoutAttr layout = cpuMixedLayout(type, /*sorted=*/!mask.order.empty());
-      TensorPlan planned;
-      planned.name = tensor.name;
-      planned.bits = bits;
-      planned.group = group;
-      planned.bytes = storedBytes(type, layout).total();
-      planned.bitsPerWeight = bitsPerWeight(type, layout);
-      planned.predictedLoss = predictedLoss(tensor, mask);
-      candidate.bytes += planned.bytes;
-      candidate.predictedLoss += planned.predictedLoss;
-      elements += double(tensor.rows) * double(tensor.columns);
-      candidate.plan.tensors.push_back(std::move(planned));
+  for (auto [tensor, format] : llvm::zip(tensors, formats))
+    if (format.bits != 16)
+      saliency.push_back({tensor.saliency.data(), tensor.rows, tensor.columns});
+  std::vector<CircuitMask> masks(saliency.size());
+  if (circuit > 0 && !saliency.empty())
+    masks = selectCircuit(options.circuitLayout, saliency, circuit);
+  candidate.circuit = circuit;
+  candidate.plan.modelHash = statistics.modelHash;
+  candidate.plan.circuitLayout = options.circuitLayout;
+  candidate.plan.circuit = circuit;
+  static const CircuitMask none;
+  auto mask = masks.begin();
+  double elements = 0;
+  for (auto [tensor, format] : llvm::zip(tensors, formats)) {
+    TensorPlan planned = priceTensor(tensor, format, format.bits == 16 ? none : *mask++);
+    candidate.bytes += planned.bytes;
+    candidate.predictedLoss += planned.predictedLoss;
+    elements += double(tensor.rows) * double(tensor.columns);
+    candidate.plan.tensors.push_back(std::move(planned));
+  }
+  candidate.bitsPerWeight = double(candidate.bytes) * 8 / elements;
+}
+
+/// All weights in the same format, with all circuits.
+Error ModelPlanner::priceAlike(std::vector<Candidate> &candidates) {
+  for (auto &byTensor : costs)
+    byTensor.resize(tensors.size());
+  unsigned done = 0;
+  for (const CandidateFormat &format : candidateFormats) {
+    if (options.progress)
+      options.progress(done++, formatCount + circuitCount);
+    std::vector<CandidateFormat> formats(tensors.size(), format);
+    for (PlannedTensor &tensor : tensors)
+      if (Error error = quantize(tensor, format))
+        return error;
+    for (auto [i, circuit] : llvm::enumerate(candidateCircuits)) {
+      if (circuit > 0 && options.circuitLayout == WeightFormat::Circuit::None)
+        continue;
+      Candidate candidate;
+      candidate.format = format;
+      price(formats, circuit, candidate);
+      for (auto [tensor, planned] : llvm::enumerate(candidate.plan.tensors))
+        costs[i][tensor].push_back({planned.bytes, planned.predictedLoss});
+      if (llvm::all_of(tensors, [&](const auto &tensor) { return isPossible(tensor, format); }))
+        candidates.push_back(std::move(candidate));
     }
-    candidate.bitsPerWeight = double(candidate.bytes) * 8 / elements;
-    candidates.push_back(std::move(candidate));
   }
   return Error();
+}
+
+/// In units of the budget.
+double ModelPlanner::sizeOf(const Candidate &candidate) const {
+  switch (options.budget.kind) {
+  case Budget::Kind::BitsPerWeight:
+    return candidate.bitsPerWeight;
+  case Budget::Kind::Bytes:
+    return double(candidate.bytes);
+  case Budget::Kind::LossIncrease:
+    break;
+  }
+  return candidate.predictedLoss / statistics.meanLoss();
+}
+
+bool ModelPlanner::fits(const Candidate &candidate) const {
+  return sizeOf(candidate) <= options.budget.value;
+}
+
+/// A format of its own for each weight, with this circuit; nothing is added if none fits.
+Error ModelPlanner::mix(double circuit, size_t circuitNumber, std::vector<Candidate> &candidates) {
+  std::vector<std::vector<KnapsackOption>> items;
+  std::vector<std::vector<CandidateFormat>> meaning;
+  double elements = 0;
+  for (auto [tensor, priced] : llvm::zip(tensors, costs[circuitNumber])) {
+    if (priced.empty())
+      return Error();
+    auto &item = items.emplace_back();
+    auto &formats = meaning.emplace_back();
+    for (auto [format, cost] : llvm::zip(candidateFormats, priced))
+      if (isPossible(tensor, format)) {
+        item.push_back(cost);
+        formats.push_back(format);
+      }
+    item.push_back({uint64_t(tensor.rows) * uint64_t(tensor.columns) * 2, 0});
+    formats.push_back({16});
+    elements += double(tensor.rows) * double(tensor.columns);
+  }
+  KnapsackFront front = KnapsackFront::solve(items);
+  bool byLoss = options.budget.kind == Budget::Kind::LossIncrease;
+  double limit = options.budget.value;
+  if (options.budget.kind == Budget::Kind::BitsPerWeight)
+    limit *= elements / 8;
+  else if (byLoss)
+    limit *= statistics.meanLoss();
+  for (int attempt = 0; attempt < mostAttempts; ++attempt) {
+    std::optional<size_t> best;
+    for (auto [i, point] : llvm::enumerate(front.points())) {
+      bool within = byLoss ? point.loss <= limit : double(point.bytes) <= limit;
+      // Bytes rise and losses fall: the first within a loss, the last within a size.
+      if (within && (!byLoss || !best))
+        best = i;
+    }
+    if (!best)
+      return Error();
+    std::vector<CandidateFormat> formats;
+    for (auto [i, option] : llvm::enumerate(front.choice(*best)))
+      formats.push_back(meaning[i][option]);
+    for (auto [tensor, format] : llvm::zip(tensors, formats))
+      if (Error error = quantize(tensor, format))
+        return error;
+    Candidate candidate;
+    price(formats, circuit, candidate);
+    if (fits(candidate)) {
+      candidates.push_back(std::move(candidate));
+      return Error();
+    }
+    double actual = byLoss ? candidate.predictedLoss : double(candidate.bytes);
+    double expected = byLoss ? front.points()[*best].loss : double(front.points()[*best].bytes);
+    limit = std::min(limit, expected) - std::max(actual - limit, 0.0);
+  }
+  return Error();
+}
+
+/// What the largest tensors take of a candidate.
+static std::string largestTensors(const Candidate &candidate) {
+  std::vector<const TensorPlan *> order;
+  for (const TensorPlan &tensor : candidate.plan.tensors)
+    order.push_back(&tensor);
+  llvm::stable_sort(order, [](const TensorPlan *a, const TensorPlan *b) {
+    return a->bitsPerWeight > b->bitsPerWeight;
+  });
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  for (size_t i = 0; i < std::min(order.size(), namedTensors); ++i)
+    os << (i ? ", '" : "'") << order[i]->name << "' "
+       << llvm::format("%.3f", order[i]->bitsPerWeight) << " bpw";
+  return text;
 }
 
 Error tacq::planModel(const ImportedModel &model, const Statistics &statistics,
@@ -184,33 +339,22 @@ Error tacq::planModel(const ImportedModel &model, const Statistics &statistics,
   ModelPlanner planner(model, statistics, options);
   if (Error error = planner.collect())
     return error;
-  unsigned done = 0, total = std::size(candidateBits) * std::size(candidateGroups);
-  for (unsigned bits : candidateBits)
-    for (int64_t group : candidateGroups) {
-      if (options.progress)
-        options.progress(done++, total);
-      if (Error error = planner.price(bits, group, candidates))
-        return error;
-    }
+  if (Error error = planner.priceAlike(candidates))
+    return error;
+  for (auto [i, circuit] : llvm::enumerate(candidateCircuits)) {
+    if (options.progress)
+      options.progress(formatCount + i, formatCount + circuitCount);
+    if (Error error = planner.mix(circuit, i, candidates))
+      return error;
+  }
   if (options.progress)
-    options.progress(total, total);
+    options.progress(formatCount + circuitCount, formatCount + circuitCount);
   llvm::stable_sort(candidates,
                     [](const Candidate &a, const Candidate &b) { return a.bytes < b.bytes; });
   const Budget &budget = options.budget;
-  auto fits = [&](const Candidate &candidate) {
-    switch (budget.kind) {
-    case Budget::Kind::BitsPerWeight:
-      return candidate.bitsPerWeight <= budget.value;
-    case Budget::Kind::Bytes:
-      return double(candidate.bytes) <= budget.value;
-    case Budget::Kind::LossIncrease:
-      return candidate.predictedLoss <= budget.value * statistics.meanLoss();
-    }
-    return false;
-  };
   std::optional<size_t> best;
   for (auto [i, candidate] : llvm::enumerate(candidates)) {
-    if (!fits(candidate))
+    if (!planner.fits(candidate))
       continue;
     // Candidates are ordered by size: the first that keeps the loss is the smallest.
     if (budget.kind == Budget::Kind::LossIncrease && best)
@@ -224,12 +368,13 @@ Error tacq::planModel(const ImportedModel &model, const Statistics &statistics,
     const Candidate &end =
         budget.kind == Budget::Kind::LossIncrease ? candidates.back() : candidates.front();
     if (budget.kind == Budget::Kind::LossIncrease)
-      os << "no candidate keeps the predicted loss within the budget: the largest, " << end.bits
-         << " bits, is predicted to increase it by "
+      os << "no candidate keeps the predicted loss within the budget: the largest, "
+         << end.format->bits << " bits, is predicted to increase it by "
          << llvm::format("%.3g", 100 * end.predictedLoss / statistics.meanLoss()) << "%";
     else
       os << "the budget is below the smallest candidate, which takes " << end.bytes << " bytes ("
-         << llvm::format("%.3f", end.bitsPerWeight) << " bpw)";
+         << llvm::format("%.3f", end.bitsPerWeight) << " bpw); most of it for their size take "
+         << largestTensors(end);
     return Error(TACQ_INVALID_ARGUMENT, text);
   }
   chosen = *best;
