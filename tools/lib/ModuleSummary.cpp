@@ -187,8 +187,13 @@ std::string tools::summaryText(const ordered_json &summary) {
                  num(summary["format_version"]), num(summary["file_bytes"]));
   text += "producer: " + str(summary["producer"]) + "\nmodel: " + str(summary["model_name"]) + " " +
           str(summary["model_hash"]) + "\n";
-  for (const auto &[key, value] : summary["metadata"].items())
-    text += key + ": " + str(value) + "\n";
+  constexpr size_t shown = 80;
+  for (const auto &[key, value] : summary["metadata"].items()) {
+    std::string whole = str(value);
+    text += key + ": " + whole.substr(0, shown) +
+            (whole.size() > shown ? "… (" + std::to_string(whole.size()) + " characters)" : "") +
+            "\n";
+  }
   text += "\nsections\n";
   for (const ordered_json &line : summary["sections"])
     text += formatText("  %-10s offset %12llu  bytes %12llu\n", str(line["name"]).c_str(),

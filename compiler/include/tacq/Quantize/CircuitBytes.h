@@ -37,10 +37,10 @@ int64_t slotBytes(const TileGrid &grid);
 int64_t slotsBytes(const TileGrid &grid, int64_t slots, bool sorted);
 
 /// What the kernel of tensors of one shape takes more for slots than for a list, of one target
-/// (measured: 0.6 to 1.3 kB); and what it takes besides if rows are sorted, when gate and up are
+/// (measured: 2.0 to 2.8 kB); and what it takes besides if rows are sorted, when gate and up are
 /// products of their own, whose kernels and dispatches come to some 6 kB for a shape and 80 bytes
 /// for a tensor.
-constexpr int64_t slotCodeBytes = 1536, sortedCodeBytes = 6144, sortedTensorBytes = 96;
+constexpr int64_t slotCodeBytes = 2816, sortedCodeBytes = 6144, sortedTensorBytes = 96;
 
 /// The same number of slots in each tile.
 int64_t uniformBytes(const TileGrid &grid, int64_t slotsInTile);
