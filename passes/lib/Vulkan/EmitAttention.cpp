@@ -195,8 +195,7 @@ void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head
   Value denominator = f(0.0);
   for (int64_t i = 0; i < subgroups(); ++i) {
     weights.push_back(rescaling(loadShared(state, k.index(2 * i)), maximum));
-    denominator = k.add(denominator,
-                        k.mul(weights.back(), loadShared(state, k.index(2 * i + 1))));
+    denominator = k.add(denominator, k.mul(weights.back(), loadShared(state, k.index(2 * i + 1))));
   }
   Value seen = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, denominator, f(0.0));
   Value factor = k.select(seen, k.div(f(1.0), denominator), f(0.0));

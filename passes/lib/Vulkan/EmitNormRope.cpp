@@ -116,8 +116,7 @@ LogicalResult emitRope(ShaderCode &code, RopeOp op) {
 
 } // namespace
 
-LogicalResult tacq::emitNormShader(KernelBuilder &kernel, NormOp op,
-                                   VulkanProfileAttr profile) {
+LogicalResult tacq::emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfileAttr profile) {
   return NormShader(kernel, op, profile).emit();
 }
 

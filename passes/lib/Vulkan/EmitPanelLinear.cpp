@@ -138,7 +138,8 @@ bool PanelLinear::collect() {
     return false;
   block = *quantizationBlock(cast<MixedType>(op.getWeights()[0].getType()).getColumns(), blocks);
   // Narrow subgroups are those of devices whose compilers are slow with much code.
-  partColumns = std::min<int64_t>(block, profile.getSubgroup() && profile.getSubgroup() < 16 ? 32 : 64);
+  partColumns =
+      std::min<int64_t>(block, profile.getSubgroup() && profile.getSubgroup() < 16 ? 32 : 64);
   parts = formatTileColumns / partColumns;
   xWords = view(x, quadType());
   for (unsigned i = 0; i < op.getWeights().size(); ++i)
@@ -400,8 +401,9 @@ void PanelLinear::loadCounts(Place &place, unsigned number) {
   Value own = thread();
   for (int64_t base = 0; base < tiles; base += ownInvocations) {
     Value tile = plus(own, base - first);
-    Value inside = k.logicalAnd(k.lessEqual(k.index(first), own),
-                                k.less(own, k.index(first + std::min(ownInvocations, tiles - base))));
+    Value inside =
+        k.logicalAnd(k.lessEqual(k.index(first), own),
+                     k.less(own, k.index(first + std::min(ownInvocations, tiles - base))));
     Value at = k.add(times(place.panel, tiles), k.select(inside, tile, k.index(0)));
     Value byte = element(place.weight->bytes, plus(at, format.countsAt()));
     Value count = b.create<arith::ExtUIOp>(b.getI32Type(), byte);
@@ -444,9 +446,8 @@ void PanelLinear::sumCounts(Place &place, unsigned number) {
   // Sizes that are no power of two may leave entries that no count stands for.
   int64_t stored = int64_t(place.counts.size()) * ownInvocations;
   if (stored < tilesOfPrefix) {
-    loop(k.add(k.index(at + stored), own), k.index(at + tilesOfPrefix), workgroup(), [&](Value i) {
-      storeShared(word(std::numeric_limits<int32_t>::max()), prefixMemory, i);
-    });
+    loop(k.add(k.index(at + stored), own), k.index(at + tilesOfPrefix), workgroup(),
+         [&](Value i) { storeShared(word(std::numeric_limits<int32_t>::max()), prefixMemory, i); });
     barrier();
   }
   place.prefix = prefixMemory;

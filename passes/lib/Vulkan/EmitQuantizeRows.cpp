@@ -69,8 +69,7 @@ private:
       own = b.create<arith::AndIOp>(own, word(std::numeric_limits<int32_t>::max()));
       return SmallVector<Value>{b.create<arith::MaxUIOp>(carried[0], own)};
     })[0];
-    bits = ofBlock(
-        bits, [&](Value x, Value y) -> Value { return b.create<arith::MaxUIOp>(x, y); });
+    bits = ofBlock(bits, [&](Value x, Value y) -> Value { return b.create<arith::MaxUIOp>(x, y); });
     // Compared as bits, since shaders may take infinities and NaN for any number.
     auto atLeast = [&](float limit) -> Value {
       return b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, bits,
@@ -83,8 +82,8 @@ private:
     Value scale = k.select(isNumber, k.div(magnitude, f(largestInteger)), f(0.0));
     Value inverse = k.select(isNumber, k.div(f(largestInteger), safe), f(0.0));
 
-    Value isLast = k.logicalAnd(k.equal(number, k.index(blocks - 1)),
-                                k.equal(part, k.index(parts - 1)));
+    Value isLast =
+        k.logicalAnd(k.equal(number, k.index(blocks - 1)), k.equal(part, k.index(parts - 1)));
     Value end = k.select(isLast, k.index(stored), plus(first, partColumns));
     Value to = times(row, stored);
     Value sum = loop(first, end, 4, word(0), [&](Value at, ValueRange carried) {
