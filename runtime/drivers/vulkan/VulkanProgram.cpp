@@ -9,15 +9,13 @@
 //
 //===----------------------------------------------------------------------===//
 
-#include "Shaders.h"
+#include "VulkanProgram.h"
 #include "Status.h"
-#include "tacq/ModuleView.h"
 #include "tacq/kernel_abi.h"
 
 #include <algorithm>
 #include <cstring>
 #include <ctime>
-#include <map>
 
 using namespace tacq;
 
@@ -43,37 +41,7 @@ constexpr size_t kMaxSegments = 16;
 /// Outputs of more bytes are not copied to the host before they are asked for.
 constexpr int64_t kMaxMirrored = 1 << 20;
 
-/// A dispatch, or a copy where it has no set.
-struct Command {
-  uint32_t kernel = 0, groups = 0;
-  VkDescriptorSet set = VK_NULL_HANDLE;
-  std::vector<VkDescriptorBufferInfo> bindings;
-  std::vector<uint64_t> buffers; // VulkanBuffer::number, of a copy, too
-  VkBuffer from = VK_NULL_HANDLE, to = VK_NULL_HANDLE;
-  VkBufferCopy region = {};
-  /// What was written before has to be there first.
-  bool waits = false;
-
-  bool sameBindings(const Command &other) const;
-  bool operator==(const Command &other) const;
-};
-
-/// Commands that are submitted together.
-struct Segment {
-  VkCommandBuffer commands = VK_NULL_HANDLE;
-  /// What the command buffer holds, if `isRecorded`; its sets are reused in any case.
-  std::vector<Command> recorded;
-  bool isRecorded = false;
-};
-
-/// Bytes of a buffer.
-struct Range {
-  VulkanBuffer *object = nullptr;
-  int64_t begin = 0, end = 0;
-  bool overlaps(const Range &other) const {
-    return object == other.object && begin < other.end && other.begin < end;
-  }
-};
+} // namespace
 
 bool Command::sameBindings(const Command &other) const {
   return kernel == other.kernel && buffers == other.buffers &&
@@ -89,75 +57,6 @@ bool Command::operator==(const Command &other) const {
          region.dstOffset == other.region.dstOffset && region.size == other.region.size &&
          waits == other.waits && sameBindings(other);
 }
-
-class VulkanProgram {
-public:
-  VulkanProgram(VulkanDevice &device, const tacq_program_desc_t &desc)
-      : device(device), desc(desc), module(*format::GetModule(desc.metadata)), shaders(device),
-        slots(module.slot_count()) {}
-  ~VulkanProgram();
-
-  Error load();
-  tacq_status_t *run(tacq_run_t &activeRun);
-
-private:
-  static VulkanProgram &of(void *user) { return *static_cast<VulkanProgram *>(user); }
-  static tacq_status_t *reserveSlot(void *user, uint32_t slot, int64_t bytes);
-  static tacq_status_t *bind(void *user, const tacq_binding_t *buffers, uint32_t count);
-  static tacq_status_t *dispatch(void *user, const tacq_dispatch_t *dispatch);
-  static tacq_status_t *copy(void *user, uint32_t dst, int64_t dstOffset, uint32_t src,
-                             int64_t srcOffset, int64_t size);
-  static tacq_status_t *fill(void *user, uint32_t dst, int64_t offset, int64_t size,
-                             uint64_t pattern, uint32_t width);
-  static tacq_status_t *read(void *user, uint32_t buffer, int64_t offset, void *value,
-                             int64_t size);
-
-  Error uploadConstants();
-  tacq_status_t *growSlot(uint32_t slot, int64_t bytes);
-  Error record(const tacq_dispatch_t &dispatch);
-  void addCopy(const Range &from, const Range &to);
-  Error recordFill(Range target, uint64_t pattern, uint32_t width);
-  Error makeSet(const Shader &shader, VkDescriptorSet &set);
-  Error setFor(const Shader &shader, Command &command);
-  void add(Command &command, const std::vector<Range> &reads, const std::vector<Range> &writes);
-  Error recordSegment(Segment &segment);
-  Error mirrorOutputs();
-  Error reserveArena(int64_t bytes, int64_t &offset);
-  bool mustWait(const std::vector<Range> &reads, const std::vector<Range> &writes);
-  void startSegment();
-  /// Runs what is listed; the host sees the results. Not yet an error: `words` of a kernel.
-  Error flush();
-  tacq_status_t *flushAndCheck();
-
-  VulkanDevice &device;
-  const tacq_program_desc_t desc;
-  const format::Module &module;
-  Shaders shaders;
-  std::vector<VulkanBuffer> slots;
-  std::vector<VulkanBuffer> chunks;
-  std::vector<Range> constants;
-  VulkanBuffer arena, status;
-  std::vector<Segment> segments;
-  std::vector<VkDescriptorPool> pools;
-  /// Sets that no command has any more.
-  std::map<VkDescriptorSetLayout, std::vector<VkDescriptorSet>> freeSets;
-  // Of the current run.
-  tacq_run_t *active = nullptr;
-  std::vector<Range> bindings; // by buffer of the module
-  std::vector<int64_t> outputBytes;
-  size_t segment = 0;
-  // Since the last submission.
-  int64_t arenaUsed = 0;
-  size_t count = 0;
-  /// The commands so far are those that the segment has recorded; else they are in `listed`.
-  bool isSame = true;
-  std::vector<Command> listed;
-  // Of the command that is being listed.
-  Command scratch;
-  std::vector<Range> reads, writes;
-  // Since the last barrier.
-  std::vector<Range> pendingReads, pendingWrites;
-};
 
 VulkanProgram::~VulkanProgram() {
   for (Segment &each : segments)
@@ -673,8 +572,6 @@ tacq_status_t *VulkanProgram::run(tacq_run_t &activeRun) {
   active = nullptr;
   return result;
 }
-
-} // namespace
 
 tacq_status_t *tacq::createVulkanProgram(tacq_driver_device_t *device,
                                          const tacq_program_desc_t *desc,
