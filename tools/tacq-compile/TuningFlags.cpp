@@ -35,6 +35,8 @@ void TuningFlags::addTo(CLI::App &app) {
       ->check(CLI::Range(1e-6, 1.0).description(""))
       ->type_name("RATE")
       ->group(group);
+  app.add_flag("--tune-codes", codes, "Codes follow the gradients, too (learned rounding)")
+      ->group(group);
   app.add_option(
          "--tune-resample", resample,
          "The part of the sample's tokens that steps draw anew from the unquantized model's "
