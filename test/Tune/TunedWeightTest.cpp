@@ -155,6 +155,29 @@ TEST_P(TunedWeights, codesAreTheNearest) {
     }
 }
 
+/// They have the codes that are there, and where the original number is safely inside, it is kept.
+TEST_P(TunedWeights, numbersBehindTheCodes) {
+  MixedWeight weight = make(7);
+  TunedWeight tuned(weight);
+  std::mt19937 random(8);
+  std::normal_distribution<float> normal(0, 0.1f);
+  std::vector<float> original(rows * columns);
+  for (float &value : original)
+    value = normal(random);
+  std::vector<float> numbers = tuned.numbersBehind(original);
+  std::vector<float> before = weight.decode();
+  tuned.assignCodes(numbers);
+  std::vector<float> after = tuned.weight().decode();
+  for (size_t i = 0; i < after.size(); ++i)
+    EXPECT_EQ(after[i], before[i]) << i; // of equal levels any code will do
+  tuned.assignCodes(original);
+  size_t kept = 0;
+  for (size_t i = 0; i < original.size(); ++i)
+    if (tuned.weight().codes[i] == weight.codes[i] && numbers[i] == original[i])
+      ++kept;
+  EXPECT_GT(kept, 0u);
+}
+
 INSTANTIATE_TEST_SUITE_P(
     Forms, TunedWeights,
     ::testing::Values(Form{2, 0, true, Circuit::None}, Form{3, 0, true, Circuit::Slots},

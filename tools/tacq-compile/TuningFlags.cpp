@@ -16,8 +16,8 @@ void TuningFlags::addTo(CLI::App &app) {
   const char *group = "Tuning";
   app.add_option("--tune", effort,
                  "Tune levels, scales, circuit values and norms on the sample of --data: off, fast "
-                 "(a few minutes for a small model), or best, where codes follow, too (default: "
-                 "off)")
+                 "(a few minutes for a small model), or best, with three times the steps "
+                 "(default: off)")
       ->check(CLI::IsMember({"off", "fast", "best"}))
       ->group(group);
   app.add_option("--tune-loss", loss,
@@ -35,6 +35,8 @@ void TuningFlags::addTo(CLI::App &app) {
       ->check(CLI::Range(1e-6, 1.0).description(""))
       ->type_name("RATE")
       ->group(group);
+  app.add_flag("--tune-codes", codes, "Codes follow the gradients, too (learned rounding)")
+      ->group(group);
   app.add_option(
          "--tune-resample", resample,
          "The part of the sample's tokens that steps draw anew from the unquantized model's "
@@ -51,7 +53,7 @@ TuneOptions TuningFlags::options() const {
   TuneOptions options;
   options.loss = loss == "kl" ? TuneOptions::Loss::Divergence : TuneOptions::Loss::Labels;
   options.resample = resample;
-  options.codes = effort == "best";
+  options.codes = codes;
   options.steps = steps ? steps : effort == "best" ? 600 : 200;
   if (rate > 0) {
     options.codeRate *= rate / options.rate;

@@ -31,7 +31,7 @@ private:
   std::string effort = "off", loss = "kl";
   unsigned steps = 0;
   double rate = 0, resample = 0.25;
-  bool resume = false;
+  bool resume = false, codes = false;
 };
 
 /// The samples of all files, which are bound; `data` must outlive the result.

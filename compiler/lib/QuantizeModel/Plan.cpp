@@ -120,7 +120,8 @@ static std::string readTensor(const json::Object &object, size_t index, TensorPl
   if (llvm::find(groups, tensor.group) == std::end(groups))
     reader.fail("'group' is 0 for a whole row, 32, 64, 128 or 256, not " +
                 std::to_string(tensor.group));
-  if (tensor.codebook && (tensor.group != 0 || bits > 4))
+  // A tensor that stays as it is may have kept the rest of its entry.
+  if (tensor.codebook && bits != 16 && (tensor.group != 0 || bits > 4))
     reader.fail("a codebook is for whole rows (\"group\": 0) of 2, 3 or 4 bits");
   if (object.get("circuit")) {
     if (!isFraction(circuit))

@@ -117,6 +117,34 @@ void TunedWeight::reduce(llvm::ArrayRef<float> gradient,
   }
 }
 
+float TunedWeight::decodedAs(int64_t n, int64_t k, int code) const {
+  if (stored.format.codebook)
+    return values[(n << stored.format.bits) + code];
+  int64_t group = n * stored.groups() + k / stored.groupColumns();
+  return values[group] * static_cast<float>(code - stored.zeros[group]);
+}
+
+std::vector<float> TunedWeight::numbersBehind(llvm::ArrayRef<float> original) const {
+  /// How close to the border of its cell a number may be, as a part of the way to the other level.
+  /// Error compensation gives many weights a code that is not the nearest: without a distance, the
+  /// first steps would give half of them up.
+  constexpr float inset = 0.25f;
+  std::vector<float> numbers(original.begin(), original.end());
+  for (int64_t n = 0; n < stored.rows; ++n)
+    for (int64_t k = 0; k < stored.columns; ++k) {
+      float &number = numbers[n * stored.columns + k];
+      float own = decodedAs(n, k, stored.codes[n * stored.columns + k]);
+      for (int c = 0; c < 1 << stored.format.bits; ++c) {
+        float other = decodedAs(n, k, c), border = own + (other - own) * (0.5f - inset);
+        if (other > own)
+          number = std::min(number, border);
+        else if (other < own)
+          number = std::max(number, border);
+      }
+    }
+  return numbers;
+}
+
 void TunedWeight::assignCodes(llvm::ArrayRef<float> wanted) {
   int64_t columns = stored.columns, span = stored.groupColumns(), groups = stored.groups();
   int books = 1 << stored.format.bits;

@@ -4,6 +4,7 @@
 #include "../Calibrate/SumContributions.h"
 #include "../Quantize/Parallel.h"
 #include "../QuantizeModel/GraphSegments.h"
+#include "../QuantizeModel/WeightElements.h"
 #include "TuningGraph.h"
 #include "TuningState.h"
 #include "tacq/Half.h"
@@ -65,6 +66,7 @@ private:
   Error compile();
   void collectWeights(llvm::StringMap<MixedWeight> &weights);
   Error collectGains();
+  Error collectCodes();
   Error computeFingerprint();
   Error write();
   Error runSample(size_t number, bool vary, double &loss);
@@ -132,11 +134,8 @@ Error Tuner::prepare(llvm::StringMap<MixedWeight> &mixed) {
   if (Error error = collectGains())
     return error;
   if (options.codes)
-    for (WeightEntry &entry : weights) {
-      TunedNumbers wanted;
-      wanted.values = entry.weight.weight().decode();
-      state.numbers.push_back(std::move(wanted));
-    }
+    if (Error error = collectCodes())
+      return error;
   for (TunedNumbers &numbers : state.numbers) {
     numbers.best = numbers.values;
     numbers.adam.mean.resize(numbers.values.size());
@@ -161,6 +160,24 @@ void Tuner::collectWeights(llvm::StringMap<MixedWeight> &mixed) {
     state.numbers.push_back(std::move(numbers));
     weights.push_back(std::move(entry));
   }
+}
+
+/// The numbers whose nearest levels are the codes, from the original weights.
+Error Tuner::collectCodes() {
+  llvm::StringMap<LinearOp> linears;
+  mainFunction(graph).walk([&](LinearOp linear) {
+    if (StringRef name = weightName(linear); !name.empty())
+      linears.try_emplace(name, linear);
+  });
+  for (WeightEntry &entry : weights) {
+    std::vector<float> original;
+    if (Error error = readWeight(parameters, linears[entry.name], original))
+      return error;
+    TunedNumbers wanted;
+    wanted.values = entry.weight.numbersBehind(original);
+    state.numbers.push_back(std::move(wanted));
+  }
+  return Error();
 }
 
 Error Tuner::compile() {

@@ -42,6 +42,11 @@ public:
   /// What the values' gradient is for the gradient of the decoded weight, [rows, columns].
   void reduce(llvm::ArrayRef<float> gradient, llvm::MutableArrayRef<float> result) const;
 
+  /// Numbers that assignCodes() gives the codes that the weight has, as close to those of
+  /// `original` as they may be halfway to the border: a weight that was rounded far moves to its
+  /// other neighbour by a smaller step.
+  std::vector<float> numbersBehind(llvm::ArrayRef<float> original) const;
+
   /// Gives every weight outside of the circuit the code whose level is nearest to its number of
   /// `wanted`, [rows, columns].
   void assignCodes(llvm::ArrayRef<float> wanted);
@@ -50,6 +55,8 @@ private:
   /// Levels or scales.
   size_t decodingValues() const { return values.size() - stored.circuitEntries(); }
   void roundLevels(int64_t row);
+  /// What the weight's number at (n, k) decodes to with another code, by `values`.
+  float decodedAs(int64_t n, int64_t k, int code) const;
 
   MixedWeight stored;
 };

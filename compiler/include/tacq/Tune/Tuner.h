@@ -4,8 +4,9 @@
 // values and the gains of norms (TunedWeight.h). The loss is the divergence of the model's
 // predictions from those of the unquantized model, or that of the labels, on the sample that the
 // model was calibrated on; its gradients are those of the compiled backward pass. With `codes`, the
-// codes follow, too: each weight has a number that starts at its decoded value and moves by the
-// weight's gradient, and the code is the one whose level is nearest (learned rounding).
+// codes follow, too: each weight has a number that starts at the original one, or halfway to
+// the border of what its code stands for, and moves by the weight's gradient; the code is the one
+// whose level is nearest (learned rounding).
 //
 // With `resample`, the tokens that the steps see are partly drawn anew from what the unquantized
 // model predicts in their place: where it is sure, they stay, and where it is not, the sample is
