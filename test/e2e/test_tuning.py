@@ -40,7 +40,7 @@ def short(work):
 def command(onnx_file, statistics, plan, short):
     """The flags of a tuning, but for its output."""
     return [onnx_file(EXPORT), "--stats", statistics, "--plan", plan, "--data", short, "--tune",
-            "fast", "--tune-steps", 8]
+            "fast", "--tune-steps", 24, "--tune-resample", 0]
 
 
 @pytest.fixture(scope="module")

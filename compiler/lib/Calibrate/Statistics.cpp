@@ -137,8 +137,10 @@ void Statistics::scale(double factor) {
     for (double &value : sum.mutableValues())
       value *= factor;
   };
-  for (TensorStatistics &tensor : tensors)
+  for (TensorStatistics &tensor : tensors) {
     multiply(tensor.gradient);
+    multiply(tensor.foldGradients);
+  }
   for (InputStatistics &input : inputs)
     multiply(input.hessian);
 }

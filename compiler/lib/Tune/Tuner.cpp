@@ -4,14 +4,9 @@
 #include "../Calibrate/SumContributions.h"
 #include "../Quantize/Parallel.h"
 #include "../QuantizeModel/GraphSegments.h"
-#include "../QuantizeModel/WeightElements.h"
-#include "TuningGraph.h"
-#include "TuningState.h"
+#include "ModelTuner.h"
 #include "tacq/Half.h"
-#include "tacq/Tune/TunedWeight.h"
 #include "llvm/Support/FileSystem.h"
-#include "llvm/Support/Threading.h"
-#include "llvm/Support/xxhash.h"
 #include <chrono>
 #include <cmath>
 #include <cstring>
@@ -20,8 +15,6 @@
 using namespace mlir;
 using namespace tacq;
 
-/// One sample of so many is held back, and another one measured beside it.
-static constexpr size_t heldOneIn = 8, measuredAt = 3;
 /// Predictions of the unquantized model are kept if they take no more, else computed again.
 static constexpr size_t keptPredictionsBytes = size_t(1) << 30;
 /// The first steps are smaller, until the means of Adam are of more than a few gradients.
@@ -30,251 +23,8 @@ static constexpr auto stateInterval = std::chrono::seconds(60);
 
 using Clock = std::chrono::steady_clock;
 
-namespace {
-
-/// A weight, and where the gradient of a step is summed up.
-struct WeightEntry {
-  std::string name;
-  TunedWeight weight;
-  std::vector<float> gradient, reduced;
-  const std::vector<WeightTap> *taps;
-};
-
-struct GainEntry {
-  std::string name;
-  Type element;
-  std::vector<float> gradient, units;
-};
-
-class Tuner {
-public:
-  Tuner(ModuleOp graph, const ParameterStore &parameters, const SampleSource &samples,
-        const TuneOptions &options)
-      : graph(graph), parameters(parameters), samples(samples), options(options) {
-    threads =
-        options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
-  }
-
-  Error prepare(llvm::StringMap<MixedWeight> &weights);
-  Error run(TuneReport &report);
-  void takeResult(llvm::StringMap<MixedWeight> &weights, llvm::StringMap<std::vector<float>> &gains,
-                  TuneReport &report);
-
-private:
-  using Sample = std::map<std::string, TensorView>;
-
-  Error compile();
-  void collectWeights(llvm::StringMap<MixedWeight> &weights);
-  Error collectGains();
-  Error collectCodes();
-  Error computeFingerprint();
-  Error write();
-  Error runSample(size_t number, bool vary, double &loss);
-  Error predict(size_t number, const Sample &sample, TensorView &view);
-  Error resample(size_t number, Sample &sample);
-  Error addGradients();
-  Error explain(size_t number, const std::string &when);
-  Error look(size_t residue, double &loss);
-  Error step();
-  std::vector<size_t> batchOf(unsigned step);
-  void move();
-  Error noteProgress();
-  Error save();
-
-  TunedNumbers &numbersOf(size_t weight) { return state.numbers[weight]; }
-  TunedNumbers &gainOf(size_t gain) { return state.numbers[weights.size() + gain]; }
-  TunedNumbers &wantedOf(size_t weight) {
-    return state.numbers[weights.size() + gains.size() + weight];
-  }
-
-  ModuleOp graph;
-  const ParameterStore &parameters;
-  const SampleSource &samples;
-  const TuneOptions &options;
-  unsigned threads;
-  std::string output;
-  TuningGraph tuning;
-  std::unique_ptr<InProcessModule> student, teacher;
-  std::vector<WeightEntry> weights;
-  std::vector<std::vector<uint8_t>> firstCodes;
-  std::vector<GainEntry> gains;
-  std::vector<std::vector<float>> predictions; // by sample
-  std::vector<size_t> training;                // samples that steps take
-  std::vector<int64_t> tokens;                 // drawn anew
-  TuningState state;
-};
-
-} // namespace
-
 static double elapsed(Clock::time_point start) {
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-//===----------------------------------------------------------------------===//
-// Preparation
-//===----------------------------------------------------------------------===//
-
-Error Tuner::prepare(llvm::StringMap<MixedWeight> &mixed) {
-  if (samples.count < fewestTuningSamples)
-    return Error(TACQ_INVALID_INPUT, "tuning holds one sample in " + std::to_string(heldOneIn) +
-                                         " back to tell whether it helps: it needs " +
-                                         std::to_string(fewestTuningSamples) +
-                                         " samples or more, and there are " +
-                                         std::to_string(samples.count));
-  for (size_t i = 0; i < samples.count; ++i)
-    if (i % heldOneIn != heldOneIn - 1)
-      training.push_back(i);
-  output = predictionsOf(graph);
-  if (output.empty())
-    return Error(TACQ_UNSUPPORTED, options.file + " has no output 'logits', nor one alone of "
-                                                  "[batch, sequence, classes], to tune by");
-  collectWeights(mixed);
-  if (Error error = compile())
-    return error;
-  if (Error error = collectGains())
-    return error;
-  if (options.codes)
-    if (Error error = collectCodes())
-      return error;
-  for (TunedNumbers &numbers : state.numbers) {
-    numbers.best = numbers.values;
-    numbers.adam.mean.resize(numbers.values.size());
-    numbers.adam.square.resize(numbers.values.size());
-  }
-  return computeFingerprint();
-}
-
-void Tuner::collectWeights(llvm::StringMap<MixedWeight> &mixed) {
-  std::vector<std::string> names;
-  for (const auto &entry : mixed)
-    names.push_back(entry.first().str());
-  llvm::sort(names);
-  for (const std::string &name : names) {
-    WeightEntry entry{name, TunedWeight(std::move(mixed[name])), {}, {}, nullptr};
-    const MixedWeight &stored = entry.weight.weight();
-    entry.gradient.resize(stored.rows * stored.columns);
-    entry.reduced.resize(entry.weight.values.size());
-    firstCodes.push_back(stored.codes);
-    TunedNumbers numbers;
-    numbers.values = entry.weight.values;
-    state.numbers.push_back(std::move(numbers));
-    weights.push_back(std::move(entry));
-  }
-}
-
-/// The numbers whose nearest levels are the codes, from the original weights.
-Error Tuner::collectCodes() {
-  llvm::StringMap<LinearOp> linears;
-  mainFunction(graph).walk([&](LinearOp linear) {
-    if (StringRef name = weightName(linear); !name.empty())
-      linears.try_emplace(name, linear);
-  });
-  for (WeightEntry &entry : weights) {
-    std::vector<float> original;
-    if (Error error = readWeight(parameters, linears[entry.name], original))
-      return error;
-    TunedNumbers wanted;
-    wanted.values = entry.weight.numbersBehind(original);
-    state.numbers.push_back(std::move(wanted));
-  }
-  return Error();
-}
-
-Error Tuner::compile() {
-  std::vector<std::string> names;
-  for (const WeightEntry &entry : weights)
-    names.push_back(entry.name);
-  bool divergence = options.loss == TuneOptions::Loss::Divergence;
-  if (Error error = buildTuningGraph(graph, names, divergence ? "kl" : "cross-entropy", output,
-                                     options.file, tuning))
-    return error;
-  ParameterStore store;
-  for (auto param : tuning.module->getOps<ParamOp>())
-    store.add(param.getSymName(), parameters.bytes(param.getSymName()));
-  std::vector<std::vector<float>> decoded;
-  for (WeightEntry &entry : weights) {
-    const std::vector<float> &elements = decoded.emplace_back(entry.weight.weight().decode());
-    store.add(entry.name, ArrayRef(reinterpret_cast<const char *>(elements.data()),
-                                   elements.size() * sizeof(float)));
-    entry.taps = &tuning.taps[entry.name];
-  }
-  InProcessModule::Options runnerOptions;
-  runnerOptions.threads = threads;
-  runnerOptions.file = options.file;
-  runnerOptions.writable = true;
-  if (Error error = InProcessModule::compile(*tuning.module, store, runnerOptions, student))
-    return error;
-  if (!divergence)
-    return Error();
-  runnerOptions.writable = false;
-  predictions.resize(samples.count);
-  return InProcessModule::compile(graph, parameters, runnerOptions, teacher);
-}
-
-static Error readGain(const ParameterStore &parameters, ParamOp param, std::vector<float> &values) {
-  auto type = cast<RankedTensorType>(param.getType());
-  ArrayRef<char> bytes = parameters.bytes(param.getSymName());
-  bool isWide = type.getElementType().isF32();
-  if (!isWide && !type.getElementType().isF16())
-    return Error(TACQ_UNSUPPORTED, "gains of this element type are not tuned");
-  for (int64_t i = 0; i < type.getNumElements(); ++i) {
-    uint16_t half = 0;
-    float value = 0;
-    if (isWide)
-      std::memcpy(&value, bytes.data() + i * sizeof(value), sizeof(value));
-    else
-      std::memcpy(&half, bytes.data() + i * sizeof(half), sizeof(half));
-    values.push_back(isWide ? value : floatFromHalf(half));
-  }
-  return Error();
-}
-
-Error Tuner::collectGains() {
-  for (const std::string &name : tuning.gains) {
-    auto param = cast<ParamOp>(tuning.module->lookupSymbol(name));
-    TunedNumbers numbers;
-    // What cannot be tuned stays.
-    if (readGain(parameters, param, numbers.values))
-      continue;
-    double sum = 0;
-    for (float value : numbers.values)
-      sum += double(value) * value;
-    GainEntry gain{name, cast<RankedTensorType>(param.getType()).getElementType(), {}, {}};
-    gain.gradient.resize(numbers.values.size());
-    gain.units.push_back(float(std::sqrt(sum / double(numbers.values.size()))));
-    gains.push_back(std::move(gain));
-    state.numbers.push_back(std::move(numbers));
-  }
-  return Error();
-}
-
-/// Of the weights, the samples and the settings.
-Error Tuner::computeFingerprint() {
-  std::string text;
-  llvm::raw_string_ostream os(text);
-  os << int(options.loss) << ' ' << options.steps << ' ' << options.batch << ' ' << options.rate
-     << ' ' << options.resample << ' ' << options.codes << ' ' << options.codeRate << ' '
-     << options.interval << ' ' << options.patience << ' ' << samples.count << '\n';
-  auto add = [&](const void *data, size_t size) {
-    os << llvm::xxh3_64bits(ArrayRef(static_cast<const uint8_t *>(data), size)) << '\n';
-  };
-  for (const WeightEntry &entry : weights) {
-    const MixedWeight &stored = entry.weight.weight();
-    os << entry.name << '\n';
-    add(stored.codes.data(), stored.codes.size());
-    add(stored.scales.data(), stored.scales.size() * sizeof(stored.scales[0]));
-    add(stored.levels.data(), stored.levels.size());
-    add(stored.values.data(), stored.values.size() * sizeof(uint16_t));
-  }
-  for (size_t i = 0; i < samples.count; ++i) {
-    Sample sample;
-    if (Error error = samples.load(i, sample))
-      return error;
-    for (const auto &[name, view] : sample)
-      add(view.data, view.elementCount() * tacq_element_size(view.type));
-  }
-  state.fingerprint = llvm::xxh3_64bits(llvm::arrayRefFromStringRef(os.str()));
-  return Error();
 }
 
 //===----------------------------------------------------------------------===//
@@ -282,7 +32,7 @@ Error Tuner::computeFingerprint() {
 //===----------------------------------------------------------------------===//
 
 /// The values, rounded as they will be stored, go into the compiled model.
-Error Tuner::write() {
+Error ModelTuner::write() {
   std::vector<Error> errors(weights.size());
   forEachChunk(weights.size(), 1, threads, [&](int64_t i, int64_t) {
     TunedWeight &weight = weights[i].weight;
@@ -323,7 +73,7 @@ inputsFor(const InProcessModule &module, const std::map<std::string, TensorView>
 }
 
 /// What the unquantized model predicts.
-Error Tuner::predict(size_t number, const Sample &sample, TensorView &view) {
+Error ModelTuner::predict(size_t number, const Sample &sample, TensorView &view) {
   std::vector<float> &kept = predictions[number];
   if (kept.empty()) {
     if (Error error = teacher->run(inputsFor(*teacher, sample)))
@@ -362,7 +112,7 @@ static int64_t draw(ArrayRef<float> logits, double uniform) {
 }
 
 /// Draws a part of the tokens anew, and predicts what follows from them.
-Error Tuner::resample(size_t number, Sample &sample) {
+Error ModelTuner::resample(size_t number, Sample &sample) {
   TensorView &ids = sample.at("input_ids"), &reference = sample["reference_logits"];
   int64_t classes = reference.dims.back();
   tokens.assign(ids.integers(), ids.integers() + ids.elementCount());
@@ -379,7 +129,7 @@ Error Tuner::resample(size_t number, Sample &sample) {
 }
 
 /// `vary`: with tokens drawn anew, as the options ask for.
-Error Tuner::runSample(size_t number, bool vary, double &loss) {
+Error ModelTuner::runSample(size_t number, bool vary, double &loss) {
   Sample sample;
   if (Error error = samples.load(number, sample))
     return error;
@@ -402,7 +152,7 @@ Error Tuner::runSample(size_t number, bool vary, double &loss) {
 }
 
 /// Which tensor the numbers went wrong at.
-Error Tuner::explain(size_t number, const std::string &when) {
+Error ModelTuner::explain(size_t number, const std::string &when) {
   std::string where = "the predictions";
   auto taps = mainFunction(*tuning.module)->getAttrOfType<ArrayAttr>("tacq.taps");
   for (auto tap : taps.getAsRange<DictionaryAttr>()) {
@@ -422,7 +172,7 @@ Error Tuner::explain(size_t number, const std::string &when) {
                                        "not at all");
 }
 
-Error Tuner::addGradients() {
+Error ModelTuner::addGradients() {
   std::vector<WeightGradient> gradients;
   for (WeightEntry &entry : weights) {
     int64_t rows = entry.weight.weight().rows, columns = entry.weight.weight().columns;
@@ -449,7 +199,7 @@ Error Tuner::addGradients() {
 }
 
 /// The mean loss of every eighth sample.
-Error Tuner::look(size_t residue, double &loss) {
+Error ModelTuner::look(size_t residue, double &loss) {
   double sum = 0;
   size_t count = 0;
   for (size_t i = residue; i < samples.count; i += heldOneIn) {
@@ -467,7 +217,7 @@ Error Tuner::look(size_t residue, double &loss) {
 }
 
 /// Goes through the samples in an order of each round's own.
-std::vector<size_t> Tuner::batchOf(unsigned step) {
+std::vector<size_t> ModelTuner::batchOf(unsigned step) {
   std::vector<size_t> batch;
   size_t count = std::min<size_t>(options.batch, training.size()), round = ~size_t(0);
   std::vector<size_t> order;
@@ -484,7 +234,7 @@ std::vector<size_t> Tuner::batchOf(unsigned step) {
   return batch;
 }
 
-Error Tuner::step() {
+Error ModelTuner::step() {
   for (WeightEntry &entry : weights)
     std::fill(entry.gradient.begin(), entry.gradient.end(), 0.0f);
   for (GainEntry &gain : gains)
@@ -511,7 +261,7 @@ Error Tuner::step() {
   return write();
 }
 
-void Tuner::move() {
+void ModelTuner::move() {
   double part = double(state.step) / options.steps;
   unsigned warmup = std::clamp(options.steps / 8, 1u, mostWarmupSteps);
   double factor =
@@ -533,7 +283,7 @@ void Tuner::move() {
 }
 
 /// Looks at the samples held back.
-Error Tuner::noteProgress() {
+Error ModelTuner::noteProgress() {
   double held = 0;
   if (Error error = look(heldOneIn - 1, held))
     return error;
@@ -551,11 +301,11 @@ Error Tuner::noteProgress() {
   return Error();
 }
 
-Error Tuner::save() {
+Error ModelTuner::save() {
   return options.stateFile.empty() ? Error() : writeTuningState(options.stateFile, state);
 }
 
-Error Tuner::run(TuneReport &report) {
+Error ModelTuner::run(TuneReport &report) {
   Clock::time_point start = Clock::now(), saved = start;
   bool resumed =
       options.resume && !options.stateFile.empty() && llvm::sys::fs::exists(options.stateFile);
@@ -616,8 +366,8 @@ Error Tuner::run(TuneReport &report) {
   return Error();
 }
 
-void Tuner::takeResult(llvm::StringMap<MixedWeight> &mixed,
-                       llvm::StringMap<std::vector<float>> &tunedGains, TuneReport &report) {
+void ModelTuner::takeResult(llvm::StringMap<MixedWeight> &mixed,
+                            llvm::StringMap<std::vector<float>> &tunedGains, TuneReport &report) {
   for (auto [i, entry] : llvm::enumerate(weights)) {
     const MixedWeight &stored = entry.weight.weight();
     report.numbers += entry.weight.values.size();
@@ -640,7 +390,7 @@ std::vector<TensorDeclaration> tacq::tuningInputs(ModuleOp graph) {
 Error tacq::tuneModel(ModuleOp graph, const ParameterStore &parameters, const SampleSource &samples,
                       const TuneOptions &options, llvm::StringMap<MixedWeight> &weights,
                       llvm::StringMap<std::vector<float>> &gains, TuneReport &report) {
-  Tuner tuner(graph, parameters, samples, options);
+  ModelTuner tuner(graph, parameters, samples, options);
   if (Error error = tuner.prepare(weights))
     return error;
   if (Error error = tuner.run(report))
