@@ -143,7 +143,7 @@ static Statistics withFolds(double start, llvm::ArrayRef<uint64_t> samples) {
 
 TEST_F(StatisticsTest, SketchedRowsAreSpread) {
   TensorStatistics tensor;
-  for (auto [rows, expected] :
+  for (const auto &[rows, expected] :
        {std::pair<int64_t, std::vector<int64_t>>{1, {0}}, {3, {0, 1, 2}}, {16, {2, 6, 10, 14}}}) {
     tensor.rows = rows;
     std::vector<int64_t> sketched;
@@ -171,8 +171,9 @@ TEST_F(StatisticsTest, FoldsAreSumsToo) {
   // In the order of the samples, whatever the order in which they came.
   std::vector<double> signatures = read.signatures();
   ASSERT_EQ(signatures.size(), size_t(5 * signatureSize));
-  for (size_t i = 0; i < signatures.size(); ++i)
-    EXPECT_EQ(signatures[i], double(i / signatureSize));
+  for (int64_t sample = 0; sample < 5; ++sample)
+    for (int64_t i = 0; i < signatureSize; ++i)
+      EXPECT_EQ(signatures[sample * signatureSize + i], double(sample));
 }
 
 TEST_F(StatisticsTest, SumsWithSomeThatHaveNoFoldsHaveNone) {

@@ -150,7 +150,8 @@ static Error mapPrivately(const std::string &path, llvm::sys::fs::mapped_file_re
   std::error_code code = fs::status(*file, status);
   if (!code)
     memory = fs::mapped_file_region(*file, fs::mapped_file_region::priv, status.getSize(), 0, code);
-  fs::closeFile(*file);
+  if (std::error_code closed = fs::closeFile(*file); !code)
+    code = closed;
   return code ? failed(code) : Error();
 }
 

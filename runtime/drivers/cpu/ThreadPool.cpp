@@ -92,7 +92,7 @@ int64_t ThreadPool::measureBarrier() {
     run(count, [](void *, int32_t) {}, nullptr);
     best = std::min(best, now() - start);
   }
-  return best;
+  return std::max<int64_t>(best, 1);
 }
 
 /// The task before which `target` of the `total` cost lies.
@@ -101,8 +101,8 @@ static int64_t taskAt(const uint16_t *shares, uint32_t shareCount, int64_t tasks
   for (uint32_t part = 0; part < shareCount; ++part) {
     int64_t share = shares[part], rest = target - before;
     if (rest < share) {
-      double place = (part + static_cast<double>(rest) / static_cast<double>(share)) / shareCount;
-      return std::min(tasks, static_cast<int64_t>(place * static_cast<double>(tasks) + 0.5));
+      int64_t whole = shareCount * share;
+      return std::min(tasks, (tasks * (part * share + rest) + whole / 2) / whole);
     }
     before += share;
   }
