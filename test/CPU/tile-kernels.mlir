@@ -8,7 +8,7 @@
 // By the cost model. A type that is there twice has one entry for each target.
 // CHECK-LABEL: tacq_rt.kernel @model
 // CHECK-SAME: tilings = [#tacq.tiling<"x86-64-v4", !tacq.mixed<64x256,
-// CHECK-SAME: task_rows = 96, prefetch = [1024, 4096, 256]>, #tacq.tiling<"aarch64",
+// CHECK-SAME: task_rows = 96, prefetch = [2048, 8192, 512]>, #tacq.tiling<"aarch64",
 // CHECK-SAME: task_rows = 96, prefetch = [0, 0, 0]>]
 tacq_rt.kernel @model {
 ^bb0(%x: tensor<4xf32>, %w: !w, %w2: !w):

@@ -165,7 +165,7 @@ def test_tuned_kernels(tools, toy, tmp_path):
     for kernel in tuned["kernels"]:
         assert kernel["target"] == host  # nothing is said of what this machine does not run
         assert kernel["task_rows"] in (96, 192, 384)
-        assert len(kernel["prefetch"]) == 3 and all(0 <= n <= 8192 for n in kernel["prefetch"])
+        assert len(kernel["prefetch"]) == 3 and all(0 <= n <= 16384 for n in kernel["prefetch"])
     tools.run("tacq-compile", model, "--plan", plan, *flags, "-o", second)
     assert second.read_bytes() == first.read_bytes()
 

@@ -136,8 +136,8 @@ def test_logits_are_those_of_the_cpu(tools, work, modules, name):
 @pytest.mark.parametrize("name", ["plain", "slots"])
 def test_text_is_that_of_the_cpu(tools, work, modules, name):
     prompts = work / "vulkan-prompts.jsonl"
-    lines = (exports.TINY / "math_prompts.jsonl").read_text().splitlines()[:3]
-    prompts.write_text("".join(json.dumps({"tokens": json.loads(line)["tokens"][-24:]}) + "\n"
+    lines = (exports.TINY / "math_prompts.jsonl").read_text().splitlines()[:2]
+    prompts.write_text("".join(json.dumps({"tokens": json.loads(line)["tokens"]}) + "\n"
                                for line in lines))
     texts = []
     for device in ("cpu", "vulkan:0"):
@@ -146,7 +146,7 @@ def test_text_is_that_of_the_cpu(tools, work, modules, name):
                   "--max-new", 6, "--output", path)
         texts.append(path.read_text())
     assert texts[0] == texts[1]
-    assert texts[0].count("\n") == 3
+    assert texts[0].count("\n") == 2
 
 
 def test_operators(tools, work):

@@ -14,7 +14,7 @@ static constexpr int64_t cacheBytes = 32 << 10;
 static constexpr int64_t sumsBytes = 2 * 16 * 4;
 static constexpr int64_t decodedBytes = 2 * formatTileRows * formatTileColumns;
 /// docs/guides/tuning.md says why.
-static constexpr WeightPrefetch modelPrefetch = {1024, 4096, 256};
+static constexpr WeightPrefetch modelPrefetch = {2048, 8192, 512};
 
 WeightPrefetch WeightPrefetch::of(TilingAttr tiling) {
   llvm::ArrayRef<int64_t> numbers = tiling.getPrefetch();
@@ -28,7 +28,7 @@ llvm::ArrayRef<int64_t> tacq::taskRowsChoices() {
 
 llvm::ArrayRef<WeightPrefetch> tacq::prefetchChoices() {
   static constexpr WeightPrefetch choices[] = {
-      {}, {512, 2048, 256}, modelPrefetch, {2048, 0, 256}, {2048, 8192, 512}};
+      {}, {512, 2048, 256}, {1024, 4096, 256}, {2048, 0, 256}, modelPrefetch, {4096, 16384, 512}};
   return choices;
 }
 
