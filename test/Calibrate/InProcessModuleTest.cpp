@@ -1,6 +1,7 @@
 //===- InProcessModuleTest.cpp - Models that run while they are compiled --===//
 
 #include "tacq/Calibrate/InProcessModule.h"
+#include "../AssertOk.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
 #include "tacq/Calibration/Passes.h"
@@ -11,12 +12,6 @@
 
 using namespace mlir;
 using namespace tacq;
-
-#define ASSERT_OK(expression)                                                                      \
-  do {                                                                                             \
-    Error error_ = (expression);                                                                   \
-    ASSERT_FALSE(error_) << error_.message();                                                      \
-  } while (false)
 
 namespace {
 

@@ -1,6 +1,7 @@
 //===- StatisticsTest.cpp - Statistics and their files --------------------===//
 
 #include "tacq/Calibrate/Statistics.h"
+#include "../AssertOk.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
@@ -10,12 +11,6 @@
 #include <sys/resource.h>
 
 using namespace tacq;
-
-#define ASSERT_OK(expression)                                                                      \
-  do {                                                                                             \
-    Error error_ = (expression);                                                                   \
-    ASSERT_FALSE(error_) << error_.message();                                                      \
-  } while (false)
 
 namespace {
 

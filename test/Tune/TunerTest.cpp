@@ -1,6 +1,7 @@
 //===- TunerTest.cpp - A small tuning of the small model ------------------===//
 
 #include "tacq/Tune/Tuner.h"
+#include "../AssertOk.h"
 #include "mlir/IR/MLIRContext.h"
 #include "tacq/Register.h"
 #include "gtest/gtest.h"
@@ -9,12 +10,6 @@
 
 using namespace mlir;
 using namespace tacq;
-
-#define ASSERT_OK(expression)                                                                      \
-  do {                                                                                             \
-    Error error_ = (expression);                                                                   \
-    ASSERT_FALSE(error_) << error_.message();                                                      \
-  } while (false)
 
 namespace {
 

@@ -45,7 +45,10 @@ Error Tuner::choose(KernelBenchmarkOptions options, ArrayRef<Knob> choices,
   if (Error error = timeKernel(options, bound))
     return error;
   bound *= worthIt;
+  const Knob model = choice;
   for (Knob candidate : choices) {
+    if (candidate == model)
+      continue;
     double seconds = 0;
     options.*knob = candidate;
     if (Error error = timeKernel(options, seconds))

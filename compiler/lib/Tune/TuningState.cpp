@@ -6,13 +6,12 @@
 //===----------------------------------------------------------------------===//
 
 #include "TuningState.h"
+#include "tacq/TextFile.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include "llvm/Support/raw_ostream.h"
 #include "llvm/Support/xxhash.h"
-#include <cstdio>
 #include <cstring>
-#include <unistd.h>
 
 using namespace tacq;
 
@@ -71,23 +70,7 @@ Error tacq::writeTuningState(const std::string &path, const TuningState &state) 
   writer.field(state.fingerprint);
   transfer(writer, state);
   writer.field(llvm::xxh3_64bits(llvm::arrayRefFromStringRef(writer.bytes)));
-  std::string temporary = path + ".tmp-" + std::to_string(getpid());
-  std::error_code code;
-  {
-    llvm::raw_fd_ostream file(temporary, code);
-    if (!code) {
-      file << writer.bytes;
-      file.close();
-      code = file.error();
-      file.clear_error();
-    }
-  }
-  if (!code && std::rename(temporary.c_str(), path.c_str()) != 0)
-    code = std::error_code(errno, std::generic_category());
-  if (!code)
-    return success();
-  std::remove(temporary.c_str());
-  return Error(TACQ_IO, path + " cannot be written: " + code.message());
+  return writeTextFile(path, [&](llvm::raw_ostream &os) { os << writer.bytes; });
 }
 
 Error tacq::readTuningState(const std::string &path, TuningState &state) {

@@ -28,6 +28,7 @@ struct WeightPrefetch {
 
   static WeightPrefetch of(TilingAttr tiling);
   std::array<int64_t, 3> numbers() const { return {near, far, metadata}; }
+  bool operator==(const WeightPrefetch &other) const { return numbers() == other.numbers(); }
 };
 constexpr int64_t largestPrefetch = 1 << 16;
 

@@ -11,8 +11,9 @@ def PackWeights : Pass<"tacq-pack-weights"> {
     Gives the weights that are parameters their layout, on a `tacq.get_param` of its own and in
     `weight_layouts`. Dense weights are stored in panels. Mixed-precision ones are stored in tiles,
     and what is multiplied with them becomes int8 before (`tacq.quantize_rows`), once for all linear
-    operations that read it, or stays as it is with `activations=f32`. A gated operation is split where its kernel could not combine the two
-    products: if its weights are not all mixed-precision, or if the rows of one are sorted.
+    operations that read it, or stays as it is with `activations=f32`. A gated operation is split
+    where its kernel could not combine the two products: if its weights are not all
+    mixed-precision, or if the rows of one are sorted.
   }];
   let options = [Option<"activations", "activations", "std::string", "\"int8\"",
                         "What is multiplied with mixed-precision weights: int8 or f32">];
