@@ -3,6 +3,7 @@ import json
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 
@@ -48,8 +49,9 @@ class Probes:
             source, program = self.folder / f"{probe}.cpp", self.work / probe
             if not source.exists():
                 raise CannotMeasure(f"there is no {source}; name the folder with --probes")
-            run([os.environ.get("CXX", "g++"), "-O3", "-march=native", "-std=c++17", source, "-o",
-                 program])
+            known = (name for name in ("g++", "clang++", "clang++-19") if shutil.which(name))
+            compiler = os.environ.get("CXX") or next(known, "g++")
+            run([compiler, "-O3", "-march=native", "-std=c++17", source, "-o", program])
             self.built[probe] = program
         found = parse_probe(run([self.built[probe]]).stdout)
         if variant not in found:
