@@ -61,6 +61,15 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
       continue;
     }
     code.shaderTasks = k->taskCount();
+    std::unique_ptr<KernelBuilder> variant =
+        KernelBuilder::create(builder, (kernel.getSymName() + "_many_rows").str(), kernel.getBody(),
+                              code.symbols);
+    if (emitVulkanVariant(*variant, profile, optionsOf(kernel, true))) {
+      variant->function()->setAttr(vulkanVariantAttr, kernel.getSymNameAttr());
+      code.variantTasks = variant->taskCount();
+    } else {
+      variant->function().erase();
+    }
   }
   if (failed)
     return failure();

@@ -118,11 +118,17 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
                  "'" + file + "' cannot be compiled for vulkan=" + profile.getName().str() + ":\n" +
                      StringRef(refusals).rtrim().str());
   tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION,
-                               uint32_t(shaders.size()), 0};
+                               uint32_t(kernelNumbers.size()), 0};
+  header.variant_count = uint32_t(shaders.size()) - header.kernel_count;
   std::vector<char> bytes(sizeof(header) + shaders.size() * sizeof(tacq_vulkan_kernel));
   memcpy(bytes.data(), &header, sizeof(header));
   std::set<std::string> features;
   unsigned buffers = 0;
+  size_t variants = 0;
+  llvm::StringMap<uint32_t> variantNumbers;
+  for (const VulkanShader &shader : shaders)
+    if (shader.isVariant)
+      variantNumbers[shader.name] = uint32_t(kernelNumbers.size() + variants++);
   for (const VulkanShader &shader : shaders) {
     Block &body = module.lookupSymbol<rt::KernelOp>(shader.name).getBody().front();
     KernelCode &code = codes[shader.name];
@@ -133,10 +139,14 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
     entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
     buffers = std::max(buffers, entry.buffer_count + 2);
     entry.tasks_per_group = shader.tasksPerGroup;
-    std::optional<int64_t> count = code.shaderTasks.constant();
+    const Sym &tasks = shader.isVariant ? code.variantTasks : code.shaderTasks;
+    std::optional<int64_t> count = tasks.constant();
     entry.task_count = count.value_or(0);
-    entry.task_symbol = count ? TACQ_VULKAN_NO_SYMBOL : code.symbols.indexOf(code.shaderTasks);
-    size_t number = kernelNumbers.lookup(shader.name);
+    entry.task_symbol = count ? TACQ_VULKAN_NO_SYMBOL : code.symbols.indexOf(tasks);
+    auto variant = variantNumbers.find(shader.name);
+    bool hasVariant = !shader.isVariant && variant != variantNumbers.end();
+    entry.variant = hasVariant ? variant->second : TACQ_VULKAN_NO_VARIANT;
+    size_t number = shader.isVariant ? variant->second : kernelNumbers.lookup(shader.name);
     memcpy(bytes.data() + sizeof(header) + number * sizeof(entry), &entry, sizeof(entry));
     auto *words = reinterpret_cast<const char *>(shader.code.data());
     bytes.insert(bytes.end(), words, words + entry.code_size);

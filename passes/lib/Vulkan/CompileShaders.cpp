@@ -92,7 +92,9 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
   std::vector<VulkanShader> shaders;
   for (auto function : llvm::to_vector(kernels.getOps<func::FuncOp>())) {
     VulkanShader &shader = shaders.emplace_back();
-    shader.name = function.getName().str();
+    auto variantOf = function->getAttrOfType<StringAttr>(vulkanVariantAttr);
+    shader.name = (variantOf ? variantOf.getValue() : function.getName()).str();
+    shader.isVariant = bool(variantOf);
     shader.tasksPerGroup = function->hasAttr(vulkanWorkgroupAttr) ? 1 : profile.getWorkgroup();
     ScopedDiagnosticHandler handler(kernels.getContext(), [&](Diagnostic &diagnostic) {
       if (diagnostic.getSeverity() == DiagnosticSeverity::Error)

@@ -38,19 +38,41 @@ static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile
   return emitNodeKernel(kernel);
 }
 
+/// A shader knows how many tasks there are, and does not get the last one.
+static void replaceLastTask(KernelBuilder &kernel) {
+  func::FuncOp function = kernel.function();
+  OpBuilder::InsertionGuard guard(kernel.b);
+  kernel.b.setInsertionPointToStart(&function.getBody().front());
+  Value tasks = kernel.sym(kernel.taskCount());
+  function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
+}
+
 LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
                                      const KernelOptions &options) {
   kernel.vectorBits = 0;
   kernel.sharedStatus = true;
   if (failed(emitRegion(kernel, profile, options)))
     return failure();
-  // A shader knows how many tasks there are, and does not get the last one.
-  func::FuncOp function = kernel.function();
-  OpBuilder::InsertionGuard guard(kernel.b);
-  kernel.b.setInsertionPointToStart(&function.getBody().front());
-  Value tasks = kernel.sym(kernel.taskCount());
-  function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
+  replaceLastTask(kernel);
   return success();
+}
+
+bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile,
+                             const KernelOptions &options) {
+  kernel.vectorBits = 0;
+  kernel.sharedStatus = true;
+  bool emitted = false;
+  Block &body = kernel.region().front();
+  // What is fused with them is for few rows.
+  if (!llvm::hasNItems(body.without_terminator(), 1))
+    return false;
+  if (auto linear = dyn_cast<LinearOp>(body.front()))
+    emitted = linear.getXScales() && emitTileLinearShader(kernel, linear, profile);
+  else if (auto attention = dyn_cast<AttentionOp>(body.front()); attention && !options.append)
+    emitted = emitTileAttentionShader(kernel, attention, profile, options.capacity);
+  if (emitted)
+    replaceLastTask(kernel);
+  return emitted;
 }
 
 namespace {
@@ -68,7 +90,10 @@ class EmitKernelsPass : public tacq::impl::EmitVulkanKernelsBase<EmitKernelsPass
     if (!capacity.empty())
       options.capacity = Sym::name(capacity);
     options.append = append;
-    auto emit = [&](KernelBuilder &kernel) { return emitVulkanKernel(kernel, attr, options); };
+    auto emit = [&](KernelBuilder &kernel) {
+      return variants ? success(emitVulkanVariant(kernel, attr, options))
+                      : emitVulkanKernel(kernel, attr, options);
+    };
     if (failed(replaceByKernels(getOperation(), emit)))
       signalPassFailure();
   }

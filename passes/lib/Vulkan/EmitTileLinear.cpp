@@ -1,10 +1,11 @@
 //===- EmitTileLinear.cpp - Products of many rows through matrices --------===//
 //
-// A task is a tile of the result: a workgroup decodes a step of 32 columns of its weights and of its
-// rows into shared memory as f16, twice by turns, so that there is one barrier a step: while
-// subgroups multiply what is in one half by cooperative matrices, what comes next is read into
-// registers, and then decoded into the other half. Sums are f32. In the end they go through shared
-// memory, where each invocation knows which feature and which row a number belongs to.
+// A task is a tile of the result. Of a workgroup, one half of the subgroups decodes a step of 32
+// columns of the weights and of the rows into shared memory as f16, while the other half multiplies
+// the step before by cooperative matrices: there are two steps in the memory, and one barrier for
+// each. What is decoded was read into registers two steps before. Sums are f32. In the end they go
+// through shared memory, where each invocation knows which feature and which row a number belongs
+// to.
 //
 // A row of the input is divided by the largest of its blocks' scales, so that f16 holds it.
 //
@@ -25,6 +26,8 @@ namespace {
 /// Rows, columns and depth of a cooperative matrix.
 constexpr int64_t matrix = 16;
 constexpr int64_t quadBytes = 16;
+/// With fewer of them, the product of each row with its own weights takes less time.
+constexpr int64_t fewestRows = 24;
 /// Scales of blocks that are read at once.
 constexpr int64_t scalesAtOnce = 8;
 
@@ -45,32 +48,28 @@ private:
     ArrayRef<Weight> group;
     std::vector<TileWeight> weights;
     /// The row of the input that it decodes, its number in the tile, and the factor of its scales.
-    Value row, rowInTile, rowPart, factor;
+    SmallVector<Value> rows, rowsInTile, factors;
+    Value rowPart;
     /// The feature of the tile that it decodes, and of a gated operation, whether of the second
     /// weight.
-    Value feature, isSecond;
+    Value feature, featurePart, isSecond;
   };
   using Sums = SmallVector<Value>;
 
   bool addWeight(unsigned i);
   void chooseShape();
-  int64_t halfOfPairs() { return op.getGated() ? shape.ownFeatures / 2 : shape.ownFeatures; }
   Place placeOf(ArrayRef<Weight> group, Value tile, Value rowTile);
   SmallVector<Value> ofOwn(Place &place, function_ref<SmallVector<Value>(TileWeight &)> compute);
-  SmallVector<Value> loadStep(Place &place, Value tile, int64_t step);
-  void storeStep(Place &place, ValueRange loaded, int64_t half);
-  void addSlots(Place &place, ValueRange slots, int64_t step, int64_t half);
-  Value weightQuad(Value feature, int64_t half) {
-    return times(plus(feature, half * shape.features), rowOfQuads);
-  }
-  Value inputQuad(Value row, int64_t half) {
-    return times(plus(row, 2 * shape.features + half * shape.rows), rowOfQuads);
-  }
-  Value rowScale(const Place &place);
-  void multiply(Sums &sums, int64_t half);
+  SmallVector<Value> loadStep(Place &place, Value tile, int64_t step, ValueRange before);
+  void storeStep(Place &place, ValueRange loaded);
+  void addSlots(Place &place, ValueRange slots, int64_t step);
+  Value weightQuad(Value feature) { return times(feature, rowOfQuads); }
+  Value inputQuad(Value row) { return times(plus(row, shape.features), rowOfQuads); }
+  Value rowScale(Value row);
+  void multiply(Sums &sums);
   void storeSums(Place &place, const Sums &sums, Value tile, Value rowTile);
-  void storeFeatures(const Place &place, Value firstQuad, Value quadOfTile, Value row, Value scale,
-                     Value tile);
+  void storeFeatures(const Place &place, Value firstQuad, int64_t apart, Value ofTile, Value row,
+                     Value scale, Value tile);
   void emitTile(ArrayRef<Weight> group, Value tile, Value rowTile);
   int64_t tilesOf(const Weight &weight) {
     int64_t features = op.getGated() ? shape.features / 2 : shape.features;
@@ -148,7 +147,7 @@ TileLinear::Place TileLinear::placeOf(ArrayRef<Weight> group, Value tile, Value 
   place.group = group;
   Value own = thread();
   place.feature = remainder(own, k.index(shape.features));
-  Value part = quotient(own, k.index(shape.features));
+  place.featurePart = quotient(own, k.index(shape.features));
   Value stored;
   if (op.getGated()) {
     // A subgroup has both numbers of a pair: of its features half are of each weight.
@@ -163,22 +162,26 @@ TileLinear::Place TileLinear::placeOf(ArrayRef<Weight> group, Value tile, Value 
   }
   for (const Weight &weight : group) {
     place.weights.emplace_back(*this, weight.format, weight.buffer);
-    place.weights.back().setPlace(stored, part, stepColumns * shape.features / workgroup());
+    place.weights.back().setPlace(stored, place.featurePart,
+                                  stepColumns * shape.features / workgroup());
   }
-  int64_t sharing = workgroup() / shape.rows;
-  place.rowInTile = quotient(own, k.index(sharing));
+  // Neighbours read the 16 bytes of a step that a row has.
+  constexpr int64_t sharing = stepColumns / quadBytes;
   place.rowPart = remainder(own, k.index(sharing));
-  Value row = k.add(times(rowTile, shape.rows), place.rowInTile);
-  place.row = k.min(row, k.sub(k.sym(rowCount), k.index(1)));
-  Value scale = rowScale(place);
-  storeShared(scale, scalesMemory, place.rowInTile);
-  place.factor = k.div(f(1.0), scale);
+  for (int64_t first = 0; first < shape.rows; first += workgroup() / sharing) {
+    place.rowsInTile.push_back(plus(quotient(own, k.index(sharing)), first));
+    Value row = k.add(times(rowTile, shape.rows), place.rowsInTile.back());
+    place.rows.push_back(k.min(row, k.sub(k.sym(rowCount), k.index(1))));
+    Value scale = rowScale(place.rows.back());
+    storeShared(k.mul(scale, f(1 / tileWeightFactor)), scalesMemory, place.rowsInTile.back());
+    place.factors.push_back(k.div(f(1.0), scale));
+  }
   return place;
 }
 
 /// The largest scale of the row's blocks, or 1 if all are 0.
-Value TileLinear::rowScale(const Place &place) {
-  Value first = times(place.row, blocks * 2), last = k.index(blocks - 1);
+Value TileLinear::rowScale(Value row) {
+  Value first = times(row, blocks * 2), last = k.index(blocks - 1);
   Value largest =
       loop(k.index(0), k.index(blocks), scalesAtOnce, f(0.0), [&](Value at, ValueRange carried) {
         SmallVector<Value> scales;
@@ -194,56 +197,60 @@ Value TileLinear::rowScale(const Place &place) {
   return k.select(isZero, f(1.0), largest);
 }
 
-/// What a thread reads of a step: of the weight, then the input's words and their scale.
-SmallVector<Value> TileLinear::loadStep(Place &place, Value tile, int64_t step) {
-  SmallVector<Value> loaded = ofOwn(place, [&](TileWeight &weight) {
-    SmallVector<Value> own = weight.load(tile, step);
-    return own;
-  });
-  int64_t columns = stepColumns * shape.rows / workgroup();
+/// What a thread reads of a step: of the weight, then the input's words and their scales, which are
+/// those of the step before where its block is the same.
+SmallVector<Value> TileLinear::loadStep(Place &place, Value tile, int64_t step,
+                                        ValueRange before) {
+  SmallVector<Value> loaded =
+      ofOwn(place, [&](TileWeight &weight) { return weight.load(tile, step, before); });
   Value column = plus(times(tile, formatTileColumns), step * stepColumns);
-  Value at = k.add(times(place.row, inputColumns / quadBytes), quotient(column, k.index(quadBytes)));
-  at = k.add(at, times(place.rowPart, columns / quadBytes));
-  for (int64_t i = 0; i < columns / quadBytes; ++i)
-    loaded.push_back(element(xQuads, plus(at, i)));
+  Value quadAt = k.add(quotient(column, k.index(quadBytes)), place.rowPart);
+  for (Value row : place.rows)
+    loaded.push_back(element(xQuads, k.add(times(row, inputColumns / quadBytes), quadAt)));
+  if (!before.empty() && step * stepColumns % std::min(block, formatTileColumns) != 0) {
+    llvm::append_range(loaded, before.take_back(place.rows.size()));
+    return loaded;
+  }
   Value number = k.min(quotient(column, k.index(block)), k.index(blocks - 1));
-  number = k.add(times(place.row, blocks), number);
-  loaded.push_back(ShaderCode::load(xScales, times(number, 2)));
+  for (Value row : place.rows)
+    loaded.push_back(
+        ShaderCode::load(xScales, times(k.add(times(row, blocks), number), 2)));
   return loaded;
 }
 
-void TileLinear::storeStep(Place &place, ValueRange loaded, int64_t half) {
-  int64_t columns = stepColumns * shape.rows / workgroup(), inputQuads = columns / quadBytes;
-  ValueRange ofWeight = loaded.drop_back(inputQuads + 1);
+void TileLinear::storeStep(Place &place, ValueRange loaded) {
+  size_t rows = place.rows.size();
+  ValueRange ofWeight = loaded.drop_back(2 * rows);
   SmallVector<Value> decoded =
       ofOwn(place, [&](TileWeight &weight) { return weight.decode(ofWeight); });
-  Value part = quotient(thread(), k.index(shape.features));
-  Value at = k.add(weightQuad(place.feature, half), times(part, int64_t(decoded.size()) / 4));
+  Value at =
+      k.add(weightQuad(place.feature), times(place.featurePart, int64_t(decoded.size()) / 4));
   for (size_t i = 0; i < decoded.size(); i += 4)
     storeShared(quad(ArrayRef(decoded).slice(i, 4)), memory, plus(at, int64_t(i / 4)));
-
-  Value scale = k.mul(loaded.back(), place.factor);
-  scale = pair(b.create<arith::TruncFOp>(b.getF16Type(), scale));
   Value zero = pair(k.constant(b.getF16Type(), 1024 + 128));
-  SmallVector<Value> words;
-  for (int64_t i = 0; i < inputQuads; ++i)
+  for (size_t row = 0; row < rows; ++row) {
+    Value scale = k.mul(loaded[ofWeight.size() + rows + row], place.factors[row]);
+    scale = pair(b.create<arith::TruncFOp>(b.getF16Type(), scale));
+    SmallVector<Value> words;
     for (int64_t j = 0; j < 4; ++j) {
-      Value codes = component(loaded[ofWeight.size() + i], j);
-      codes = b.create<arith::XOrIOp>(codes, word(int32_t(0x80808080)));
+      Value integers = component(loaded[ofWeight.size() + row], j);
       for (int64_t odd = 0; odd < 2; ++odd) {
-        Value numbers = b.create<arith::AndIOp>(shiftRight(codes, odd * 8), word(0x00FF00FF));
+        // Bytes as 128 more, in the low bits of 1024.
+        Value numbers = b.create<arith::AndIOp>(shiftRight(integers, odd * 8), inRegister(0x00FF00FF));
+        numbers = b.create<arith::XOrIOp>(numbers, word(0x64806480));
         words.push_back(scaledPair(numbers, zero, scale));
       }
     }
-  at = k.add(inputQuad(place.rowInTile, half), times(place.rowPart, int64_t(words.size()) / 4));
-  for (size_t i = 0; i < words.size(); i += 4)
-    storeShared(quad(ArrayRef(words).slice(i, 4)), memory, plus(at, int64_t(i / 4)));
+    at = k.add(inputQuad(place.rowsInTile[row]), times(place.rowPart, 2));
+    storeShared(quad(ArrayRef(words).take_front(4)), memory, at);
+    storeShared(quad(ArrayRef(words).drop_front(4)), memory, plus(at, 1));
+  }
 }
 
-void TileLinear::addSlots(Place &place, ValueRange slots, int64_t step, int64_t half) {
+void TileLinear::addSlots(Place &place, ValueRange slots, int64_t step) {
   if (slots.empty())
     return;
-  Value first = weightQuad(place.feature, half);
+  Value first = weightQuad(place.feature);
   if (place.weights.size() == 1)
     return place.weights[0].addSlots(slots, step, memory, first);
   when(place.isSecond, [&] { place.weights[1].addSlots(slots, step, memory, first); });
@@ -252,7 +259,7 @@ void TileLinear::addSlots(Place &place, ValueRange slots, int64_t step, int64_t 
 }
 
 /// Adds the products of a half of the memory to the sums of the subgroup.
-void TileLinear::multiply(Sums &sums, int64_t half) {
+void TileLinear::multiply(Sums &sums) {
   Value number = quotient(thread(), k.index(subgroup()));
   int64_t across = shape.features / shape.ownFeatures;
   Value feature = times(remainder(number, k.index(across)), shape.ownFeatures);
@@ -267,9 +274,9 @@ void TileLinear::multiply(Sums &sums, int64_t half) {
   for (int64_t part = 0; part < stepColumns / matrix; ++part) {
     SmallVector<Value> factors, inputs;
     for (int64_t i = 0; i < shape.ownFeatures; i += matrix)
-      factors.push_back(load(plus(weightQuad(plus(feature, i), half), part * 2), "AOp", false));
+      factors.push_back(load(plus(weightQuad(plus(feature, i)), part * 2), "AOp", false));
     for (int64_t j = 0; j < shape.ownRows; j += matrix)
-      inputs.push_back(load(plus(inputQuad(plus(row, j), half), part * 2), "BOp", true));
+      inputs.push_back(load(plus(inputQuad(plus(row, j)), part * 2), "BOp", true));
     size_t at = 0;
     for (Value factor : factors)
       for (Value input : inputs) {
@@ -280,9 +287,10 @@ void TileLinear::multiply(Sums &sums, int64_t half) {
   }
 }
 
-/// Stores four neighbouring features of a row, `quadOfTile` times four being the first of them.
-void TileLinear::storeFeatures(const Place &place, Value firstQuad, Value quadOfTile, Value row,
-                               Value scale, Value tile) {
+/// Stores four neighbouring features of a row, the first of which is `ofTile`. Their sums are at
+/// `firstQuad`, and those of a gated operation's second weight `apart` behind it.
+void TileLinear::storeFeatures(const Place &place, Value firstQuad, int64_t apart, Value ofTile,
+                               Value row, Value scale, Value tile) {
   auto numbers = [&](Value at) {
     Value quad = loadShared(memory, at);
     SmallVector<Value> result;
@@ -297,9 +305,9 @@ void TileLinear::storeFeatures(const Place &place, Value firstQuad, Value quadOf
   int64_t tileFeatures = op.getGated() ? shape.features / 2 : shape.features;
   SmallVector<Value> sums = numbers(firstQuad), others;
   if (op.getGated())
-    others = numbers(plus(firstQuad, shape.ownFeatures / 2 / 4));
+    others = numbers(plus(firstQuad, apart));
   for (int64_t i = 0; i < 4; ++i) {
-    Value stored = k.add(times(tile, tileFeatures), plus(times(quadOfTile, 4), i));
+    Value stored = k.add(times(tile, tileFeatures), plus(ofTile, i));
     when(k.less(stored, k.index(format.rows)), [&] {
       Value feature = stored;
       if (format.sorted) {
@@ -324,79 +332,88 @@ void TileLinear::storeFeatures(const Place &place, Value firstQuad, Value quadOf
 
 void TileLinear::storeSums(Place &place, const Sums &sums, Value tile, Value rowTile) {
   // Each subgroup has a part of the memory, and stores its sums there in several turns.
-  int64_t quads = 2 * (shape.features + shape.rows) * rowOfQuads / shape.subgroups();
-  int64_t stride = shape.ownFeatures / 4 + 1;
-  int64_t rowsAtOnce = shape.ownRows;
-  while (rowsAtOnce * stride > quads)
-    rowsAtOnce /= 2;
+  int64_t quads = (shape.features + shape.rows) * rowOfQuads / shape.subgroups();
+  int64_t sharing = op.getGated() ? 2 : 1, pairs = shape.ownFeatures / sharing;
+  int64_t rowsAtOnce = shape.ownRows, pairsAtOnce = pairs, stride = 0;
+  auto fits = [&] {
+    stride = pairsAtOnce * sharing / 4 + 1;
+    return rowsAtOnce * stride <= quads;
+  };
+  while (!fits())
+    (rowsAtOnce > matrix ? rowsAtOnce : pairsAtOnce) /= 2;
   Value own = thread(), number = quotient(own, k.index(subgroup()));
   Value lane = remainder(own, k.index(subgroup())), first = times(number, quads);
   int64_t across = shape.features / shape.ownFeatures;
-  Value ownFeature = times(remainder(number, k.index(across)), halfOfPairs());
+  Value ownFeature = times(remainder(number, k.index(across)), pairs);
   Value ownRow = times(quotient(number, k.index(across)), shape.ownRows);
-  int64_t quadsOfRow = halfOfPairs() / 4, columns = shape.ownRows / matrix;
-  for (int64_t from = 0; from < shape.ownRows; from += rowsAtOnce) {
-    for (int64_t i = 0; i < shape.ownFeatures / matrix; ++i)
-      for (int64_t j = 0; j < rowsAtOnce / matrix; ++j) {
-        Value at = plus(first, j * matrix * stride + i * matrix / 4);
-        b.create<gpu::SubgroupMmaStoreMatrixOp>(sums[i * columns + from / matrix + j], memory,
-                                                ValueRange{at}, b.getIndexAttr(stride),
-                                                b.getUnitAttr());
-      }
-    barrier();
-    loop(lane, k.index(rowsAtOnce * quadsOfRow), subgroup(), [&](Value i) {
-      Value rowHere = quotient(i, k.index(quadsOfRow)), quad = remainder(i, k.index(quadsOfRow));
-      Value rowInTile = k.add(plus(ownRow, from), rowHere);
-      Value row = k.add(times(rowTile, shape.rows), rowInTile);
-      when(k.less(row, k.sym(rowCount)), [&] {
-        Value at = k.add(first, k.add(times(rowHere, stride), quad));
-        Value quadOfTile = k.add(quotient(ownFeature, k.index(4)), quad);
-        storeFeatures(place, at, quadOfTile, row, loadShared(scalesMemory, rowInTile), tile);
+  int64_t quadsOfRow = pairsAtOnce / 4, columns = shape.ownRows / matrix;
+  for (int64_t fromRow = 0; fromRow < shape.ownRows; fromRow += rowsAtOnce)
+    for (int64_t fromPair = 0; fromPair < pairs; fromPair += pairsAtOnce) {
+      for (int64_t which = 0; which < sharing; ++which)
+        for (int64_t i = 0; i < pairsAtOnce; i += matrix)
+          for (int64_t j = 0; j < rowsAtOnce; j += matrix) {
+            int64_t sum = (which * pairs + fromPair + i) / matrix * columns + (fromRow + j) / matrix;
+            Value at = plus(first, j * stride + (which * pairsAtOnce + i) / 4);
+            b.create<gpu::SubgroupMmaStoreMatrixOp>(sums[sum], memory, ValueRange{at},
+                                                    b.getIndexAttr(stride), b.getUnitAttr());
+          }
+      barrier();
+      loop(lane, k.index(rowsAtOnce * quadsOfRow), subgroup(), [&](Value i) {
+        Value rowHere = quotient(i, k.index(quadsOfRow)), quad = remainder(i, k.index(quadsOfRow));
+        Value rowInTile = k.add(plus(ownRow, fromRow), rowHere);
+        Value row = k.add(times(rowTile, shape.rows), rowInTile);
+        when(k.less(row, k.sym(rowCount)), [&] {
+          Value at = k.add(first, k.add(times(rowHere, stride), quad));
+          Value feature = k.add(plus(ownFeature, fromPair), times(quad, 4));
+          storeFeatures(place, at, quadsOfRow, feature, row, loadShared(scalesMemory, rowInTile),
+                        tile);
+        });
       });
-    });
-    barrier();
-  }
+      barrier();
+    }
 }
 
 void TileLinear::emitTile(ArrayRef<Weight> group, Value tile, Value rowTile) {
   Place place = placeOf(group, tile, rowTile);
-  Value first = k.index(0);
-  storeStep(place, loadStep(place, first, 0), 0);
-  SmallVector<Value> carried = ofOwn(place, [&](TileWeight &weight) {
-    SmallVector<Value> slots = weight.firstSlots();
-    return slots;
-  });
-  size_t slotCount = carried.size();
-  addSlots(place, carried, 0, 0);
+  Value first = k.index(0), last = k.index(tilesOfColumns - 1);
+  SmallVector<Value> loaded = loadStep(place, first, 0, {});
+  SmallVector<Value> carried =
+      ofOwn(place, [&](TileWeight &weight) { return weight.firstSlots(); });
+  size_t slotCount = carried.size(), loadCount = loaded.size();
+  storeStep(place, loaded);
+  addSlots(place, carried, 0);
   barrier();
+  carried.append(loaded);
   auto sum = gpu::MMAMatrixType::get({matrix, matrix}, b.getF32Type(), "COp");
   int64_t matrices = shape.ownFeatures * shape.ownRows / (matrix * matrix);
   Value zero = b.create<gpu::SubgroupMmaConstantMatrixOp>(sum, f(0.0));
   carried.append(matrices, zero);
-  Value last = k.index(tilesOfColumns - 1);
   carried = loop(first, k.index(tilesOfColumns), 1, carried, [&](Value at, ValueRange now) {
     SmallVector<Value> slots(now.take_front(slotCount));
-    Sums sums(now.drop_front(slotCount));
+    SmallVector<Value> loaded(now.slice(slotCount, loadCount));
+    Sums sums(now.drop_front(slotCount + loadCount));
     Value next = k.min(plus(at, 1), last);
     for (int64_t step = 0; step < stepsOfTile; ++step) {
-      int64_t following = (step + 1) % stepsOfTile, half = step % 2;
-      SmallVector<Value> loaded = loadStep(place, following ? at : next, following);
+      int64_t following = (step + 1) % stepsOfTile;
+      loaded = loadStep(place, following ? at : next, following, loaded);
       if (!following && slotCount)
-        slots = ofOwn(place, [&](TileWeight &weight) { return weight.nextSlots(slots, next); });
-      multiply(sums, half);
-      storeStep(place, loaded, 1 - half);
-      addSlots(place, slots, following, 1 - half);
+        slots = ofOwn(place, [&](TileWeight &own) { return own.nextSlots(slots, next); });
+      multiply(sums);
+      barrier();
+      storeStep(place, loaded);
+      addSlots(place, slots, following);
       barrier();
     }
+    slots.append(loaded);
     slots.append(sums);
     return slots;
   });
-  storeSums(place, Sums(ArrayRef(carried).drop_front(slotCount)), tile, rowTile);
+  storeSums(place, Sums(ArrayRef(carried).drop_front(slotCount + loadCount)), tile, rowTile);
 }
 
 void TileLinear::emit() {
   setWorkgroup(shape.subgroups() * subgroup());
-  memory = shared(2 * (shape.features + shape.rows) * rowOfQuads, quadType());
+  memory = shared((shape.features + shape.rows) * rowOfQuads, quadType());
   scalesMemory = shared(shape.rows, b.getF32Type());
   int64_t sharing = op.getGated() ? 2 : 1;
   SmallVector<ArrayRef<Weight>> groups;
@@ -406,7 +423,9 @@ void TileLinear::emit() {
     tiles += tilesOf(weights[i]);
   }
   Sym rowTiles = Sym::ceilDiv(rowCount, shape.rows);
-  k.parallel(rowTiles * tiles, [&](Value task) {
+  // None where there are few rows.
+  Sym many = Sym::min(1, Sym::floorDiv(rowCount, fewestRows));
+  k.parallel(many * rowTiles * tiles, [&](Value task) {
     Value count = k.sym(rowTiles), tile = quotient(task, count), rowTile = remainder(task, count);
     int64_t first = 0;
     for (ArrayRef<Weight> group : groups) {

@@ -29,6 +29,10 @@ mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfi
 mlir::LogicalResult emitRopeShader(KernelBuilder &kernel, RopeOp op);
 mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
                                         VulkanProfileAttr profile, std::optional<Sym> capacity);
+/// Attention of many queries, through cooperative matrices. False, and nothing is emitted, if the
+/// profile or the operation does not allow it.
+bool emitTileAttentionShader(KernelBuilder &kernel, AttentionOp op, VulkanProfileAttr profile,
+                             std::optional<Sym> capacity);
 mlir::LogicalResult emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,
                                           std::optional<Sym> capacity);
 

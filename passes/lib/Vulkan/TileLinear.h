@@ -25,6 +25,11 @@ constexpr int64_t stepColumns = 32, stepsOfTile = formatTileColumns / stepColumn
 /// rows do not meet in its banks.
 constexpr int64_t quadHalves = 8, rowOfQuads = stepColumns / quadHalves + 1;
 
+/// Slots of a tile that are read before they are needed.
+constexpr int64_t slotsReadAhead = 2, slotValues = 2 + 2 * slotsReadAhead;
+/// Weights are in shared memory times this, so that small ones are not rounded more than others.
+constexpr double tileWeightFactor = 64;
+
 /// A weight of mixed precision, and what a thread does of it: columns of one row of each step.
 class TileWeight {
 public:
@@ -35,11 +40,14 @@ public:
   /// Sets the place of the thread: the row of the matrix as stored, and its part of the columns of
   /// each step, which are `columns`.
   void setPlace(mlir::Value row, mlir::Value part, int64_t columns);
-  /// What is read of a step: words of codes, the scale and the zero point.
-  llvm::SmallVector<mlir::Value> load(mlir::Value tile, int64_t step);
+  /// What is read of a step: words of codes, the scale and the zero point. `before` is what was read
+  /// of the step before, if there is one.
+  llvm::SmallVector<mlir::Value> load(mlir::Value tile, int64_t step, mlir::ValueRange before);
   /// The words of f16 numbers of what was read, two columns each.
   llvm::SmallVector<mlir::Value> decode(mlir::ValueRange loaded);
-  /// The first slot and the number of slots of the first tile, and those of the tile behind.
+  /// Of the first tile and the one that follows, or of the two behind, `tile` being the first of
+  /// them: the first slot, the number of slots, columns and values of some; and the number of slots
+  /// of the tile behind both.
   llvm::SmallVector<mlir::Value> firstSlots();
   llvm::SmallVector<mlir::Value> nextSlots(mlir::ValueRange slots, mlir::Value tile);
   /// Adds what slots have in the thread's columns of a step to its numbers in shared memory, of
@@ -50,6 +58,11 @@ public:
 
 private:
   mlir::Value levelPair(mlir::Value codes, mlir::ValueRange levels);
+  mlir::Value slotCount(mlir::Value tile);
+  std::pair<mlir::Value, mlir::Value> slot(mlir::Value number);
+  void loadSlots(mlir::Value first, mlir::Value count, llvm::SmallVector<mlir::Value> &slots);
+  void addSlot(mlir::Value column, mlir::Value value, int64_t step, mlir::Value memory,
+               mlir::Value first);
 
   WorkgroupCode &code;
   KernelBuilder &k;

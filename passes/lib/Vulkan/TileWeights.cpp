@@ -1,8 +1,10 @@
 //===- TileWeights.cpp - Decodes weights into tiles of f16 ----------------===//
 //
-// Codes become f16 numbers two at a time: as the low bits of 1024, from which the zero point is
-// subtracted exactly. Four columns that share a word are stored as the first, third, second and
-// fourth of them, which are the pairs that a mask finds in the word; the input does the same.
+// Codes become f16 numbers two at a time: as bits of 1024, from which the zero point is subtracted
+// exactly. They stay where they are in a byte, and so are multiplied by a power of two, which the
+// scale takes back: weights are stored times 64. Four columns that share a word are stored as the
+// first, third, second and fourth of them, which are the pairs that a mask finds in the word; the
+// input does the same.
 //
 //===----------------------------------------------------------------------===//
 
@@ -49,7 +51,7 @@ void TileWeight::setPlace(Value row, Value own, int64_t count) {
     levels.push_back(code.element(words, code.plus(at, i)));
 }
 
-SmallVector<Value> TileWeight::load(Value tile, int64_t step) {
+SmallVector<Value> TileWeight::load(Value tile, int64_t step, ValueRange before) {
   SmallVector<Value> loaded;
   Value first = code.plus(code.times(part, columns), step * stepColumns);
   Value isLast;
@@ -63,14 +65,14 @@ SmallVector<Value> TileWeight::load(Value tile, int64_t step) {
   Value of = k.add(code.times(panel, format.rowOfTilesBytes() / wordBytes),
                    code.times(tile, format.tileBytes(formatTileColumns) / wordBytes));
   of = k.add(of, lane);
-  int64_t before = 0;
+  int64_t low = 0;
   for (unsigned bits : format.planes) {
     int64_t own = wordColumns(bits);
     Value at = of;
-    if (before) {
-      Value skipped = k.index(formatTileRows * formatTileColumns * before / 32);
+    if (low) {
+      Value skipped = k.index(formatTileRows * formatTileColumns * low / 32);
       if (isLast)
-        skipped = k.select(isLast, k.index(formatTileRows * format.lastColumns * before / 32),
+        skipped = k.select(isLast, k.index(formatTileRows * format.lastColumns * low / 32),
                            skipped);
       at = k.add(at, skipped);
     }
@@ -85,7 +87,12 @@ SmallVector<Value> TileWeight::load(Value tile, int64_t step) {
       }
       loaded.push_back(word);
     }
-    before += bits;
+    low += bits;
+  }
+  // Where the step is of the same group as the one before, its numbers are.
+  if (!before.empty() && step * stepColumns % std::min(format.group, formatTileColumns) != 0) {
+    llvm::append_range(loaded, before.slice(loaded.size(), format.codebook ? 1 : 2));
+    return loaded;
   }
   Value number = code.times(panel, format.groups);
   if (!format.oneGroup()) {
@@ -132,23 +139,34 @@ SmallVector<Value> TileWeight::decode(ValueRange loaded) {
     for (int64_t column = 0; column < columns; column += wordColumns(bits))
       planes.back().push_back(loaded[at++]);
   }
-  Value scale = code.pair(loaded[at++]), zero;
-  if (format.codebook)
-    zero = code.pair(k.constant(f16, 1024 + 128));
-  else
-    zero = code.pair(b.create<arith::AddFOp>(b.create<arith::UIToFPOp>(f16, loaded[at++]),
-                                             k.constant(f16, 1024)));
+  Value scale = b.create<arith::MulFOp>(loaded[at++], k.constant(f16, tileWeightFactor));
+  Value zero = format.codebook ? k.constant(f16, 128)
+                               : b.create<arith::UIToFPOp>(f16, loaded[at]).getResult();
+  // By how far codes are shifted in their bytes; those of several planes are put together.
+  bool inPlace = planes.size() == 1 && !format.codebook;
+  SmallVector<Value> scales, zeros;
+  for (int64_t shift = 0; shift < (inPlace ? 8 : 1); shift += format.bits) {
+    Value factor = k.constant(f16, 1.0 / double(1 << shift));
+    scales.push_back(code.pair(b.create<arith::MulFOp>(scale, factor)));
+    Value moved = b.create<arith::MulFOp>(zero, k.constant(f16, double(1 << shift)));
+    zeros.push_back(code.pair(b.create<arith::AddFOp>(moved, k.constant(f16, 1024))));
+  }
   SmallVector<Value> result;
   for (int64_t column = 0; column < columns; column += formatInterleave)
     for (int64_t odd = 0; odd < 2; ++odd) {
       Value codes;
       int64_t low = 0;
+      size_t place = 0;
       for (auto [plane, bits] : llvm::enumerate(format.planes)) {
         int64_t own = wordColumns(bits);
-        int64_t shift = column % own / formatInterleave * bits + odd * 8;
-        int64_t mask = (1 << bits) - 1;
-        Value word = code.shiftRight(planes[plane][column / own], shift);
-        word = b.create<arith::AndIOp>(word, code.word(mask | mask << 16));
+        int64_t shift = column % own / formatInterleave * bits, mask = (1 << bits) - 1;
+        if (inPlace) {
+          place = shift / bits;
+          mask <<= shift;
+          shift = 0;
+        }
+        Value word = code.shiftRight(planes[plane][column / own], shift + odd * 8);
+        word = b.create<arith::AndIOp>(word, code.inRegister(mask | mask << 16));
         if (low)
           word = b.create<arith::ShLIOp>(word, code.word(low));
         codes = codes ? b.create<arith::OrIOp>(codes, word).getResult() : word;
@@ -156,68 +174,112 @@ SmallVector<Value> TileWeight::decode(ValueRange loaded) {
       }
       if (format.codebook)
         codes = levelPair(codes, levels);
-      result.push_back(code.scaledPair(codes, zero, scale));
+      Value bits = b.create<arith::OrIOp>(codes, code.word(0x64006400));
+      result.push_back(code.scaledPair(bits, zeros[place], scales[place]));
     }
   return result;
+}
+
+/// The number of slots that a tile has; 0 behind the last one.
+Value TileWeight::slotCount(Value tile) {
+  if (format.circuit == Circuit::Uniform)
+    return k.index(format.uniformSlots);
+  Value own = k.min(tile, k.index(format.columnsOfTiles - 1));
+  Value at = k.add(code.times(panel, format.columnsOfTiles), own);
+  Value count = code.element(bytes, code.plus(at, format.countsAt()));
+  return code.toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), count));
+}
+
+/// The column in the tile and the value that a slot has of the row.
+std::pair<Value, Value> TileWeight::slot(Value number) {
+  Value at = code.plus(code.times(number, format.slotBytes()), format.slotsAt());
+  Value from = k.add(at, code.times(lane, format.positionBytes));
+  Value position = format.positionBytes == 1
+                       ? code.element(bytes, from)
+                       : code.element(shorts, code.quotient(from, k.index(halfBytes)));
+  Value valueAt =
+      k.add(code.plus(at, formatTileRows * format.positionBytes), code.times(lane, halfBytes));
+  Value value = code.element(halves, code.quotient(valueAt, k.index(halfBytes)));
+  return {b.create<arith::ExtUIOp>(b.getI32Type(), position), value};
+}
+
+/// Reads the first slots of a tile, or what no column is equal to.
+void TileWeight::loadSlots(Value first, Value count, SmallVector<Value> &slots) {
+  for (int64_t i = 0; i < slotsReadAhead; ++i)
+    llvm::append_range(slots, k.branch(
+                                  k.less(k.index(i), count),
+                                  [&] {
+                                    auto [column, value] = slot(code.plus(first, i));
+                                    return SmallVector<Value>{column, value};
+                                  },
+                                  [&] {
+                                    return SmallVector<Value>{code.word(formatTileColumns),
+                                                              k.constant(b.getF16Type(), 0.0)};
+                                  }));
 }
 
 SmallVector<Value> TileWeight::firstSlots() {
   if (format.circuit == Circuit::None)
     return {};
-  if (format.circuit == Circuit::Uniform)
-    return {code.times(panel, format.columnsOfTiles * format.uniformSlots),
-            k.index(format.uniformSlots)};
-  Value start = code.element(words, code.plus(panel, format.circuitAt / wordBytes));
-  return nextSlots({code.toIndex(start), k.index(0)}, k.index(0));
+  Value first = code.times(panel, format.columnsOfTiles * format.uniformSlots);
+  if (format.circuit == Circuit::Slots)
+    first = code.toIndex(code.element(words, code.plus(panel, format.circuitAt / wordBytes)));
+  SmallVector<Value> slots = {first, slotCount(k.index(0))};
+  loadSlots(slots[0], slots[1], slots);
+  slots.append({k.add(first, slots[1]), slotCount(k.index(1))});
+  loadSlots(slots[slotValues], slots[slotValues + 1], slots);
+  slots.push_back(slotCount(k.index(2)));
+  return slots;
 }
 
 SmallVector<Value> TileWeight::nextSlots(ValueRange slots, Value tile) {
   if (format.circuit == Circuit::None)
     return {};
-  Value first = k.add(slots[0], slots[1]);
-  if (format.circuit == Circuit::Uniform)
-    return {first, slots[1]};
-  Value at = k.add(code.times(panel, format.columnsOfTiles), tile);
-  Value count = code.element(bytes, code.plus(at, format.countsAt()));
-  return {first, code.toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), count))};
+  SmallVector<Value> next(slots.slice(slotValues, slotValues));
+  Value count = slots.back();
+  next.append({k.add(next[0], next[1]), count});
+  loadSlots(next[slotValues], count, next);
+  next.push_back(slotCount(code.plus(tile, 2)));
+  return next;
+}
+
+void TileWeight::addSlot(Value column, Value value, int64_t step, Value memory, Value first) {
+  Value own = b.create<arith::IndexCastOp>(b.getI32Type(), code.plus(part, step * stepColumns / columns));
+  Value inPart = b.create<arith::DivUIOp>(column, code.word(columns));
+  code.when(k.equal(inPart, own), [&] {
+    Value added = k.mul(b.create<arith::ExtFOp>(b.getF32Type(), value), code.f(tileWeightFactor));
+    // The pair of the column among those of its quad, and its half of the pair.
+    Value inStep = code.remainder(code.toIndex(column), k.index(stepColumns));
+    Value quadAt = k.add(first, code.quotient(inStep, k.index(quadHalves)));
+    Value pair = k.add(code.times(code.quotient(code.remainder(inStep, k.index(quadHalves)),
+                                                k.index(formatInterleave)),
+                                  2),
+                       code.remainder(inStep, k.index(2)));
+    Value isHigh =
+        k.equal(code.remainder(code.quotient(inStep, k.index(2)), k.index(2)), k.index(1));
+    Value quad = code.loadShared(memory, quadAt);
+    SmallVector<Value> pairs;
+    for (int64_t j = 0; j < 4; ++j)
+      pairs.push_back(code.component(quad, j));
+    Value old = pairs[0];
+    for (int64_t j = 1; j < 4; ++j)
+      old = k.select(k.equal(pair, k.index(j)), pairs[j], old);
+    Value low = code.halfOf(old, false), high = code.halfOf(old, true);
+    Value both = code.packPair(k.select(isHigh, low, k.add(low, added)),
+                               k.select(isHigh, k.add(high, added), high));
+    for (int64_t j = 0; j < 4; ++j)
+      pairs[j] = k.select(k.equal(pair, k.index(j)), both, pairs[j]);
+    code.storeShared(code.quad(pairs), memory, quadAt);
+  });
 }
 
 void TileWeight::addSlots(ValueRange slots, int64_t step, Value memory, Value first) {
   if (format.circuit == Circuit::None)
     return;
-  Value own = code.plus(part, step * stepColumns / columns);
-  code.loop(k.index(0), slots[1], 1, [&](Value i) {
-    Value at = code.plus(code.times(k.add(slots[0], i), format.slotBytes()), format.slotsAt());
-    Value from = k.add(at, code.times(lane, format.positionBytes)), position;
-    if (format.positionBytes == 1)
-      position = code.element(bytes, from);
-    else
-      position = code.element(shorts, code.quotient(from, k.index(halfBytes)));
-    Value column = code.toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), position));
-    code.when(k.equal(code.quotient(column, k.index(columns)), own), [&] {
-      Value valueAt = k.add(code.plus(at, formatTileRows * format.positionBytes),
-                            code.times(lane, halfBytes));
-      Value value = code.load(halves, code.quotient(valueAt, k.index(halfBytes)));
-      // The pair of the column among those of its quad, and its half of the pair.
-      Value inStep = code.remainder(column, k.index(stepColumns));
-      Value quadAt = k.add(first, code.quotient(inStep, k.index(quadHalves)));
-      Value pair = k.add(code.times(code.quotient(code.remainder(inStep, k.index(quadHalves)),
-                                                  k.index(formatInterleave)),
-                                    2),
-                         code.remainder(inStep, k.index(2)));
-      Value isHigh = k.equal(code.remainder(code.quotient(inStep, k.index(2)), k.index(2)),
-                             k.index(1));
-      Value quad = code.loadShared(memory, quadAt);
-      SmallVector<Value> pairs;
-      for (int64_t j = 0; j < 4; ++j) {
-        Value old = code.component(quad, j);
-        Value low = code.halfOf(old, false), high = code.halfOf(old, true);
-        Value sumLow = k.select(isHigh, low, k.add(low, value));
-        Value sumHigh = k.select(isHigh, k.add(high, value), high);
-        Value both = code.packPair(sumLow, sumHigh);
-        pairs.push_back(k.select(k.equal(pair, k.index(j)), both, old));
-      }
-      code.storeShared(code.quad(pairs), memory, quadAt);
-    });
+  for (int64_t i = 0; i < slotsReadAhead; ++i)
+    addSlot(slots[2 + 2 * i], slots[3 + 2 * i], step, memory, first);
+  code.loop(k.index(slotsReadAhead), slots[1], 1, [&](Value i) {
+    auto [column, value] = slot(k.add(slots[0], i));
+    addSlot(column, value, step, memory, first);
   });
 }

@@ -91,6 +91,13 @@ Value WorkgroupCode::halfOf(Value word, bool high) {
   return b.create<arith::ExtFOp>(b.getF32Type(), half);
 }
 
+Value WorkgroupCode::inRegister(int64_t constant) {
+  if (!getenv("TACQ_OPAQUE")) return word(constant);
+  Value groups = b.create<gpu::GridDimOp>(gpu::Dimension::x);
+  Value zero = shiftRight(b.create<arith::IndexCastOp>(b.getI32Type(), groups), 31);
+  return b.create<arith::OrIOp>(zero, word(constant));
+}
+
 Value WorkgroupCode::packPair(Value low, Value high) {
   Value halves[] = {b.create<arith::TruncFOp>(b.getF16Type(), low),
                     b.create<arith::TruncFOp>(b.getF16Type(), high)};
@@ -108,10 +115,8 @@ Value WorkgroupCode::pair(Value half) {
   return b.create<spirv::CompositeConstructOp>(type, ValueRange{half, half});
 }
 
-Value WorkgroupCode::scaledPair(Value integers, Value zero, Value scale) {
-  // Integers in the low bits of 1024.
-  Value bits = b.create<arith::OrIOp>(integers, word(0x64006400));
-  Value numbers = b.create<spirv::BitcastOp>(zero.getType(), bits);
-  Value scaled = b.create<arith::MulFOp>(b.create<arith::SubFOp>(numbers, zero), scale);
+Value WorkgroupCode::scaledPair(Value numbers, Value zero, Value scale) {
+  Value above = b.create<arith::SubFOp>(b.create<spirv::BitcastOp>(zero.getType(), numbers), zero);
+  Value scaled = b.create<arith::MulFOp>(above, scale);
   return b.create<spirv::BitcastOp>(b.getI32Type(), scaled);
 }

@@ -29,24 +29,48 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   if (header.magic != TACQ_VULKAN_EXECUTABLE_MAGIC ||
       header.version != TACQ_VULKAN_EXECUTABLE_VERSION)
     return broken("the shaders are of another version");
-  uint64_t tableEnd = sizeof(header) + uint64_t(header.kernel_count) * sizeof(tacq_vulkan_kernel);
+  uint64_t entries = uint64_t(header.kernel_count) + header.variant_count;
+  uint64_t tableEnd = sizeof(header) + entries * sizeof(tacq_vulkan_kernel);
   if (header.kernel_count != kernels || tableEnd > size)
     return broken("the table of shaders does not fit the module");
-  shaders.resize(kernels);
-  for (size_t i = 0; i < kernels; ++i) {
+  shaders.resize(entries);
+  for (size_t i = 0; i < entries; ++i) {
     Shader &shader = shaders[i];
     memcpy(&shader.info, code + sizeof(header) + i * sizeof(shader.info), sizeof(shader.info));
     const tacq_vulkan_kernel &info = shader.info;
     if (info.code_offset % 4 != 0 || info.code_size % 4 != 0 || info.code_size < 20 ||
         info.code_offset < tableEnd || info.code_offset > size ||
         info.code_size > size - info.code_offset || info.read_count > info.buffer_count ||
-        info.tasks_per_group == 0 || info.buffer_count >= device.features.storageBuffers)
+        info.tasks_per_group == 0 ||
+        (info.variant != TACQ_VULKAN_NO_VARIANT &&
+         (i >= kernels || info.variant < kernels || info.variant >= entries)) || info.buffer_count >= device.features.storageBuffers)
       return broken("a shader lies outside of the executable, or binds too many buffers");
     if (Error error = makePipeline(shader, code))
       return Error(error.code(), what + ": " + error.message());
   }
   device.savePipelineCache();
   return success();
+}
+
+std::optional<Shaders::Choice> Shaders::choose(uint32_t kernel, const int64_t *symbols,
+                                               uint32_t count) const {
+  auto tasksOf = [&](const tacq_vulkan_kernel &info) -> std::optional<int64_t> {
+    if (info.task_symbol == TACQ_VULKAN_NO_SYMBOL)
+      return info.task_count;
+    if (info.task_symbol >= count)
+      return std::nullopt;
+    return symbols[info.task_symbol];
+  };
+  if (uint32_t variant = shaders[kernel].info.variant; variant != TACQ_VULKAN_NO_VARIANT) {
+    std::optional<int64_t> tasks = tasksOf(shaders[variant].info);
+    if (!tasks)
+      return std::nullopt;
+    if (*tasks > 0)
+      return Choice{variant, *tasks};
+  }
+  if (std::optional<int64_t> tasks = tasksOf(shaders[kernel].info))
+    return Choice{kernel, *tasks};
+  return std::nullopt;
 }
 
 Error Shaders::layoutsFor(uint32_t bindings, Layouts &result) {

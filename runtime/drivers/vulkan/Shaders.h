@@ -7,6 +7,7 @@
 #include "tacq/VulkanExecutable.h"
 
 #include <map>
+#include <optional>
 
 namespace tacq {
 
@@ -27,7 +28,14 @@ public:
 
   /// `what` names the module and the executable in messages.
   Error load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what);
-  const Shader &operator[](uint32_t kernel) const { return shaders[kernel]; }
+  /// A kernel, or a variant of one.
+  const Shader &operator[](uint32_t number) const { return shaders[number]; }
+  /// What runs for a dispatch with these symbols, and its tasks; nullopt if they are too few.
+  struct Choice {
+    uint32_t number;
+    int64_t tasks;
+  };
+  std::optional<Choice> choose(uint32_t kernel, const int64_t *symbols, uint32_t count) const;
 
 private:
   struct Layouts {

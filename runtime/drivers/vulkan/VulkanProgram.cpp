@@ -304,16 +304,16 @@ Error VulkanProgram::setFor(const Shader &shader, Command &command) {
 }
 
 Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
-  const Shader &shader = shaders[dispatch.kernel];
+  std::optional<Shaders::Choice> choice =
+      shaders.choose(dispatch.kernel, dispatch.symbols, dispatch.symbol_count);
+  const Shader &shader = shaders[choice ? choice->number : dispatch.kernel];
   const tacq_vulkan_kernel &info = shader.info;
   // What is behind its buffers is of the same kernel for other devices.
-  if (dispatch.buffer_count < info.buffer_count ||
-      (info.task_symbol != TACQ_VULKAN_NO_SYMBOL && info.task_symbol >= dispatch.symbol_count))
+  if (!choice || dispatch.buffer_count < info.buffer_count)
     return makeError(TACQ_INVALID_MODULE,
                      "module '%s': a dispatch does not have the buffers or symbols of its shader",
                      desc.name);
-  int64_t tasks = info.task_symbol == TACQ_VULKAN_NO_SYMBOL ? info.task_count
-                                                            : dispatch.symbols[info.task_symbol];
+  int64_t tasks = choice->tasks;
   if (tasks <= 0)
     return success();
   for (uint32_t i = 0; i < dispatch.symbol_count; ++i)
@@ -331,7 +331,7 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
   reads.clear();
   writes.clear();
   Command &command = scratch;
-  command.kernel = dispatch.kernel;
+  command.kernel = choice->number;
   command.bindings.clear();
   command.buffers.clear();
   for (uint32_t i = 0; i < info.buffer_count; ++i) {

@@ -1,8 +1,9 @@
 /* Executables of the driver "vulkan", of format "spirv": SPIR-V 1.3 shaders for Vulkan 1.1 or
  * newer.
  *
- * An executable is this header, a table of `kernel_count` entries, and the shaders, all
- * little-endian. A shader has one entry point, "main", without specialization constants, and one
+ * An executable is this header, a table of `kernel_count` entries and behind them `variant_count`
+ * more, and the shaders, all little-endian. A kernel may have a variant for many rows among the
+ * latter: a dispatch whose variant has tasks runs that instead. A shader has one entry point, "main", without specialization constants, and one
  * descriptor set (0) of storage buffers:
  *
  *   binding 0 … buffer_count - 1    the buffers of the dispatch, in its order
@@ -13,10 +14,12 @@
  * A workgroup does `tasks_per_group` tasks at once: the first has its number (WorkgroupId.x) times
  * that, and further ones are multiples of what the whole grid does away, so that any number of
  * workgroups along x is right. The number of tasks is the shader's own, not that of the dispatch.
+ * A shader with cooperative matrices is SPIR-V 1.6 of the Vulkan memory model.
  *
  * Feature names that an executable may require: int64 float64 int16 int8 float16 storage16 storage8
  * dot8 (the device features of these names; dot8 is shaderIntegerDotProduct), buffers=N (a shader
- * binds N storage buffers), subgroup=N (subgroups have N invocations and do arithmetic and
+ * binds N storage buffers), matrix16 (subgroups multiply cooperative matrices of f16, 16 by 16 by 16,
+ * into sums of f32, in the Vulkan memory model), subgroup=N (subgroups have N invocations and do arithmetic and
  * shuffles).
  */
 #ifndef TACQ_VULKAN_EXECUTABLE_H
@@ -29,10 +32,10 @@ extern "C" {
 #endif
 
 #define TACQ_VULKAN_EXECUTABLE_MAGIC 0x56535154u /* "TQSV" */
-#define TACQ_VULKAN_EXECUTABLE_VERSION 2u
+#define TACQ_VULKAN_EXECUTABLE_VERSION 3u
 
 typedef struct tacq_vulkan_header {
-  uint32_t magic, version, kernel_count, reserved;
+  uint32_t magic, version, kernel_count, variant_count;
 } tacq_vulkan_header;
 
 typedef struct tacq_vulkan_kernel {
@@ -45,9 +48,12 @@ typedef struct tacq_vulkan_kernel {
   uint32_t task_symbol;
   uint32_t tasks_per_group;
   int64_t task_count;
+  /* The entry of the variant for many rows, or TACQ_VULKAN_NO_VARIANT. */
+  uint32_t variant, reserved;
 } tacq_vulkan_kernel;
 
 #define TACQ_VULKAN_NO_SYMBOL 0xFFFFFFFFu
+#define TACQ_VULKAN_NO_VARIANT 0xFFFFFFFFu
 
 #ifdef __cplusplus
 }

@@ -35,11 +35,21 @@ inline constexpr llvm::StringLiteral vulkanWorkgroupAttr = "tacq.workgroup";
 mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
                                      const KernelOptions &options = {});
 
+/// The attribute of a kernel function that is a variant of another one for many rows: its name.
+inline constexpr llvm::StringLiteral vulkanVariantAttr = "tacq.variant_of";
+
+/// Emits the variant for many rows of a region's kernel. It has no tasks where there are few, and
+/// then the kernel runs. False, and the builder is of no use, if there is none.
+bool emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile,
+                       const KernelOptions &options = {});
+
 /// The passes from kernel functions to spirv.module operations, one for each.
 void buildVulkanPipeline(mlir::OpPassManager &manager, llvm::StringRef profile);
 
 struct VulkanShader {
+  /// Of the kernel, which may have a variant.
   std::string name;
+  bool isVariant = false;
   std::vector<uint32_t> code;
   /// Tasks that a workgroup does at once.
   uint32_t tasksPerGroup = 1;
