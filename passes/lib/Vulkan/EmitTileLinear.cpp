@@ -61,6 +61,7 @@ private:
   Place placeOf(ArrayRef<Weight> group, Value tile, Value rowTile);
   SmallVector<Value> ofOwn(Place &place, function_ref<SmallVector<Value>(TileWeight &)> compute);
   SmallVector<Value> loadStep(Place &place, Value tile, int64_t step, ValueRange before);
+  Value behind(ValueRange loaded, Value value);
   void storeStep(Place &place, ValueRange loaded);
   void addSlots(Place &place, ValueRange slots, int64_t step);
   Value weightQuad(Value feature) { return times(feature, rowOfQuads); }
@@ -216,6 +217,19 @@ SmallVector<Value> TileLinear::loadStep(Place &place, Value tile, int64_t step,
     loaded.push_back(
         ShaderCode::load(xScales, times(k.add(times(row, blocks), number), 2)));
   return loaded;
+}
+
+/// The value, known only when everything of `loaded` is. Device compilers wait for all loads that are
+/// under way where they wait for one: so those of the next step must not begin before.
+Value TileLinear::behind(ValueRange loaded, Value value) {
+  Value all;
+  for (Value each : loaded) {
+    if (isa<VectorType>(each.getType()))
+      each = component(each, 0);
+    if (each.getType().isInteger(32))
+      all = all ? b.create<arith::OrIOp>(all, each).getResult() : each;
+  }
+  return k.add(value, toIndex(b.create<arith::AndIOp>(all, inRegister(0))));
 }
 
 void TileLinear::storeStep(Place &place, ValueRange loaded) {
@@ -376,11 +390,12 @@ void TileLinear::storeSums(Place &place, const Sums &sums, Value tile, Value row
 void TileLinear::emitTile(ArrayRef<Weight> group, Value tile, Value rowTile) {
   Place place = placeOf(group, tile, rowTile);
   Value first = k.index(0), last = k.index(tilesOfColumns - 1);
-  SmallVector<Value> loaded = loadStep(place, first, 0, {});
+  SmallVector<Value> early = loadStep(place, first, 0, {});
+  SmallVector<Value> loaded = loadStep(place, first, 1, early);
   SmallVector<Value> carried =
       ofOwn(place, [&](TileWeight &weight) { return weight.firstSlots(); });
   size_t slotCount = carried.size(), loadCount = loaded.size();
-  storeStep(place, loaded);
+  storeStep(place, early);
   addSlots(place, carried, 0);
   barrier();
   carried.append(loaded);
@@ -394,8 +409,9 @@ void TileLinear::emitTile(ArrayRef<Weight> group, Value tile, Value rowTile) {
     Sums sums(now.drop_front(slotCount + loadCount));
     Value next = k.min(plus(at, 1), last);
     for (int64_t step = 0; step < stepsOfTile; ++step) {
-      int64_t following = (step + 1) % stepsOfTile;
-      loaded = loadStep(place, following ? at : next, following, loaded);
+      int64_t following = (step + 1) % stepsOfTile, later = (step + 2) % stepsOfTile;
+      Value tileOfLater = later >= 2 ? at : next;
+      SmallVector<Value> ahead = loadStep(place, behind(loaded, tileOfLater), later, loaded);
       if (!following && slotCount)
         slots = ofOwn(place, [&](TileWeight &own) { return own.nextSlots(slots, next); });
       multiply(sums);
@@ -403,6 +419,7 @@ void TileLinear::emitTile(ArrayRef<Weight> group, Value tile, Value rowTile) {
       storeStep(place, loaded);
       addSlots(place, slots, following);
       barrier();
+      loaded = ahead;
     }
     slots.append(loaded);
     slots.append(sums);

@@ -25,8 +25,8 @@ constexpr int64_t stepColumns = 32, stepsOfTile = formatTileColumns / stepColumn
 /// rows do not meet in its banks.
 constexpr int64_t quadHalves = 8, rowOfQuads = stepColumns / quadHalves + 1;
 
-/// Slots of a tile that are read before they are needed.
-constexpr int64_t slotsReadAhead = 2, slotValues = 2 + 2 * slotsReadAhead;
+/// Slots of a tile that are read before they are needed, and of others that are read at once.
+constexpr int64_t slotsReadAhead = 6, slotsAtOnce = 4, slotValues = 2 + slotsReadAhead;
 /// Weights are in shared memory times this, so that small ones are not rounded more than others.
 constexpr double tileWeightFactor = 64;
 
@@ -46,8 +46,8 @@ public:
   /// The words of f16 numbers of what was read, two columns each.
   llvm::SmallVector<mlir::Value> decode(mlir::ValueRange loaded);
   /// Of the first tile and the one that follows, or of the two behind, `tile` being the first of
-  /// them: the first slot, the number of slots, columns and values of some; and the number of slots
-  /// of the tile behind both.
+  /// them: the first slot, the number of slots, and some of them; and the number of slots of the
+  /// tile behind both.
   llvm::SmallVector<mlir::Value> firstSlots();
   llvm::SmallVector<mlir::Value> nextSlots(mlir::ValueRange slots, mlir::Value tile);
   /// Adds what slots have in the thread's columns of a step to its numbers in shared memory, of
@@ -59,10 +59,10 @@ public:
 private:
   mlir::Value levelPair(mlir::Value codes, mlir::ValueRange levels);
   mlir::Value slotCount(mlir::Value tile);
-  std::pair<mlir::Value, mlir::Value> slot(mlir::Value number);
-  void loadSlots(mlir::Value first, mlir::Value count, llvm::SmallVector<mlir::Value> &slots);
-  void addSlot(mlir::Value column, mlir::Value value, int64_t step, mlir::Value memory,
-               mlir::Value first);
+  mlir::Value slot(mlir::Value number);
+  void loadSlots(mlir::Value first, mlir::Value slots, mlir::Value from, int64_t count,
+                 llvm::SmallVector<mlir::Value> &loaded);
+  void addSlot(mlir::Value slot, int64_t step, mlir::Value memory, mlir::Value first);
 
   WorkgroupCode &code;
   KernelBuilder &k;

@@ -190,8 +190,8 @@ Value TileWeight::slotCount(Value tile) {
   return code.toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), count));
 }
 
-/// The column in the tile and the value that a slot has of the row.
-std::pair<Value, Value> TileWeight::slot(Value number) {
+/// What a slot has of the row: its column in the tile above the bits of its value.
+Value TileWeight::slot(Value number) {
   Value at = code.plus(code.times(number, format.slotBytes()), format.slotsAt());
   Value from = k.add(at, code.times(lane, format.positionBytes));
   Value position = format.positionBytes == 1
@@ -199,23 +199,21 @@ std::pair<Value, Value> TileWeight::slot(Value number) {
                        : code.element(shorts, code.quotient(from, k.index(halfBytes)));
   Value valueAt =
       k.add(code.plus(at, formatTileRows * format.positionBytes), code.times(lane, halfBytes));
-  Value value = code.element(halves, code.quotient(valueAt, k.index(halfBytes)));
-  return {b.create<arith::ExtUIOp>(b.getI32Type(), position), value};
+  Value value = code.element(shorts, code.quotient(valueAt, k.index(halfBytes)));
+  Value column = b.create<arith::ExtUIOp>(b.getI32Type(), position);
+  return b.create<arith::OrIOp>(b.create<arith::ShLIOp>(column, code.word(16)),
+                                b.create<arith::ExtUIOp>(b.getI32Type(), value));
 }
 
-/// Reads the first slots of a tile, or what no column is equal to.
-void TileWeight::loadSlots(Value first, Value count, SmallVector<Value> &slots) {
-  for (int64_t i = 0; i < slotsReadAhead; ++i)
-    llvm::append_range(slots, k.branch(
-                                  k.less(k.index(i), count),
-                                  [&] {
-                                    auto [column, value] = slot(code.plus(first, i));
-                                    return SmallVector<Value>{column, value};
-                                  },
-                                  [&] {
-                                    return SmallVector<Value>{code.word(formatTileColumns),
-                                                              k.constant(b.getF16Type(), 0.0)};
-                                  }));
+/// Slots [from, from + count) of those of a tile; what is no slot of it has a column behind all.
+void TileWeight::loadSlots(Value first, Value slots, Value from, int64_t count,
+                           SmallVector<Value> &loaded) {
+  for (int64_t i = 0; i < count; ++i) {
+    Value number = code.plus(from, i);
+    loaded.push_back(k.branch(
+        k.less(number, slots), [&] { return SmallVector<Value>{slot(k.add(first, number))}; },
+        [&] { return SmallVector<Value>{code.word(formatTileColumns << 16)}; })[0]);
+  }
 }
 
 SmallVector<Value> TileWeight::firstSlots() {
@@ -225,9 +223,9 @@ SmallVector<Value> TileWeight::firstSlots() {
   if (format.circuit == Circuit::Slots)
     first = code.toIndex(code.element(words, code.plus(panel, format.circuitAt / wordBytes)));
   SmallVector<Value> slots = {first, slotCount(k.index(0))};
-  loadSlots(slots[0], slots[1], slots);
+  loadSlots(slots[0], slots[1], k.index(0), slotsReadAhead, slots);
   slots.append({k.add(first, slots[1]), slotCount(k.index(1))});
-  loadSlots(slots[slotValues], slots[slotValues + 1], slots);
+  loadSlots(slots[slotValues], slots[slotValues + 1], k.index(0), slotsReadAhead, slots);
   slots.push_back(slotCount(k.index(2)));
   return slots;
 }
@@ -238,23 +236,24 @@ SmallVector<Value> TileWeight::nextSlots(ValueRange slots, Value tile) {
   SmallVector<Value> next(slots.slice(slotValues, slotValues));
   Value count = slots.back();
   next.append({k.add(next[0], next[1]), count});
-  loadSlots(next[slotValues], count, next);
+  loadSlots(next[slotValues], count, k.index(0), slotsReadAhead, next);
   next.push_back(slotCount(code.plus(tile, 2)));
   return next;
 }
 
-void TileWeight::addSlot(Value column, Value value, int64_t step, Value memory, Value first) {
-  Value own = b.create<arith::IndexCastOp>(b.getI32Type(), code.plus(part, step * stepColumns / columns));
+void TileWeight::addSlot(Value slot, int64_t step, Value memory, Value first) {
+  Value own = b.create<arith::IndexCastOp>(b.getI32Type(),
+                                           code.plus(part, step * stepColumns / columns));
+  Value column = code.shiftRight(slot, 16);
   Value inPart = b.create<arith::DivUIOp>(column, code.word(columns));
   code.when(k.equal(inPart, own), [&] {
-    Value added = k.mul(b.create<arith::ExtFOp>(b.getF32Type(), value), code.f(tileWeightFactor));
+    Value added = k.mul(code.halfOf(slot, false), code.f(tileWeightFactor));
     // The pair of the column among those of its quad, and its half of the pair.
     Value inStep = code.remainder(code.toIndex(column), k.index(stepColumns));
     Value quadAt = k.add(first, code.quotient(inStep, k.index(quadHalves)));
-    Value pair = k.add(code.times(code.quotient(code.remainder(inStep, k.index(quadHalves)),
-                                                k.index(formatInterleave)),
-                                  2),
-                       code.remainder(inStep, k.index(2)));
+    Value inQuad = code.quotient(code.remainder(inStep, k.index(quadHalves)),
+                                 k.index(formatInterleave));
+    Value pair = k.add(code.times(inQuad, 2), code.remainder(inStep, k.index(2)));
     Value isHigh =
         k.equal(code.remainder(code.quotient(inStep, k.index(2)), k.index(2)), k.index(1));
     Value quad = code.loadShared(memory, quadAt);
@@ -276,10 +275,12 @@ void TileWeight::addSlot(Value column, Value value, int64_t step, Value memory, 
 void TileWeight::addSlots(ValueRange slots, int64_t step, Value memory, Value first) {
   if (format.circuit == Circuit::None)
     return;
-  for (int64_t i = 0; i < slotsReadAhead; ++i)
-    addSlot(slots[2 + 2 * i], slots[3 + 2 * i], step, memory, first);
-  code.loop(k.index(slotsReadAhead), slots[1], 1, [&](Value i) {
-    auto [column, value] = slot(k.add(slots[0], i));
-    addSlot(column, value, step, memory, first);
+  for (Value slot : slots.slice(2, slotsReadAhead))
+    addSlot(slot, step, memory, first);
+  code.loop(k.index(slotsReadAhead), slots[1], slotsAtOnce, [&](Value i) {
+    SmallVector<Value> more;
+    loadSlots(slots[0], slots[1], i, slotsAtOnce, more);
+    for (Value slot : more)
+      addSlot(slot, step, memory, first);
   });
 }
