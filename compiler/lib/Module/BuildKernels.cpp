@@ -39,7 +39,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
       return kernel.emitError("has ") << k->taskCount().str() << " tasks on " << target.name
                                       << " and " << code.tasks->str() << " on the target before";
     code.tasks = k->taskCount();
-    code.workspace = k->workspaceSize();
+    code.workspace = Sym::max(code.workspace, k->workspaceSize());
     code.cost = kernelCost(kernel.getBody(), optionsOf(kernel, isShared));
   }
   return kernels;
@@ -61,14 +61,19 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
       continue;
     }
     code.shaderTasks = k->taskCount();
-    std::unique_ptr<KernelBuilder> variant =
-        KernelBuilder::create(builder, (kernel.getSymName() + "_many_rows").str(), kernel.getBody(),
-                              code.symbols);
-    if (emitVulkanVariant(*variant, profile, optionsOf(kernel, true))) {
+    for (bool first : {false, true}) {
+      std::string name = kernel.getSymName().str() + (first ? "_many_rows_first" : "_many_rows");
+      std::unique_ptr<KernelBuilder> variant =
+          KernelBuilder::create(builder, name, kernel.getBody(), code.symbols);
+      if (!emitVulkanVariant(*variant, profile, first, optionsOf(kernel, true))) {
+        variant->function().erase();
+        continue;
+      }
       variant->function()->setAttr(vulkanVariantAttr, kernel.getSymNameAttr());
-      code.variantTasks = variant->taskCount();
-    } else {
-      variant->function().erase();
+      if (first)
+        variant->function()->setAttr(vulkanFirstAttr, builder.getUnitAttr());
+      (first ? code.firstTasks : code.variantTasks) = variant->taskCount();
+      code.workspace = Sym::max(code.workspace, variant->workspaceSize());
     }
   }
   if (failed)

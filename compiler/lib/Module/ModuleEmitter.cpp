@@ -124,11 +124,17 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
   memcpy(bytes.data(), &header, sizeof(header));
   std::set<std::string> features;
   unsigned buffers = 0;
-  size_t variants = 0;
-  llvm::StringMap<uint32_t> variantNumbers;
+  // Of each kernel, the numbers of its variant and of what runs before that.
+  using Role = VulkanShader::Role;
+  llvm::StringMap<uint32_t> variants, firsts;
   for (const VulkanShader &shader : shaders)
-    if (shader.isVariant)
-      variantNumbers[shader.name] = uint32_t(kernelNumbers.size() + variants++);
+    if (shader.role != Role::Kernel)
+      (shader.role == Role::First ? firsts : variants)
+          .try_emplace(shader.name, kernelNumbers.size() + variants.size() + firsts.size());
+  auto numberIn = [](const llvm::StringMap<uint32_t> &numbers, StringRef name) {
+    auto found = numbers.find(name);
+    return found == numbers.end() ? TACQ_VULKAN_NO_SHADER : found->second;
+  };
   for (const VulkanShader &shader : shaders) {
     Block &body = module.lookupSymbol<rt::KernelOp>(shader.name).getBody().front();
     KernelCode &code = codes[shader.name];
@@ -139,14 +145,26 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
     entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
     buffers = std::max(buffers, entry.buffer_count + 2);
     entry.tasks_per_group = shader.tasksPerGroup;
-    const Sym &tasks = shader.isVariant ? code.variantTasks : code.shaderTasks;
+    const Sym &tasks = shader.role == Role::Kernel    ? code.shaderTasks
+                       : shader.role == Role::Variant ? code.variantTasks
+                                                      : code.firstTasks;
     std::optional<int64_t> count = tasks.constant();
     entry.task_count = count.value_or(0);
     entry.task_symbol = count ? TACQ_VULKAN_NO_SYMBOL : code.symbols.indexOf(tasks);
-    auto variant = variantNumbers.find(shader.name);
-    bool hasVariant = !shader.isVariant && variant != variantNumbers.end();
-    entry.variant = hasVariant ? variant->second : TACQ_VULKAN_NO_VARIANT;
-    size_t number = shader.isVariant ? variant->second : kernelNumbers.lookup(shader.name);
+    entry.variant = entry.first = TACQ_VULKAN_NO_SHADER;
+    size_t number = kernelNumbers.lookup(shader.name);
+    if (shader.role == Role::Kernel)
+      entry.variant = numberIn(variants, shader.name);
+    if (shader.role == Role::Variant) {
+      number = numberIn(variants, shader.name);
+      entry.first = numberIn(firsts, shader.name);
+    }
+    if (shader.role == Role::First)
+      number = numberIn(firsts, shader.name);
+    // Linear operations' variants have the workspace behind the outputs.
+    bool hasWorkspace = shader.role == Role::First || entry.first != TACQ_VULKAN_NO_SHADER;
+    entry.buffer_count += hasWorkspace;
+    buffers = std::max(buffers, entry.buffer_count + 2);
     memcpy(bytes.data() + sizeof(header) + number * sizeof(entry), &entry, sizeof(entry));
     auto *words = reinterpret_cast<const char *>(shader.code.data());
     bytes.insert(bytes.end(), words, words + entry.code_size);

@@ -94,7 +94,9 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
     VulkanShader &shader = shaders.emplace_back();
     auto variantOf = function->getAttrOfType<StringAttr>(vulkanVariantAttr);
     shader.name = (variantOf ? variantOf.getValue() : function.getName()).str();
-    shader.isVariant = bool(variantOf);
+    if (variantOf)
+      shader.role = function->hasAttr(vulkanFirstAttr) ? VulkanShader::Role::First
+                                                       : VulkanShader::Role::Variant;
     shader.tasksPerGroup = function->hasAttr(vulkanWorkgroupAttr) ? 1 : profile.getWorkgroup();
     ScopedDiagnosticHandler handler(kernels.getContext(), [&](Diagnostic &diagnostic) {
       if (diagnostic.getSeverity() == DiagnosticSeverity::Error)

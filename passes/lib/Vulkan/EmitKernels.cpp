@@ -57,7 +57,7 @@ LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
   return success();
 }
 
-bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile,
+bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, bool first,
                              const KernelOptions &options) {
   kernel.vectorBits = 0;
   kernel.sharedStatus = true;
@@ -67,8 +67,9 @@ bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile,
   if (!llvm::hasNItems(body.without_terminator(), 1))
     return false;
   if (auto linear = dyn_cast<LinearOp>(body.front()))
-    emitted = linear.getXScales() && emitTileLinearShader(kernel, linear, profile);
-  else if (auto attention = dyn_cast<AttentionOp>(body.front()); attention && !options.append)
+    emitted = linear.getXScales() && (first ? emitTileDecodeShader(kernel, linear, profile)
+                                            : emitTileLinearShader(kernel, linear, profile));
+  else if (auto attention = dyn_cast<AttentionOp>(body.front()); attention && !options.append && !first)
     emitted = emitTileAttentionShader(kernel, attention, profile, options.capacity);
   if (emitted)
     replaceLastTask(kernel);
@@ -91,7 +92,7 @@ class EmitKernelsPass : public tacq::impl::EmitVulkanKernelsBase<EmitKernelsPass
       options.capacity = Sym::name(capacity);
     options.append = append;
     auto emit = [&](KernelBuilder &kernel) {
-      return variants ? success(emitVulkanVariant(kernel, attr, options))
+      return variants ? success(emitVulkanVariant(kernel, attr, variants == 2, options))
                       : emitVulkanKernel(kernel, attr, options);
     };
     if (failed(replaceByKernels(getOperation(), emit)))

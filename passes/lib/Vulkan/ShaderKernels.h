@@ -21,7 +21,9 @@ mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
 /// The same by workgroups. False, and nothing is emitted, if the profile or the weights do not
 /// allow it.
 bool emitPanelLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
-/// The same for many rows, through cooperative matrices. False as above.
+/// The same for many rows, through cooperative matrices, and what runs before it: it decodes weights
+/// and rows into the workspace. False as above.
+bool emitTileDecodeShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 bool emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);

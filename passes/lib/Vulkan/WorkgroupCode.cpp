@@ -91,13 +91,6 @@ Value WorkgroupCode::halfOf(Value word, bool high) {
   return b.create<arith::ExtFOp>(b.getF32Type(), half);
 }
 
-Value WorkgroupCode::inRegister(int64_t constant) {
-  // No grid has so many workgroups that this is not 0.
-  Value groups = b.create<gpu::GridDimOp>(gpu::Dimension::x);
-  Value zero = shiftRight(b.create<arith::IndexCastOp>(b.getI32Type(), groups), 31);
-  return b.create<arith::OrIOp>(zero, word(constant));
-}
-
 Value WorkgroupCode::packPair(Value low, Value high) {
   Value halves[] = {b.create<arith::TruncFOp>(b.getF16Type(), low),
                     b.create<arith::TruncFOp>(b.getF16Type(), high)};

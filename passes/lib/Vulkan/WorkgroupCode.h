@@ -53,9 +53,6 @@ public:
   mlir::Value dot(mlir::Value sum, mlir::Value x, mlir::Value codes);
   /// The f16 number in the low or high half of a word, as f32.
   mlir::Value halfOf(mlir::Value word, bool high);
-  /// A constant that the device's compiler takes for a variable, so that it stays in a register: an
-  /// instruction has room for one constant only.
-  mlir::Value inRegister(int64_t constant);
   /// Two numbers of f32, rounded to f16, in a word.
   mlir::Value packPair(mlir::Value low, mlir::Value high);
   mlir::Value quad(mlir::ValueRange words);

@@ -34,6 +34,9 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   if (header.kernel_count != kernels || tableEnd > size)
     return broken("the table of shaders does not fit the module");
   shaders.resize(entries);
+  auto isVariant = [&](uint32_t number) {
+    return number == TACQ_VULKAN_NO_SHADER || (number >= kernels && number < entries);
+  };
   for (size_t i = 0; i < entries; ++i) {
     Shader &shader = shaders[i];
     memcpy(&shader.info, code + sizeof(header) + i * sizeof(shader.info), sizeof(shader.info));
@@ -42,8 +45,7 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
         info.code_offset < tableEnd || info.code_offset > size ||
         info.code_size > size - info.code_offset || info.read_count > info.buffer_count ||
         info.tasks_per_group == 0 ||
-        (info.variant != TACQ_VULKAN_NO_VARIANT &&
-         (i >= kernels || info.variant < kernels || info.variant >= entries)) || info.buffer_count >= device.features.storageBuffers)
+!isVariant(info.variant) || !isVariant(info.first) || info.buffer_count >= device.features.storageBuffers)
       return broken("a shader lies outside of the executable, or binds too many buffers");
     if (Error error = makePipeline(shader, code))
       return Error(error.code(), what + ": " + error.message());
@@ -52,25 +54,30 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   return success();
 }
 
-std::optional<Shaders::Choice> Shaders::choose(uint32_t kernel, const int64_t *symbols,
-                                               uint32_t count) const {
-  auto tasksOf = [&](const tacq_vulkan_kernel &info) -> std::optional<int64_t> {
+std::optional<Shaders::Steps> Shaders::choose(uint32_t kernel, const int64_t *symbols,
+                                              uint32_t count) const {
+  auto tasksOf = [&](uint32_t number) -> std::optional<int64_t> {
+    const tacq_vulkan_kernel &info = shaders[number].info;
     if (info.task_symbol == TACQ_VULKAN_NO_SYMBOL)
       return info.task_count;
     if (info.task_symbol >= count)
       return std::nullopt;
     return symbols[info.task_symbol];
   };
-  if (uint32_t variant = shaders[kernel].info.variant; variant != TACQ_VULKAN_NO_VARIANT) {
-    std::optional<int64_t> tasks = tasksOf(shaders[variant].info);
-    if (!tasks)
+  std::optional<int64_t> tasks;
+  if (uint32_t variant = shaders[kernel].info.variant; variant != TACQ_VULKAN_NO_SHADER) {
+    tasks = tasksOf(variant);
+    if (tasks && *tasks > 0) {
+      uint32_t first = shaders[variant].info.first;
+      if (first == TACQ_VULKAN_NO_SHADER)
+        return Steps{{{variant, *tasks}}};
+      if (std::optional<int64_t> firstTasks = tasksOf(first))
+        return Steps{{{first, *firstTasks}, {variant, *tasks}}};
       return std::nullopt;
-    if (*tasks > 0)
-      return Choice{variant, *tasks};
+    }
   }
-  if (std::optional<int64_t> tasks = tasksOf(shaders[kernel].info))
-    return Choice{kernel, *tasks};
-  return std::nullopt;
+  tasks = tasksOf(kernel);
+  return tasks ? std::optional(Steps{{{kernel, *tasks}}}) : std::nullopt;
 }
 
 Error Shaders::layoutsFor(uint32_t bindings, Layouts &result) {

@@ -6,6 +6,7 @@
 #include "VulkanDevice.h"
 #include "tacq/VulkanExecutable.h"
 
+#include <array>
 #include <map>
 #include <optional>
 
@@ -30,12 +31,14 @@ public:
   Error load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what);
   /// A kernel, or a variant of one.
   const Shader &operator[](uint32_t number) const { return shaders[number]; }
-  /// What runs for a dispatch with these symbols, and its tasks; nullopt if they are too few.
-  struct Choice {
-    uint32_t number;
-    int64_t tasks;
+  struct Step {
+    uint32_t number = TACQ_VULKAN_NO_SHADER;
+    int64_t tasks = 0;
   };
-  std::optional<Choice> choose(uint32_t kernel, const int64_t *symbols, uint32_t count) const;
+  /// What runs for a dispatch with these symbols, one after the other; there may be no second one.
+  /// nullopt if there are too few symbols.
+  using Steps = std::array<Step, 2>;
+  std::optional<Steps> choose(uint32_t kernel, const int64_t *symbols, uint32_t count) const;
 
 private:
   struct Layouts {

@@ -3,7 +3,8 @@
  *
  * An executable is this header, a table of `kernel_count` entries and behind them `variant_count`
  * more, and the shaders, all little-endian. A kernel may have a variant for many rows among the
- * latter: a dispatch whose variant has tasks runs that instead. A shader has one entry point, "main", without specialization constants, and one
+ * latter, which may have another shader that runs first: a dispatch whose variant has tasks runs
+ * these instead. A shader has one entry point, "main", without specialization constants, and one
  * descriptor set (0) of storage buffers:
  *
  *   binding 0 … buffer_count - 1    the buffers of the dispatch, in its order
@@ -48,12 +49,13 @@ typedef struct tacq_vulkan_kernel {
   uint32_t task_symbol;
   uint32_t tasks_per_group;
   int64_t task_count;
-  /* The entry of the variant for many rows, or TACQ_VULKAN_NO_VARIANT. */
-  uint32_t variant, reserved;
+  /* The entries of a kernel's variant for many rows, and of what runs before a variant, or
+   * TACQ_VULKAN_NO_SHADER. */
+  uint32_t variant, first;
 } tacq_vulkan_kernel;
 
 #define TACQ_VULKAN_NO_SYMBOL 0xFFFFFFFFu
-#define TACQ_VULKAN_NO_VARIANT 0xFFFFFFFFu
+#define TACQ_VULKAN_NO_SHADER 0xFFFFFFFFu
 
 #ifdef __cplusplus
 }

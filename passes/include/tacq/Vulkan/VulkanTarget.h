@@ -37,10 +37,13 @@ mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
 
 /// The attribute of a kernel function that is a variant of another one for many rows: its name.
 inline constexpr llvm::StringLiteral vulkanVariantAttr = "tacq.variant_of";
+/// With that, the function is what runs before the variant.
+inline constexpr llvm::StringLiteral vulkanFirstAttr = "tacq.first";
 
 /// Emits the variant for many rows of a region's kernel. It has no tasks where there are few, and
-/// then the kernel runs. False, and the builder is of no use, if there is none.
-bool emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile,
+/// then the kernel runs. With `first`, what has to run before the variant, of the same buffers and
+/// workspace. False, and the builder is of no use, if there is none.
+bool emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, bool first,
                        const KernelOptions &options = {});
 
 /// The passes from kernel functions to spirv.module operations, one for each.
@@ -49,7 +52,7 @@ void buildVulkanPipeline(mlir::OpPassManager &manager, llvm::StringRef profile);
 struct VulkanShader {
   /// Of the kernel, which may have a variant.
   std::string name;
-  bool isVariant = false;
+  enum class Role { Kernel, Variant, First } role = Role::Kernel;
   std::vector<uint32_t> code;
   /// Tasks that a workgroup does at once.
   uint32_t tasksPerGroup = 1;
