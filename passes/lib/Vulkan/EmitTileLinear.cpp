@@ -20,6 +20,8 @@ using namespace tacq;
 static constexpr int64_t matrix = 16;
 /// With fewer rows, the product of each row with its own weights takes less time.
 static constexpr int64_t fewestRows = 24;
+/// With fewer tiles of features than that, tiles have half as many rows.
+static constexpr int64_t fewTiles = 64;
 /// The first page of the workspace is not a kernel's to leave changed.
 static constexpr int64_t pageBytes = 4096, quadBytes = 16;
 
@@ -64,6 +66,11 @@ bool TileLinear::collect() {
   xQuads = view(x, quadType());
   for (Group group : groups())
     tiles += tilesOf(group);
+  // Few tiles leave a large device without work: there are more of them if they are smaller.
+  if (tiles < fewTiles) {
+    shape.rows /= 2;
+    shape.ownRows /= 2;
+  }
   rowTiles = Sym::ceilDiv(rowCount, shape.rows);
   // None where there are few rows.
   many = Sym::min(1, Sym::floorDiv(rowCount, fewestRows));
