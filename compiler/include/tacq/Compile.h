@@ -82,10 +82,12 @@ Error compileModel(const std::string &path, const CompileOptions &options);
 void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
                       const GraphPipelineOptions &options);
 /// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
-/// matrices stored as f16 in `parameters`, or without int8 input of linear operations.
+/// matrices stored as f16 in `parameters`, or without int8 input of linear operations; `forShaders`
+/// if the module has shaders.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                        llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets);
+                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets,
+                       bool forShaders);
 
 } // namespace tacq
 

@@ -60,6 +60,8 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
       failed = true;
       continue;
     }
+    // The schedule's launch is that of all profiles; a shader knows when it has nothing to do.
+    code.launchTasks = code.launchTasks ? Sym::max(*code.launchTasks, k->taskCount()) : k->taskCount();
     code.shaderTasks = k->taskCount();
   }
   if (failed)

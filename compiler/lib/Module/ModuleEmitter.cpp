@@ -459,7 +459,7 @@ void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion
     dispatch.bindings.push_back(workspaceNumber(symbols.lower(specialize(code.workspace))));
   for (const Sym &symbol : code.symbols.list())
     dispatch.symbols.push_back(symbols.lower(specialize(symbol)));
-  Sym tasks = specialize(code.tasks ? *code.tasks : code.shaderTasks);
+  Sym tasks = specialize(code.tasks ? *code.tasks : *code.launchTasks);
   dispatch.tasks = symbols.lower(tasks);
   if (mixed)
     dispatch.shares = taskShares(op, *mixed);

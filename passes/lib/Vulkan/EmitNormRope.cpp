@@ -79,7 +79,8 @@ LogicalResult tacq::emitQuantizedNormShader(KernelBuilder &kernel, NormOp op,
   if (failed(norm.collect()) || failed(code.collect()))
     return failure();
   Type element = kernel.elementType(op.getResult());
-  kernel.parallel(elementCount(ArrayRef(kernel.dims(op.getX())).drop_back()), [&](Value task) {
+  Sym rows = elementCount(ArrayRef(kernel.dims(op.getX())).drop_back());
+  kernel.parallel(rowsToQuantize(quantize, rows, profile), [&](Value task) {
     norm.beginTask();
     Value row = kernel.mul(task, norm.columns), parts = kernel.index(code.parts);
     norm.beginRow(row);

@@ -26,17 +26,17 @@ LogicalResult QuantizeRow::collect() {
   if (!output || !scales)
     return op.emitError("the kernel of a quantization yields its results");
   words = wordsOf(output);
-  return chooseParts();
+  return chooseParts(op.getBlock() / 4);
 }
 
-LogicalResult QuantizeRow::chooseParts() {
+LogicalResult QuantizeRow::chooseParts(int64_t most) {
   columns = *k.dims(op.getX()).back().constant();
   block = op.getBlock();
   blocks = llvm::divideCeil(columns, block);
   stored = llvm::alignTo(columns, quantizedColumns);
   if (block % 4 != 0)
     return op.emitError("there is no shader for blocks of ") << block << " columns";
-  parts = std::min(subgroup(), block / 4);
+  parts = std::min(subgroup(), most);
   partColumns = block / parts;
   return success();
 }
@@ -166,6 +166,10 @@ void QuantizeRow::emitPart(Value row, Value number, Value part, ElementOfRow ele
   });
 }
 
+Sym tacq::rowsToQuantize(QuantizeRowsOp op, const Sym &rows, VulkanProfileAttr profile) {
+  return isRepeatedRow(op, profile) ? rows * Sym::min(rows - Sym(1), Sym(1)) : rows;
+}
+
 LogicalResult tacq::emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile) {
   QuantizeRow code(kernel, op, profile);
@@ -176,7 +180,7 @@ LogicalResult tacq::emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp
     return op.emitError("the kernel of a quantization holds the operation that it quantizes");
   Dims dims = kernel.dims(op.getX());
   Sym rows = elementCount(ArrayRef(dims).drop_back());
-  kernel.parallel(rows * (code.blocks * code.parts), [&](Value task) {
+  kernel.parallel(rowsToQuantize(op, rows, profile) * (code.blocks * code.parts), [&](Value task) {
     Value whole = code.quotient(task, kernel.index(code.parts));
     Value row = code.quotient(whole, kernel.index(code.blocks));
     KernelBuilder::Index at;

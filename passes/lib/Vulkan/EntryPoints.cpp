@@ -144,6 +144,10 @@ LogicalResult EntryPoint::emit() {
       }
   for (auto [argument, made] : llvm::zip(buffers, body.getArguments()))
     argument.replaceAllUsesWith(made);
+  function.walk([](gpu::BarrierOp barrier) {
+    if (barrier->hasAttr(vulkanAwaitAttr))
+      barrier.erase();
+  });
   Value symbolBuffer = body.getArgument(buffers.size());
   for (auto [i, symbol] : llvm::enumerate(symbols)) {
     if (symbol.use_empty())

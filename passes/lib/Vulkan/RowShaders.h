@@ -48,8 +48,9 @@ public:
       : WorkgroupCode(k, profile), op(op) {}
   /// Finds the buffers of the results. Fails with a diagnostic.
   mlir::LogicalResult collect();
-  /// For a kernel that does not have the results in buffers.
-  mlir::LogicalResult chooseParts();
+  /// For a kernel that does not have the results in buffers, or from `collect`: at most so many
+  /// invocations do a block.
+  mlir::LogicalResult chooseParts(int64_t most);
   /// A part of block `number` of the row, whose elements are given.
   void emitPart(mlir::Value row, mlir::Value number, mlir::Value part, ElementOfRow element);
   /// A part of a block whose elements are given, all of them inside. Words of four integers go
@@ -79,6 +80,9 @@ private:
   mlir::Value words, scales;
   int64_t block = 0, stored = 0;
 };
+
+/// How many of the rows are left to a quantization's own kernel.
+Sym rowsToQuantize(QuantizeRowsOp op, const Sym &rows, VulkanProfileAttr profile);
 
 class RopeRow : public ShaderCode {
 public:

@@ -21,6 +21,11 @@ mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
 /// The same by workgroups. False, and nothing is emitted, if the profile or the weights do not
 /// allow it.
 bool emitPanelLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
+/// Whether the profile has what panels need.
+bool hasPanelFeatures(VulkanProfileAttr profile);
+/// Whether products make a single row of this quantization themselves: then its kernel has nothing
+/// to do.
+bool isRepeatedRow(QuantizeRowsOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);
 mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfileAttr profile);

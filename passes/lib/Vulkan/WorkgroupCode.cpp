@@ -18,6 +18,10 @@ Value WorkgroupCode::thread() { return b.create<gpu::ThreadIdOp>(gpu::Dimension:
 
 void WorkgroupCode::barrier() { b.create<gpu::BarrierOp>(); }
 
+void WorkgroupCode::awaitInputs() {
+  b.create<gpu::BarrierOp>()->setAttr(vulkanAwaitAttr, b.getUnitAttr());
+}
+
 Value WorkgroupCode::shared(int64_t elements, Type element) {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(&k.function().front());

@@ -30,6 +30,10 @@ int32_t vulkanProfileRank(VulkanProfileAttr profile);
 /// instead of by one invocation.
 inline constexpr llvm::StringLiteral vulkanWorkgroupAttr = "tacq.workgroup";
 
+/// The attribute of the barrier behind which a kernel function reads what other dispatches of the
+/// call have written. A function without one reads it from its beginning.
+inline constexpr llvm::StringLiteral vulkanAwaitAttr = "tacq.await";
+
 /// Emits the kernel of a region for a profile: of its one named operation, or of its nodes. The
 /// builder must be new.
 mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
