@@ -17,6 +17,7 @@ constexpr int64_t kAlignment = 64;
 constexpr int64_t kStagingBytes = int64_t(16) << 20;
 /// After that the device is taken for hung.
 constexpr uint64_t kTimeout = uint64_t(600) * 1000000000; // ns
+constexpr uint32_t kNvidia = 0x10DE;
 /// So long the end of commands is polled for.
 constexpr std::chrono::microseconds kSpinning(2000);
 constexpr VkMemoryPropertyFlags kMapped =
@@ -67,6 +68,9 @@ VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physica
   if ((subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
       (subgroup.supportedOperations & needed) == needed)
     result.subgroup = subgroup.subgroupSize;
+  // Not what Vulkan promises: it was seen on these.
+  bool isSoftware = properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+  result.inOrder = isSoftware || properties.vendorID == kNvidia;
   result.storageBuffers = properties.limits.maxPerStageDescriptorStorageBuffers;
   return result;
 }
@@ -109,7 +113,8 @@ bool VulkanFeatures::has(const std::string &feature) const {
     return strtoul(feature.c_str() + 9, nullptr, 10) == subgroup;
   const std::pair<const char *, bool> known[] = {
       {"int64", int64},     {"float64", float64},     {"int16", int16},       {"int8", int8},
-      {"float16", float16}, {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8}};
+      {"float16", float16}, {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8},
+      {"in-order", inOrder}};
   for (auto [name, present] : known)
     if (feature == name)
       return present;
@@ -119,7 +124,7 @@ bool VulkanFeatures::has(const std::string &feature) const {
 std::string VulkanFeatures::text() const {
   std::string result;
   for (const char *name :
-       {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8", "dot8"})
+       {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8", "dot8", "in-order"})
     if (has(name))
       result += (result.empty() ? "" : " ") + std::string(name);
   if (subgroup)

@@ -2,7 +2,8 @@
 //
 // All commands of a run go into one command buffer, which is submitted at its end, and in between
 // only where the host has to read what was computed. A barrier is recorded where a command touches
-// bytes that a command since the last barrier has written, or writes bytes that one has read.
+// bytes that a command since the last barrier has written, or writes bytes that one has read. Where
+// the shaders do it, dispatches wait for each other by flags instead.
 //
 // A run first lists its commands. Where the list is that of the run before, as it is from token to
 // token, its command buffer is submitted again: what changes are values of symbols, in a buffer.
@@ -29,6 +30,11 @@ constexpr uint32_t kSetsPerPool = 256, kBuffersPerPool = 4096;
 /// What Vulkan promises along each axis of a grid.
 constexpr int64_t kLargestGrid = 65535;
 constexpr int64_t kStatusBytes = TACQ_STATUS_WORDS * 4;
+/// Of executables whose dispatches are ordered by flags: epochs that a submission may have before
+/// there are barriers again, and what stands in front of the symbols.
+constexpr size_t kLateWord = 7;
+constexpr int32_t kFlags = 8192;
+constexpr int64_t kFlagBytes = kFlags * 4, kSettings = 3;
 
 uint64_t now() {
   timespec time;
@@ -68,6 +74,7 @@ VulkanProgram::~VulkanProgram() {
       device.release(buffer);
   device.release(arena);
   device.release(status);
+  device.release(flags);
 }
 
 Error VulkanProgram::load() {
@@ -89,8 +96,11 @@ Error VulkanProgram::load() {
       *module.executables()->Get(static_cast<uint32_t>(desc.executable));
   std::string what =
       formatText("module '%s', executable '%s'", desc.name, executable.target()->c_str());
-  return shaders.load(static_cast<const uint8_t *>(desc.data) + executable.offset(),
-                      executable.size(), sizeOf(executable.kernels()), what);
+  if (Error error = shaders.load(static_cast<const uint8_t *>(desc.data) + executable.offset(),
+                                 executable.size(), sizeOf(executable.kernels()), what))
+    return error;
+  return shaders.areOrdered() ? device.allocate(kFlagBytes, VulkanDevice::Use::Device, flags)
+                              : success();
 }
 
 Error VulkanProgram::uploadConstants() {
@@ -215,11 +225,38 @@ bool VulkanProgram::mustWait(const std::vector<Range> &reads, const std::vector<
   return waits;
 }
 
+/// Lets a dispatch that has to wait do so by a flag, instead of a barrier.
+void VulkanProgram::order(Command &command) {
+  bool isDispatch = command.set != VK_NULL_HANDLE;
+  if (!isDispatch)
+    command.waits |= dispatchedSinceBarrier;
+  if (command.waits) {
+    bool byFlag = isDispatch && !epoch.hasCopies && epoch.number + 1 < kFlags;
+    epochBefore = byFlag ? epoch : Epoch();
+    epoch = {std::min(epoch.number + 1, kFlags - 1), 0, false};
+    command.waits = !byFlag;
+    dispatchedSinceBarrier &= byFlag;
+  }
+  epoch.hasCopies |= !isDispatch;
+  command.flag = -1;
+  if (!isDispatch)
+    return;
+  if (epochBefore.groups) {
+    command.flag = epochBefore.number;
+    command.count = epochBefore.groups;
+  }
+  command.ownFlag = epoch.number;
+  epoch.groups += static_cast<int32_t>(command.groups);
+  dispatchedSinceBarrier = true;
+}
+
 void VulkanProgram::add(Command &command, const std::vector<Range> &reads,
                         const std::vector<Range> &writes) {
   for (const Range &range : writes)
     range.object->mirrored = 0;
   command.waits = mustWait(reads, writes);
+  if (shaders.areOrdered())
+    order(command);
   Segment &own = segments[segment];
   if (isSame && count < own.recorded.size() && own.recorded[count] == command) {
     ++count;
@@ -322,11 +359,12 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
                        "module '%s': a kernel gets the number %lld; shaders count to 2^31 only",
                        desc.name, static_cast<long long>(dispatch.symbols[i]));
   const VkPhysicalDeviceLimits &limits = device.properties.limits;
-  int64_t offset = 0, symbolBytes = std::max<int64_t>(1, dispatch.symbol_count) * 8;
+  int64_t offset = 0, settings = shader.ordered ? kSettings : 0;
+  int64_t symbolBytes = std::max<int64_t>(1, settings + dispatch.symbol_count) * 8;
   if (Error error = reserveArena(symbolBytes, offset))
     return error;
   if (dispatch.symbol_count)
-    memcpy(arena.mapped + offset, dispatch.symbols, dispatch.symbol_count * 8);
+    memcpy(arena.mapped + offset + settings * 8, dispatch.symbols, dispatch.symbol_count * 8);
 
   reads.clear();
   writes.clear();
@@ -360,12 +398,18 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
   command.bindings.push_back(
       {arena.buffer, static_cast<VkDeviceSize>(offset), static_cast<VkDeviceSize>(symbolBytes)});
   command.bindings.push_back({status.buffer, 0, kStatusBytes});
+  if (shader.ordered)
+    command.bindings.push_back({flags.buffer, 0, kFlagBytes});
   if (Error error = setFor(shader, command))
     return error;
   int64_t groups = (tasks - 1) / info.tasks_per_group + 1;
   command.groups = static_cast<uint32_t>(std::min(groups, kLargestGrid));
   command.from = command.to = VK_NULL_HANDLE;
   add(command, reads, writes);
+  if (shader.ordered) {
+    const int64_t own[kSettings] = {command.flag, command.count, command.ownFlag};
+    memcpy(arena.mapped + offset, own, sizeof(own));
+  }
   return success();
 }
 
@@ -457,6 +501,8 @@ void VulkanProgram::startSegment() {
   listed.clear();
   pendingReads.clear();
   pendingWrites.clear();
+  epoch = epochBefore = Epoch();
+  dispatchedSinceBarrier = false;
 }
 
 /// Fills the segment's command buffer with what is listed. Nothing of the segment is running.
@@ -474,18 +520,26 @@ Error VulkanProgram::recordSegment(Segment &own) {
   if (Error error = device.begin(own.commands))
     return error;
   const VulkanDeviceApi &api = device.api;
+  auto addBarrier = [&] {
+    VkMemoryBarrier barrier = {};
+    barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+    barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                            VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    VkPipelineStageFlags stages =
+        VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+    api.CmdPipelineBarrier(own.commands, stages, stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+  };
+  if (shaders.areOrdered()) {
+    // Dispatches of an earlier submission may still count.
+    addBarrier();
+    api.CmdFillBuffer(own.commands, flags.buffer, 0, kFlagBytes, 0);
+    addBarrier();
+  }
   VkPipeline bound = VK_NULL_HANDLE;
   for (const Command &command : own.recorded) {
-    if (command.waits) {
-      VkMemoryBarrier barrier = {};
-      barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
-      barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
-      barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
-                              VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
-      VkPipelineStageFlags stages =
-          VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
-      api.CmdPipelineBarrier(own.commands, stages, stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
-    }
+    if (command.waits)
+      addBarrier();
     if (!command.set) {
       api.CmdCopyBuffer(own.commands, command.from, command.to, 1, &command.region);
       continue;
@@ -527,6 +581,11 @@ tacq_status_t *VulkanProgram::flushAndCheck() {
     return toStatus(error);
   int32_t words[TACQ_STATUS_WORDS];
   memcpy(words, status.mapped, sizeof(words));
+  if (words[kLateWord])
+    return toStatus(makeError(TACQ_INTERNAL,
+                              "module '%s': device '%s' does not begin dispatches in their order; "
+                              "compile it for another profile",
+                              desc.name, device.properties.deviceName));
   return words[0] == 0 ? nullptr : tacq_kernel_error(desc.module, words);
 }
 
