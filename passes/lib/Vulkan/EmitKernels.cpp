@@ -21,7 +21,7 @@ static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile
                                 const KernelOptions &options) {
   Block &body = kernel.region().front();
   for (auto attention : body.getOps<AttentionOp>())
-    return options.append ? emitCacheAppendShader(kernel, attention, options.capacity)
+    return options.append ? emitCacheAppendShader(kernel, attention, profile, options.capacity)
                           : emitAttentionShader(kernel, attention, profile, options.capacity);
   for (auto linear : body.getOps<LinearOp>())
     return linear.getXScales() ? emitMixedLinearShader(kernel, linear, profile)

@@ -36,7 +36,7 @@ mlir::LogicalResult emitRopeShader(KernelBuilder &kernel, RopeOp op);
 mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
                                         VulkanProfileAttr profile, std::optional<Sym> capacity);
 mlir::LogicalResult emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,
-                                          std::optional<Sym> capacity);
+                                          VulkanProfileAttr profile, std::optional<Sym> capacity);
 
 } // namespace tacq
 
