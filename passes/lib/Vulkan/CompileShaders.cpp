@@ -130,7 +130,11 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
       continue;
     }
     if (ordered) {
-      markCoherent(code, constants ? constants.asArrayRef() : ArrayRef<int32_t>(), flags);
+      SmallVector<int32_t> unchanged;
+      if (constants)
+        llvm::append_range(unchanged, constants.asArrayRef());
+      unchanged.push_back(flags - 2); // the symbols
+      markCoherent(code, unchanged, flags);
       shader.features.push_back(vulkanOrderedFeature.str());
     }
     shader.code.assign(code.begin(), code.end());

@@ -58,6 +58,7 @@ private:
   AttentionTensors t;
   std::optional<Sym> capacity;
   Value sums, state; // state: maximum, denominator
+  Value subgroupWeights;
   Rows keyRows, valueRows;
   /// A single new key and its value, if this kernel may append them.
   Value addedKeys, addedValues;
@@ -93,6 +94,7 @@ LogicalResult AttentionShader::emit() {
     setWorkgroup(llvm::bit_floor(uint64_t(most)) * subgroup());
     sums = shared(subgroups() * t.valueDepth, b.getF32Type());
     state = shared(subgroups() * 2, b.getF32Type());
+    subgroupWeights = shared(subgroups(), b.getF32Type());
     k.parallel(elementCount(tasks), [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
       emitRowOfWorkgroup(at[0], at[1], at[2], task);
@@ -255,10 +257,15 @@ void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head
   Value maximum = loadShared(state, k.index(0));
   for (int64_t i = 1; i < subgroups(); ++i)
     maximum = b.create<arith::MaxNumFOp>(maximum, loadShared(state, k.index(2 * i)));
+  // Each invocation makes the weight of one subgroup.
+  Value each = remainder(own, k.index(subgroups()));
+  Value weight = rescaling(loadShared(state, times(each, 2)), maximum);
+  storeShared(weight, subgroupWeights, each);
+  barrier();
   SmallVector<Value> weights;
   Value denominator = f(0.0);
   for (int64_t i = 0; i < subgroups(); ++i) {
-    weights.push_back(rescaling(loadShared(state, k.index(2 * i)), maximum));
+    weights.push_back(loadShared(subgroupWeights, k.index(i)));
     denominator = k.add(denominator, k.mul(weights.back(), loadShared(state, k.index(2 * i + 1))));
   }
   Value seen = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, denominator, f(0.0));

@@ -122,6 +122,8 @@ Value RopeRow::element(Value batch, Value position, Value start, Value feature) 
     other = k.select(first, k.add(feature, pairs), k.sub(feature, pairs));
   }
   Value own = load(x, k.add(start, feature));
+  // Without a branch, several elements are under way at once.
+  bool isWhole = (dims.back() - table.back() * Sym(2)).isConstant(0);
   auto rotate = [&] {
     Value sequence = k.select(k.equal(k.sym(table[0]), one), zero, batch);
     Value angle =
@@ -131,6 +133,8 @@ Value RopeRow::element(Value batch, Value position, Value start, Value feature) 
     Value kept = k.mul(own, load(cosines, angle));
     return SmallVector<Value>{k.select(first, k.sub(kept, turned), k.add(kept, turned))};
   };
+  if (isWhole)
+    return rotate()[0];
   return k.branch(rotated, rotate, [&] { return SmallVector<Value>{own}; })[0];
 }
 

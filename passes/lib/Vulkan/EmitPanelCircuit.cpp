@@ -109,12 +109,11 @@ Value PanelLinear::half(const Weight &weight, Value byteAt, bool aligned) {
   return halfOf(both, false);
 }
 
-/// The position in its tile and the value of a slot of the panel, for row `local` modulo 16.
-std::pair<Value, Value> PanelLinear::loadSlot(const Place &place, Value slotsAt, Value slot) {
+/// The position in its tile and the value of the slot that begins at a byte, for row `local` modulo 16.
+std::pair<Value, Value> PanelLinear::loadSlot(const Place &place, Value at) {
   const MixedFormat &format = place.weight->format;
   Value lane = remainder(place.local, k.index(formatTileRows));
   bool aligned = format.slotsAt() % halfBytes == 0;
-  Value at = k.add(slotsAt, times(slot, format.slotBytes()));
   Value from = k.add(at, times(lane, format.positionBytes)), raw;
   if (format.positionBytes == 1)
     raw = element(place.weight->bytes, from);
@@ -127,11 +126,11 @@ std::pair<Value, Value> PanelLinear::loadSlot(const Place &place, Value slotsAt,
   return {position, value};
 }
 
-/// Slots of a panel that each invocation reads ahead: somewhat more than there are on average where
-/// the circuit has one weight of two hundred.
+/// Slots of a panel that each invocation reads ahead: for twice as many as there are where the circuit
+/// has one weight of two hundred.
 int64_t PanelLinear::slotsAhead(const Weight &weight) const {
   int64_t columns = weight.format.columnsOfTiles * formatTileColumns;
-  return std::clamp<int64_t>(llvm::divideCeil(columns, 160 * slotStride()), 1, 4);
+  return std::clamp<int64_t>(llvm::divideCeil(columns, 100 * slotStride()), 1, 5);
 }
 
 /// Before the tiles of the slots are known: of an invocation's first slots, positions and values.
@@ -154,17 +153,12 @@ PanelLinear::Slots PanelLinear::loadSlots(const Place &place, Value panel, const
   }
   for (int64_t i = 0; i < slotsAhead(*place.weight); ++i) {
     Value slot = plus(first, i * slotStride());
-    Values loaded = k.branch(
-        k.less(slot, known),
-        [&] {
-          auto [position, value] = loadSlot(place, result.at, slot);
-          return SmallVector<Value>{position, value};
-        },
-        [&] {
-          return SmallVector<Value>{k.index(0), f(0.0)};
-        });
-    result.columns.push_back(loaded[0]);
-    result.numbers.push_back(loaded[1]);
+    // Read without a branch, so that several are under way at once.
+    Value inside = k.less(slot, known);
+    Value at = k.add(result.at, times(slot, format.slotBytes()));
+    auto [position, value] = loadSlot(place, k.select(inside, at, k.index(0)));
+    result.columns.push_back(k.select(inside, position, k.index(0)));
+    result.numbers.push_back(k.select(inside, value, f(0.0)));
   }
   return result;
 }
@@ -188,7 +182,8 @@ Value PanelLinear::addSlots(const Place &place, const Slots &slots) {
   for (auto [column, number] : llvm::zip(slots.columns, slots.numbers))
     sum = k.add(sum, k.mul(number, inputNumber(place, column)));
   return loop(slots.rest, slots.count, slotStride(), sum, [&](Value slot, ValueRange carried) {
-    auto [position, value] = loadSlot(place, slots.at, slot);
+    int64_t bytes = place.weight->format.slotBytes();
+    auto [position, value] = loadSlot(place, k.add(slots.at, times(slot, bytes)));
     Value column = k.add(times(slotTile(place, slot), formatTileColumns), position);
     return SmallVector<Value>{k.add(carried[0], k.mul(value, inputNumber(place, column)))};
   })[0];

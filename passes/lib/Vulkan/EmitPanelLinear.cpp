@@ -85,12 +85,13 @@ void PanelLinear::chooseShape() {
     panels += weight.format.rowsOfTiles;
   // A pass over all tiles is the least time from beginning to end.
   int64_t whole = weights[0].format.columnsOfTiles * rowQuads * parts;
-  int64_t most = std::min<int64_t>(8 * profile.getWorkgroup() / sharing, largestWorkgroup);
+  int64_t most = std::min<int64_t>(8 * profile.getWorkgroup() / sharing, getenv("TACQ_WG") ? atol(getenv("TACQ_WG")) : largestWorkgroup);
   int64_t passes = llvm::divideCeil(whole, most);
   ownInvocations = llvm::alignTo(llvm::divideCeil(whole, passes), 32);
   // Panels of workgroups that would not be under way at once follow others in the same workgroup,
   // which has the row already.
-  int64_t ways = std::max<int64_t>(1, invocationsAtOnce / (ownInvocations * sharing));
+  int64_t at = getenv("TACQ_ATONCE") ? atol(getenv("TACQ_ATONCE")) * 132 : invocationsAtOnce;
+  int64_t ways = std::max<int64_t>(1, at / (ownInvocations * sharing));
   panelsOfWay = llvm::divideCeil(panels / sharing, ways);
 }
 
@@ -124,6 +125,7 @@ PanelLinear::Begun PanelLinear::beginPanel(ArrayRef<Place> places, Value panel) 
     begun.counts.push_back(place.weight->format.circuit == Circuit::Slots
                                ? loadCounts(place, panel)
                                : Counts());
+  begun.feature = featureOf(*places[0].weight, panel);
   begun.tile = ofOwn(places, [&](const Place &place) {
     return flatten(loadTile(place, panel, insideTile(place, place.tile)));
   });
@@ -186,22 +188,27 @@ void PanelLinear::storeSums(const Rows &sums, Value extra) {
   });
 }
 
+/// The row of the weight that is stored as the panel's row `thread` modulo 16.
+Value PanelLinear::featureOf(const Weight &weight, Value panel) {
+  const MixedFormat &format = weight.format;
+  Value lane = remainder(thread(), k.index(formatTileRows));
+  Value stored = k.min(k.add(times(panel, formatTileRows), lane), k.index(format.rows - 1));
+  if (!format.sorted)
+    return stored;
+  Value byte = element(weight.bytes, plus(stored, format.permutationAt));
+  Value inBlock = toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), byte));
+  return k.add(times(quotient(stored, k.index(permutationBlock)), permutationBlock), inBlock);
+}
+
 /// Adds up what subgroups have left, and stores the results of the panel's rows.
-void PanelLinear::storeRows(ArrayRef<Place> places, Value panel, bool anyExtra) {
+void PanelLinear::storeRows(ArrayRef<Place> places, Value panel, Value feature, Value residual,
+                            bool anyExtra) {
   const Weight &weight = *places[0].weight;
   const MixedFormat &format = weight.format;
-  Value row = places[0].row;
   Value lane = thread(), stored = k.add(times(panel, formatTileRows), lane);
   Value isRow =
       k.logicalAnd(k.less(lane, k.index(formatTileRows)), k.less(stored, k.index(format.rows)));
   when(isRow, [&] {
-    Value feature = stored;
-    if (format.sorted) {
-      Value byte = element(weight.bytes, plus(stored, format.permutationAt));
-      Value inBlock = toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), byte));
-      feature =
-          k.add(times(quotient(stored, k.index(permutationBlock)), permutationBlock), inBlock);
-    }
     auto sumOf = [&](unsigned number) {
       const Weight &own = *places[number].weight;
       Value sum;
@@ -219,15 +226,18 @@ void PanelLinear::storeRows(ArrayRef<Place> places, Value panel, bool anyExtra) 
     Value y = activate(op.getActivation(), sumOf(0));
     if (op.getGated())
       y = k.mul(y, sumOf(1));
-    Value at = k.add(times(row, format.rows), feature);
     if (residual)
-      y = k.add(y, load(residual, at));
-    ShaderCode::store(y, weight.output, at);
+      y = k.add(y, residual);
+    ShaderCode::store(y, weight.output, k.add(times(places[0].row, format.rows), feature));
   });
 }
 
-void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, ValueRange tile,
+void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, Value feature, ValueRange tile,
                               ValueRange slots) {
+  Value residual;
+  if (this->residual)
+    residual = load(this->residual,
+                    k.add(times(places[0].row, places[0].weight->format.rows), feature));
   Values sums = ofOwn(places, [&](const Place &place) {
     return Values(sumTiles(place, panel, tileOf(place, tile)));
   });
@@ -243,7 +253,7 @@ void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, ValueRange ti
     })[0];
   storeSums(Rows(sums.begin(), sums.end()), extra);
   barrier();
-  storeRows(places, panel, bool(extra));
+  storeRows(places, panel, feature, residual, bool(extra));
   // The memory is that of the next panel, too.
   barrier();
 }
@@ -259,16 +269,19 @@ void PanelLinear::emitPanels(ArrayRef<Weight> part, Value way, int64_t ways, Val
   awaitInputs();
   stageRow(row);
   if (ways == panels)
-    return finishPanel(places, way, first.tile, slots);
+    return finishPanel(places, way, first.feature, first.tile, slots);
   Values carried = first.tile;
   size_t width = carried.size();
   llvm::append_range(carried, slots);
+  carried.push_back(first.feature);
   loop(way, k.index(panels), ways, carried, [&](Value panel, ValueRange now) {
     Value following = k.min(plus(panel, ways), k.index(panels - 1));
     Begun next = beginPanel(places, following);
-    finishPanel(places, panel, now.take_front(width), now.drop_front(width));
+    finishPanel(places, panel, now.back(), now.take_front(width),
+                now.drop_front(width).drop_back());
     Values values = next.tile;
     llvm::append_range(values, prepareSlots(places, following, next));
+    values.push_back(next.feature);
     return values;
   });
 }

@@ -98,8 +98,7 @@ private:
   mlir::Value sumCounts(const Place &place, const Counts &counts);
   Slots loadSlots(const Place &place, mlir::Value panel, const Counts &counts);
   mlir::Value slotTile(const Place &place, mlir::Value slot);
-  std::pair<mlir::Value, mlir::Value> loadSlot(const Place &place, mlir::Value slotsAt,
-                                               mlir::Value slot);
+  std::pair<mlir::Value, mlir::Value> loadSlot(const Place &place, mlir::Value at);
   mlir::Value addSlots(const Place &place, const Slots &slots);
   mlir::Value addList(const Place &place, mlir::Value panel);
   mlir::Value half(const Weight &weight, mlir::Value byteAt, bool aligned);
@@ -111,13 +110,17 @@ private:
   struct Begun {
     Values tile;
     llvm::SmallVector<Counts, 2> counts;
+    /// Which of the weight's rows the invocation stores the result of, in the end.
+    mlir::Value feature;
   };
   Begun beginPanel(llvm::ArrayRef<Place> places, mlir::Value panel);
   Values prepareSlots(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun);
-  void finishPanel(llvm::ArrayRef<Place> places, mlir::Value panel, mlir::ValueRange tile,
-                   mlir::ValueRange slots);
+  void finishPanel(llvm::ArrayRef<Place> places, mlir::Value panel, mlir::Value feature,
+                   mlir::ValueRange tile, mlir::ValueRange slots);
   void storeSums(const Rows &sums, mlir::Value extra);
-  void storeRows(llvm::ArrayRef<Place> places, mlir::Value panel, bool anyExtra);
+  mlir::Value featureOf(const Weight &weight, mlir::Value panel);
+  void storeRows(llvm::ArrayRef<Place> places, mlir::Value panel, mlir::Value feature,
+                 mlir::Value residual, bool anyExtra);
   void emitPanels(llvm::ArrayRef<Weight> part, mlir::Value way, int64_t ways, mlir::Value row);
 
   /// Partial sums that one weight has: one of 16 rows for each subgroup, but at least for so many.
