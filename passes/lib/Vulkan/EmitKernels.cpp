@@ -38,18 +38,21 @@ static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile
   return emitNodeKernel(kernel);
 }
 
+void tacq::passTaskCount(KernelBuilder &kernel) {
+  func::FuncOp function = kernel.function();
+  OpBuilder::InsertionGuard guard(kernel.b);
+  kernel.b.setInsertionPointToStart(&function.getBody().front());
+  Value tasks = kernel.sym(kernel.taskCount());
+  function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
+}
+
 LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
                                      const KernelOptions &options) {
   kernel.vectorBits = 0;
   kernel.sharedStatus = true;
   if (failed(emitRegion(kernel, profile, options)))
     return failure();
-  // A shader knows how many tasks there are, and does not get the last one.
-  func::FuncOp function = kernel.function();
-  OpBuilder::InsertionGuard guard(kernel.b);
-  kernel.b.setInsertionPointToStart(&function.getBody().front());
-  Value tasks = kernel.sym(kernel.taskCount());
-  function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
+  passTaskCount(kernel);
   return success();
 }
 

@@ -13,6 +13,9 @@
 
 namespace tacq {
 
+/// A shader knows how many tasks there are, and does not get the last one.
+void passTaskCount(KernelBuilder &kernel);
+
 /// Weights in panels, or row-major where they have no layout.
 mlir::LogicalResult emitLinearShader(KernelBuilder &kernel, LinearOp op);
 /// A linear operation whose input is quantized and whose weights are of mixed precision.
