@@ -149,7 +149,16 @@ def plan(tools, work, onnx_file, statistics):
     path = work / "plan.json"
     result = tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--budget", "2.4bpw",
                        "-o", path)
-    assert sum(line.startswith("*") for line in result.stdout.splitlines()) == 1
+    table = [line.split() for line in result.stdout.splitlines()[1:]]
+    assert sum(row[0] == "*" for row in table) == 1
+    made = json.loads(path.read_text())
+    assert [c["bytes"] for c in made["candidates"]] == [int(row[-2]) for row in table]
+    chosen, = [c for c in made["candidates"] if c.get("chosen")]
+    assert chosen["bytes"] == made["bytes"] == sum(t["bytes"] for t in made["tensors"])
+    assert chosen["predicted_loss"] == pytest.approx(made["predicted_loss"], rel=1e-12)
+    assert table[made["candidates"].index(chosen)][0] == "*"
+    loss = float(table[0][-1].rstrip("%")) / 100 * made["mean_loss"]
+    assert made["candidates"][0]["predicted_loss"] == pytest.approx(loss, rel=0.01)
     return path
 
 

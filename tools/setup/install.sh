@@ -19,7 +19,7 @@ packages=(
   libvulkan-dev mesa-vulkan-drivers spirv-tools vulkan-validationlayers
   # tools and tests
   libclang-rt-19-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev
-  python3 python3-venv xz-utils
+  python3 python3-venv xz-utils chromium-headless-shell
   # the runtime for AArch64, and what runs it here
   crossbuild-essential-arm64 qemu-user
 )
