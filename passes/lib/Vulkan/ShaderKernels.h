@@ -24,6 +24,8 @@ mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
 /// The same by workgroups. False, and nothing is emitted, if the profile or the weights do not
 /// allow it.
 bool emitPanelLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
+/// The same for many rows, through cooperative matrices. False as above.
+bool emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);
 mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfileAttr profile);
