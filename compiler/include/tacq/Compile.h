@@ -82,12 +82,10 @@ Error compileModel(const std::string &path, const CompileOptions &options);
 void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
                       const GraphPipelineOptions &options);
 /// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
-/// matrices stored as f16 in `parameters`, or without int8 input of linear operations; `fuseRows`
-/// is for modules without shaders.
+/// matrices stored as f16 in `parameters`, or without int8 input of linear operations.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                        llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets,
-                       bool fuseRows);
+                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets);
 
 } // namespace tacq
 

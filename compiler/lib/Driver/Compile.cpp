@@ -41,8 +41,7 @@ void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
 
 void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                              llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                             bool floatActivations, ArrayRef<std::string> cpuTargets,
-                             bool fuseRows) {
+                             bool floatActivations, ArrayRef<std::string> cpuTargets) {
   if (last <= EmitStage::Fused)
     return;
   if (!mixed.empty())
@@ -52,7 +51,7 @@ void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterSt
   if (last == EmitStage::Quantized)
     return;
   manager.addPass(createPackWeights({floatActivations ? "f32" : "int8"}));
-  manager.addPass(createFormDispatches({fuseRows}));
+  manager.addPass(createFormDispatches({/*fuseRows=*/true}));
   manager.addPass(createTileKernels({SmallVector<std::string>(cpuTargets)}));
   if (last == EmitStage::Dispatches)
     return;
@@ -267,7 +266,7 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
     cpuTargets.push_back(target.name);
   if (Error error = run([&](PassManager &manager) {
         buildModuleStages(manager, last, model.parameters, forms, options.narrowDense,
-                          options.floatActivations, cpuTargets, targets.vulkan.empty());
+                          options.floatActivations, cpuTargets);
       }))
     return error;
   if (options.emit <= EmitStage::Schedule)

@@ -29,6 +29,9 @@ bool emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr 
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);
 mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfileAttr profile);
+/// A normalization whose result is quantized.
+mlir::LogicalResult emitQuantizedNormShader(KernelBuilder &kernel, NormOp op,
+                                            QuantizeRowsOp quantize, VulkanProfileAttr profile);
 mlir::LogicalResult emitRopeShader(KernelBuilder &kernel, RopeOp op);
 mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
                                         VulkanProfileAttr profile, std::optional<Sym> capacity);
