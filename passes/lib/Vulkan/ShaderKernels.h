@@ -26,6 +26,9 @@ mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
 bool emitPanelLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);
+/// An ArgMax or ArgMin over long rows, by workgroups. False, and nothing is emitted, if the node is
+/// not of that kind.
+bool emitArgMaxShader(KernelBuilder &kernel, NodeOp node, VulkanProfileAttr profile);
 mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitRopeShader(KernelBuilder &kernel, RopeOp op);
 mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
