@@ -38,6 +38,10 @@ static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile
       return emitNormShader(kernel, norm, profile);
     if (auto rope = dyn_cast<RopeOp>(op))
       return emitRopeShader(kernel, rope);
+    auto node = dyn_cast<NodeOp>(op);
+    if (node && (node.getOpType() == "ArgMax" || node.getOpType() == "ArgMin") &&
+        emitArgMaxShader(kernel, node, profile))
+      return success();
   }
   return emitNodeKernel(kernel);
 }

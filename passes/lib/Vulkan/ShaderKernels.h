@@ -28,6 +28,9 @@ bool emitPanelLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr
 bool emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);
+/// An ArgMax or ArgMin over long rows, by workgroups. False, and nothing is emitted, if the node is
+/// not of that kind.
+bool emitArgMaxShader(KernelBuilder &kernel, NodeOp node, VulkanProfileAttr profile);
 mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfileAttr profile);
 /// A normalization whose result is quantized.
 mlir::LogicalResult emitQuantizedNormShader(KernelBuilder &kernel, NormOp op,
