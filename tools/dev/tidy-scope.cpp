@@ -1,9 +1,9 @@
 //===- tidy-scope.cpp - clang-tidy without what is included ---------------===//
 //
 // A plugin of clang-tidy. Its checks go through all declarations of a file, those of MLIR's headers
-// and of the precompiled header too, though findings there are never shown: nine tenths of the time.
-// The check tacq-scope finds nothing; it leaves to the other checks, for which clang-tidy starts with
-// the translation unit as well, the declarations that are not in system headers.
+// and of the precompiled header too, though findings there are never shown: nine tenths of the
+// time. The check tacq-scope finds nothing. It is called for the translation unit, where all checks
+// begin, and leaves to them the declarations that are not in system headers.
 //
 //===----------------------------------------------------------------------===//
 
