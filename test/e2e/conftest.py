@@ -53,7 +53,8 @@ def tools():
 
 @pytest.fixture(scope="session")
 def work():
-    folder = BUILD / "test" / "e2e"
+    """A folder of this process: pytest-xdist runs several."""
+    folder = BUILD / "test" / "e2e" / os.environ.get("PYTEST_XDIST_WORKER", "")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

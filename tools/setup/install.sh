@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 packages=(
   # LLVM and MLIR 19.1, the compiler and the linker that the build uses
   libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools llvm-19
-  clang-19 clang-format-19 clang-tidy-19 lld-19
+  clang-19 clang-format-19 clang-tidy-19 libclang-19-dev lld-19
   cmake ninja-build ccache git
   # ONNX files, module files, .npz
   libprotobuf-dev protobuf-compiler libonnx-dev
