@@ -3,7 +3,7 @@
 #ifndef TACQ_DRIVERS_VULKAN_VULKANDEVICE_H
 #define TACQ_DRIVERS_VULKAN_VULKANDEVICE_H
 
-#include "VulkanApi.h"
+#include "VulkanQueue.h"
 #include "tacq/driver.h"
 
 #include <cstdint>
@@ -25,6 +25,8 @@ struct VulkanBuffer {
   /// What a run leaves in `mirror` for the host, of the first `mirrored` bytes of the buffer.
   std::unique_ptr<VulkanBuffer> mirror;
   int64_t mirrored = 0;
+  /// The host has read it since the run before.
+  bool wasRead = false;
 
   static VulkanBuffer *of(tacq_driver_buffer_t *buffer) {
     return reinterpret_cast<VulkanBuffer *>(buffer);
@@ -44,12 +46,19 @@ struct VulkanFeatures {
   std::string text() const;
 };
 
+struct VulkanOptions {
+  uint32_t index = 0;
+  bool validate = false;
+  /// Of a run's commands, in seconds.
+  uint64_t timeout = 600;
+};
+
 /// A device, its one queue and a command buffer for transfers. Used by one thread at a time, as
 /// everything of a session is; sessions on several threads need a device each.
 class VulkanDevice {
 public:
   ~VulkanDevice();
-  static Error open(const tacq_host_t &host, uint32_t index, bool validate,
+  static Error open(const tacq_host_t &host, const VulkanOptions &options,
                     std::unique_ptr<VulkanDevice> &result);
   static Error list(std::vector<tacq_device_info_t> &infos);
   static VulkanDevice *of(tacq_driver_device_t *device) {
@@ -91,10 +100,12 @@ public:
   VkDevice device = VK_NULL_HANDLE;
   VkPhysicalDeviceProperties properties = {};
   VulkanFeatures features;
+  VulkanQueue queue{api};
 
 private:
-  VulkanDevice(const tacq_host_t &host, uint32_t index) : host(host), index(index) {}
-  Error create(bool validate);
+  VulkanDevice(const tacq_host_t &host, const VulkanOptions &options)
+      : host(host), options(options) {}
+  Error create();
   Error createDevice();
   int32_t memoryType(uint32_t allowed, VkMemoryPropertyFlags wanted) const;
   int32_t deviceMemoryType(uint32_t allowed) const;
@@ -103,23 +114,22 @@ private:
   void loadPipelineCache();
   std::string cachePath() const;
 
-  uint32_t index, queueFamily = 0;
+  const VulkanOptions options;
+  uint32_t queueFamily = 0;
   VkPhysicalDeviceMemoryProperties memory = {};
-  VkQueue queue = VK_NULL_HANDLE;
   VkCommandPool pool = VK_NULL_HANDLE;
   VkCommandBuffer transfers = VK_NULL_HANDLE;
-  VkFence fence = VK_NULL_HANDLE;
   VulkanBuffer staging;
   size_t savedCacheSize = 0;
   uint64_t buffersMade = 0;
-  /// Nothing more can be done with the device.
-  bool lost = false;
 };
 
 tacq_status_t *createVulkanProgram(tacq_driver_device_t *device, const tacq_program_desc_t *desc,
                                    tacq_driver_program_t **program);
 void destroyVulkanProgram(tacq_driver_program_t *program);
 tacq_status_t *runVulkanProgram(tacq_driver_program_t *program, tacq_run_t *run);
+tacq_status_t *startVulkanProgram(tacq_driver_program_t *program, tacq_run_t *run);
+tacq_status_t *finishVulkanProgram(tacq_driver_program_t *program);
 
 } // namespace tacq
 
