@@ -12,15 +12,11 @@ using namespace tacq;
 namespace {
 
 constexpr int64_t kAlignment = 64;
-/// Transfers to memory that the host does not see go in pieces of this size.
-constexpr int64_t kStagingBytes = int64_t(16) << 20;
 constexpr uint64_t kNanoseconds = 1000000000; // of a second
 constexpr VkMemoryPropertyFlags kMapped =
     VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 /// More than that the device fills with zeros.
 constexpr int64_t kLargestHostFill = 1 << 20;
-/// Reads of so few bytes do not pay a transfer.
-constexpr int64_t kSmallRead = 64;
 
 VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physical,
                           const VkPhysicalDeviceProperties &properties) {
@@ -251,7 +247,7 @@ Error VulkanDevice::createDevice() {
 VulkanDevice::~VulkanDevice() {
   if (device && api.DestroyDevice && api.DeviceWaitIdle) {
     api.DeviceWaitIdle(device);
-    release(staging);
+    releaseRing();
     if (pipelineCache)
       api.DestroyPipelineCache(device, pipelineCache, nullptr);
     queue.close();
@@ -361,12 +357,14 @@ Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
     return error;
   VkMemoryRequirements needs;
   api.GetBufferMemoryRequirements(device, buffer.buffer, &needs);
-  int32_t type = use == Use::Device ? deviceMemoryType(needs.memoryTypeBits) : -1;
+  int32_t type = use != Use::Host ? deviceMemoryType(needs.memoryTypeBits) : -1;
   if (use == Use::Host)
     type = memoryType(needs.memoryTypeBits, kMapped | VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
   if (use == Use::Host && type < 0)
     type = memoryType(needs.memoryTypeBits, kMapped);
   VkMemoryPropertyFlags flags = type < 0 ? 0 : memory.memoryTypes[type].propertyFlags;
+  if (options.staged && use != Use::Host)
+    flags &= ~kMapped;
   VkMemoryAllocateInfo allocation = {};
   allocation.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
   allocation.allocationSize = needs.size;
@@ -388,6 +386,8 @@ Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
   // The memory of a device without its own is the host's.
   buffer.readable = buffer.mapped && (use == Use::Host || isUnified() ||
                                       (flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT));
+  if (use == Use::Constants)
+    return success();
   if (buffer.mapped && (buffer.readable || padded <= kLargestHostFill)) {
     memset(buffer.mapped, 0, static_cast<size_t>(padded));
     return success();
@@ -410,83 +410,4 @@ void VulkanDevice::release(VulkanBuffer &buffer) {
   if (buffer.memory)
     api.FreeMemory(device, buffer.memory, nullptr);
   buffer = VulkanBuffer();
-}
-
-Error VulkanDevice::stage(int64_t size, VulkanBuffer *&buffer) {
-  buffer = &staging;
-  if (staging.size >= std::min(size, kStagingBytes))
-    return success();
-  release(staging);
-  return allocate(std::min(size, kStagingBytes), Use::Host, staging);
-}
-
-Error VulkanDevice::copy(VulkanBuffer &to, int64_t toOffset, VulkanBuffer &from, int64_t fromOffset,
-                         int64_t size) {
-  if (size <= 0)
-    return success();
-  bool overlaps =
-      to.buffer == from.buffer && toOffset < fromOffset + size && fromOffset < toOffset + size;
-  to.mirrored = 0;
-  if (to.readable && from.readable) {
-    memmove(to.mapped + toOffset, from.mapped + fromOffset, static_cast<size_t>(size));
-    return success();
-  }
-  if (overlaps) {
-    VulkanBuffer temporary;
-    if (Error error = allocate(size, Use::Device, temporary))
-      return error;
-    Error error = copy(temporary, 0, from, fromOffset, size);
-    if (!error)
-      error = copy(to, toOffset, temporary, 0, size);
-    release(temporary);
-    return error;
-  }
-  if (Error error = begin(transfers))
-    return error;
-  VkBufferCopy region = {static_cast<VkDeviceSize>(fromOffset), static_cast<VkDeviceSize>(toOffset),
-                         static_cast<VkDeviceSize>(size)};
-  api.CmdCopyBuffer(transfers, from.buffer, to.buffer, 1, &region);
-  return submit(transfers);
-}
-
-Error VulkanDevice::write(VulkanBuffer &to, int64_t offset, const void *data, int64_t size) {
-  const auto *bytes = static_cast<const uint8_t *>(data);
-  to.mirrored = 0;
-  if (to.mapped) {
-    memcpy(to.mapped + offset, bytes, static_cast<size_t>(size));
-    return success();
-  }
-  VulkanBuffer *piece;
-  if (Error error = stage(size, piece))
-    return error;
-  for (int64_t at = 0; at < size; at += kStagingBytes) {
-    int64_t count = std::min(size - at, kStagingBytes);
-    memcpy(piece->mapped, bytes + at, static_cast<size_t>(count));
-    if (Error error = copy(to, offset + at, *piece, 0, count))
-      return error;
-  }
-  return success();
-}
-
-Error VulkanDevice::read(void *data, VulkanBuffer &from, int64_t offset, int64_t size) {
-  auto *bytes = static_cast<uint8_t *>(data);
-  from.wasRead = true;
-  if (from.mirror && offset + size <= from.mirrored) {
-    memcpy(bytes, from.mirror->mapped + offset, static_cast<size_t>(size));
-    return success();
-  }
-  if (from.readable || (from.mapped && size <= kSmallRead)) {
-    memcpy(bytes, from.mapped + offset, static_cast<size_t>(size));
-    return success();
-  }
-  VulkanBuffer *piece;
-  if (Error error = stage(size, piece))
-    return error;
-  for (int64_t at = 0; at < size; at += kStagingBytes) {
-    int64_t count = std::min(size - at, kStagingBytes);
-    if (Error error = copy(*piece, 0, from, offset + at, count))
-      return error;
-    memcpy(bytes + at, piece->mapped, static_cast<size_t>(count));
-  }
-  return success();
 }

@@ -6,6 +6,7 @@
 #include "VulkanQueue.h"
 #include "tacq/driver.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -51,6 +52,8 @@ struct VulkanOptions {
   bool validate = false;
   /// Of a run's commands, in seconds.
   uint64_t timeout = 600;
+  /// The device's memory is used as if the host did not see it.
+  bool staged = false;
 };
 
 /// A device, its one queue and a command buffer for transfers. Used by one thread at a time, as
@@ -65,11 +68,13 @@ public:
     return reinterpret_cast<VulkanDevice *>(device);
   }
 
-  enum class Use { Device, Host };
-  /// Zeroed. `Use::Host` memory is always mapped, coherent and quick to read; device memory is
-  /// mapped where the device lets the host write to all of it.
+  enum class Use { Device, Host, Constants };
+  /// Zeroed, but for constants, which will be written. `Use::Host` memory is always mapped, coherent
+  /// and quick to read; the device's is mapped where the device lets the host write to all of it.
   Error allocate(int64_t size, Use use, VulkanBuffer &buffer);
   void release(VulkanBuffer &buffer);
+  /// The device may still be copying when it returns; `data` is free then.
+  Error upload(VulkanBuffer &to, int64_t offset, const void *data, int64_t size);
   Error write(VulkanBuffer &to, int64_t offset, const void *data, int64_t size);
   Error read(void *data, VulkanBuffer &from, int64_t offset, int64_t size);
   /// The ranges may overlap.
@@ -110,7 +115,13 @@ private:
   int32_t memoryType(uint32_t allowed, VkMemoryPropertyFlags wanted) const;
   int32_t deviceMemoryType(uint32_t allowed) const;
   Error submit(VkCommandBuffer commands);
-  Error stage(int64_t size, VulkanBuffer *&buffer);
+  struct StagingPiece {
+    VulkanBuffer buffer;
+    VkCommandBuffer commands = VK_NULL_HANDLE;
+    uint64_t submission = 0;
+  };
+  Error nextPiece(StagingPiece *&piece);
+  void releaseRing();
   void loadPipelineCache();
   std::string cachePath() const;
 
@@ -119,7 +130,8 @@ private:
   VkPhysicalDeviceMemoryProperties memory = {};
   VkCommandPool pool = VK_NULL_HANDLE;
   VkCommandBuffer transfers = VK_NULL_HANDLE;
-  VulkanBuffer staging;
+  std::array<StagingPiece, 4> ring;
+  size_t nextInRing = 0;
   size_t savedCacheSize = 0;
   uint64_t buffersMade = 0;
 };

@@ -44,14 +44,16 @@ Error parseOptions(const std::string &options, VulkanOptions &result) {
     bool isNumber = *digits >= '0' && *digits <= '9' && !*rest && !errno;
     if (option == "validate")
       result.validate = true;
+    else if (option == "staged")
+      result.staged = true;
     else if (isTimeout && isNumber && value > 0 && value <= kLongestTimeout)
       result.timeout = value;
     else if (!isTimeout && isNumber && value <= 1000)
       result.index = static_cast<uint32_t>(value);
     else
       return makeError(TACQ_INVALID_ARGUMENT,
-                       "device 'vulkan' has no option '%s'; known are the device's number, validate "
-                       "and timeout=SECONDS",
+                       "device 'vulkan' has no option '%s'; known are the device's number, validate, "
+                       "staged and timeout=SECONDS",
                        option.c_str());
   }
   return success();

@@ -23,6 +23,8 @@ namespace {
 
 /// Constants are put together in buffers of about this size.
 constexpr int64_t kChunkBytes = int64_t(64) << 20;
+/// What a thread copies at once.
+constexpr int64_t kPieceBytes = int64_t(4) << 20;
 constexpr uint32_t kSetsPerPool = 256, kBuffersPerPool = 4096;
 /// What Vulkan promises along each axis of a grid.
 constexpr int64_t kLargestGrid = 65535;
@@ -65,16 +67,19 @@ VulkanProgram::~VulkanProgram() {
 Error VulkanProgram::load() {
   if (Error error = prepareFrame(frames[0]))
     return error;
+  if (desc.executable >= 0) { // else a module without kernels
+    const format::Executable &executable =
+        *module.executables()->Get(static_cast<uint32_t>(desc.executable));
+    std::string what =
+        formatText("module '%s', executable '%s'", desc.name, executable.target()->c_str());
+    if (Error error = shaders.load(static_cast<const uint8_t *>(desc.data) + executable.offset(),
+                                   executable.size(), sizeOf(executable.kernels()), what))
+      return error;
+  }
+  // The shaders are compiled meanwhile.
   if (Error error = uploadConstants())
     return error;
-  if (desc.executable < 0) // a module without kernels
-    return success();
-  const format::Executable &executable =
-      *module.executables()->Get(static_cast<uint32_t>(desc.executable));
-  std::string what =
-      formatText("module '%s', executable '%s'", desc.name, executable.target()->c_str());
-  return shaders.load(static_cast<const uint8_t *>(desc.data) + executable.offset(),
-                      executable.size(), sizeOf(executable.kernels()), what);
+  return shaders.finish();
 }
 
 Error VulkanProgram::uploadConstants() {
@@ -93,21 +98,41 @@ Error VulkanProgram::uploadConstants() {
       bytes += sizeOfConstant(i++);
     } while (i < count && bytes + sizeOfConstant(i) <= kChunkBytes);
     VulkanBuffer chunk;
-    if (Error error = device.allocate(bytes, VulkanDevice::Use::Device, chunk))
+    if (Error error = device.allocate(bytes, VulkanDevice::Use::Constants, chunk))
       return error;
     chunks.push_back(std::move(chunk));
   }
   const auto *data = static_cast<const uint8_t *>(desc.data);
+  bool isMapped = true;
   for (size_t i = 0; i < count; ++i) {
     const format::Constant &constant = *module.constants()->Get(static_cast<uint32_t>(i));
     VulkanBuffer &chunk = chunks[places[i].first];
     constants[i] = {&chunk, places[i].second,
                     places[i].second + static_cast<int64_t>(constant.size())};
-    if (Error error = device.write(chunk, places[i].second, data + constant.offset(),
-                                   static_cast<int64_t>(constant.size())))
-      return error;
+    isMapped &= chunk.mapped != nullptr;
   }
-  return success();
+  auto source = [&](size_t i) {
+    return data + module.constants()->Get(static_cast<uint32_t>(i))->offset();
+  };
+  if (isMapped) {
+    // A thread alone does not fill the bus, nor does it read the file as quickly as it could.
+    std::vector<std::pair<size_t, int64_t>> pieces;
+    for (size_t i = 0; i < count; ++i)
+      for (int64_t at = 0; at < constants[i].end - constants[i].begin; at += kPieceBytes)
+        pieces.push_back({i, at});
+    Workers(pieces.size(), [&](size_t piece) {
+      auto [i, at] = pieces[piece];
+      int64_t size = std::min(constants[i].end - constants[i].begin - at, kPieceBytes);
+      memcpy(constants[i].object->mapped + constants[i].begin + at, source(i) + at,
+             static_cast<size_t>(size));
+    }).wait();
+    return success();
+  }
+  for (size_t i = 0; i < count; ++i)
+    if (Error error = device.upload(*constants[i].object, constants[i].begin, source(i),
+                                    constants[i].end - constants[i].begin))
+      return error;
+  return device.queue.waitForAll();
 }
 
 // ---- what the interpreter calls --------------------------------------------------------------
