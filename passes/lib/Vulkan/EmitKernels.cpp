@@ -38,8 +38,20 @@ static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile
       return emitNormShader(kernel, norm, profile);
     if (auto rope = dyn_cast<RopeOp>(op))
       return emitRopeShader(kernel, rope);
+    auto node = dyn_cast<NodeOp>(op);
+    if (node && (node.getOpType() == "ArgMax" || node.getOpType() == "ArgMin") &&
+        emitArgMaxShader(kernel, node, profile))
+      return success();
   }
   return emitNodeKernel(kernel);
+}
+
+void tacq::passTaskCount(KernelBuilder &kernel) {
+  func::FuncOp function = kernel.function();
+  OpBuilder::InsertionGuard guard(kernel.b);
+  kernel.b.setInsertionPointToStart(&function.getBody().front());
+  Value tasks = kernel.sym(kernel.taskCount());
+  function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
 }
 
 LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
@@ -48,12 +60,7 @@ LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
   kernel.sharedStatus = true;
   if (failed(emitRegion(kernel, profile, options)))
     return failure();
-  // A shader knows how many tasks there are, and does not get the last one.
-  func::FuncOp function = kernel.function();
-  OpBuilder::InsertionGuard guard(kernel.b);
-  kernel.b.setInsertionPointToStart(&function.getBody().front());
-  Value tasks = kernel.sym(kernel.taskCount());
-  function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
+  passTaskCount(kernel);
   return success();
 }
 

@@ -109,7 +109,7 @@ Value PanelLinear::half(const Weight &weight, Value byteAt, bool aligned) {
   return halfOf(both, false);
 }
 
-/// The position in its tile and the value of the slot that begins at a byte, for row `local` modulo 16.
+/// The position in its tile and the value, as they are stored, of the slot that begins at a byte, for row `local` modulo 16.
 std::pair<Value, Value> PanelLinear::loadSlot(const Place &place, Value at) {
   const MixedFormat &format = place.weight->format;
   Value lane = remainder(place.local, k.index(formatTileRows));
@@ -119,18 +119,17 @@ std::pair<Value, Value> PanelLinear::loadSlot(const Place &place, Value at) {
     raw = element(place.weight->bytes, from);
   else
     raw = element(place.weight->shorts, quotient(from, k.index(halfBytes)));
-  Value position = toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), raw));
-  Value value =
-      half(*place.weight,
-           k.add(plus(at, formatTileRows * format.positionBytes), times(lane, halfBytes)), aligned);
-  return {position, value};
+  Value valueAt = k.add(plus(at, formatTileRows * format.positionBytes), times(lane, halfBytes));
+  if (aligned)
+    return {raw, element(place.weight->halves, quotient(valueAt, k.index(halfBytes)))};
+  return {raw, half(*place.weight, valueAt, false)};
 }
 
 /// Slots of a panel that each invocation reads ahead: for twice as many as there are where the circuit
 /// has one weight of two hundred.
 int64_t PanelLinear::slotsAhead(const Weight &weight) const {
   int64_t columns = weight.format.columnsOfTiles * formatTileColumns;
-  return std::clamp<int64_t>(llvm::divideCeil(columns, 100 * slotStride()), 1, 5);
+  return std::clamp<int64_t>(llvm::divideCeil(columns, 130 * slotStride()), 1, 4);
 }
 
 /// Before the tiles of the slots are known: of an invocation's first slots, positions and values.
@@ -151,41 +150,55 @@ PanelLinear::Slots PanelLinear::loadSlots(const Place &place, Value panel, const
         k.select(k.equal(panel, k.index(format.rowsOfTiles - 1)), first, result.rest);
     result.count = known;
   }
+  result.known = known;
   for (int64_t i = 0; i < slotsAhead(*place.weight); ++i) {
     Value slot = plus(first, i * slotStride());
-    // Read without a branch, so that several are under way at once.
-    Value inside = k.less(slot, known);
+    // Read without a branch, and not looked at yet, so that nothing has to wait.
     Value at = k.add(result.at, times(slot, format.slotBytes()));
-    auto [position, value] = loadSlot(place, k.select(inside, at, k.index(0)));
-    result.columns.push_back(k.select(inside, position, k.index(0)));
-    result.numbers.push_back(k.select(inside, value, f(0.0)));
+    auto [position, value] = loadSlot(place, k.select(k.less(slot, known), at, k.index(0)));
+    result.positions.push_back(position);
+    result.numbers.push_back(value);
+    result.tiles.push_back(k.index(0));
   }
   return result;
 }
 
 PanelLinear::Values PanelLinear::flatten(const Slots &slots) {
-  Values values = {slots.at, slots.count, slots.rest};
-  llvm::append_range(values, slots.columns);
+  Values values = {slots.at, slots.count, slots.rest, slots.known};
+  llvm::append_range(values, slots.positions);
   llvm::append_range(values, slots.numbers);
+  llvm::append_range(values, slots.tiles);
   return values;
 }
 
 PanelLinear::Slots PanelLinear::slotsOf(const Place &place, ValueRange values) {
   int64_t ahead = slotsAhead(*place.weight);
-  return {values[0], values[1], values[2], Values(values.slice(3, ahead)),
-          Values(values.slice(3 + ahead, ahead))};
+  auto part = [&](int64_t i) { return Values(values.slice(4 + i * ahead, ahead)); };
+  return {values[0], values[1], values[2], values[3], part(0), part(1), part(2)};
 }
 
 /// What the slots of the invocation give for row `local` modulo 16.
 Value PanelLinear::addSlots(const Place &place, const Slots &slots) {
-  Value sum = f(0.0);
-  for (auto [column, number] : llvm::zip(slots.columns, slots.numbers))
-    sum = k.add(sum, k.mul(number, inputNumber(place, column)));
+  Value sum = f(0.0), first = quotient(place.local, k.index(formatTileRows));
+  auto product = [&](Value position, Value tile, Value number) {
+    Value inTile = toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), position));
+    if (number.getType().isF16())
+      number = b.create<arith::ExtFOp>(b.getF32Type(), number);
+    Value column = k.add(times(tile, formatTileColumns), inTile);
+    // What was read in place of a slot that there is not may be no position.
+    column = k.min(column, k.index(inputColumns - 1));
+    return k.mul(number, inputNumber(place, column));
+  };
+  for (auto [i, position] : llvm::enumerate(slots.positions)) {
+    Value inside = k.less(plus(first, i * slotStride()), slots.known);
+    sum = k.add(sum, k.select(inside, product(position, slots.tiles[i], slots.numbers[i]), f(0.0)));
+  }
+  // Those that were not read ahead.
   return loop(slots.rest, slots.count, slotStride(), sum, [&](Value slot, ValueRange carried) {
     int64_t bytes = place.weight->format.slotBytes();
     auto [position, value] = loadSlot(place, k.add(slots.at, times(slot, bytes)));
-    Value column = k.add(times(slotTile(place, slot), formatTileColumns), position);
-    return SmallVector<Value>{k.add(carried[0], k.mul(value, inputNumber(place, column)))};
+    return SmallVector<Value>{
+        k.add(carried[0], product(position, slotTile(place, slot), value))};
   })[0];
 }
 

@@ -85,13 +85,12 @@ void PanelLinear::chooseShape() {
     panels += weight.format.rowsOfTiles;
   // A pass over all tiles is the least time from beginning to end.
   int64_t whole = weights[0].format.columnsOfTiles * rowQuads * parts;
-  int64_t most = std::min<int64_t>(8 * profile.getWorkgroup() / sharing, getenv("TACQ_WG") ? atol(getenv("TACQ_WG")) : largestWorkgroup);
+  int64_t most = std::min<int64_t>(8 * profile.getWorkgroup() / sharing, largestWorkgroup);
   int64_t passes = llvm::divideCeil(whole, most);
   ownInvocations = llvm::alignTo(llvm::divideCeil(whole, passes), 32);
   // Panels of workgroups that would not be under way at once follow others in the same workgroup,
   // which has the row already.
-  int64_t at = getenv("TACQ_ATONCE") ? atol(getenv("TACQ_ATONCE")) * 132 : invocationsAtOnce;
-  int64_t ways = std::max<int64_t>(1, at / (ownInvocations * sharing));
+  int64_t ways = std::max<int64_t>(1, invocationsAtOnce / (ownInvocations * sharing));
   panelsOfWay = llvm::divideCeil(panels / sharing, ways);
 }
 
@@ -155,11 +154,8 @@ PanelLinear::Values PanelLinear::prepareSlots(ArrayRef<Place> places, Value pane
     if (Value total = totals[place.number])
       own.count = total;
     Value first = quotient(place.local, k.index(formatTileRows));
-    for (auto [i, column] : llvm::enumerate(own.columns)) {
-      Value slot = plus(first, i * slotStride());
-      Value tile = k.select(k.less(slot, own.count), slotTile(place, slot), k.index(0));
-      column = k.add(column, times(tile, formatTileColumns));
-    }
+    for (auto [i, tile] : llvm::enumerate(own.tiles))
+      tile = slotTile(place, plus(first, i * slotStride()));
     return flatten(own);
   });
 }

@@ -43,7 +43,8 @@ ArrayRef<Profile> profiles() {
        32,
        128,
        1024,
-       {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8", "in-order"}},
+       {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8", "matrix16",
+        "in-order"}},
   };
   return table;
 }
