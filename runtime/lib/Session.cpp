@@ -360,8 +360,8 @@ Error tacq_session::link(size_t output, size_t input) {
                      input);
   const TensorDescription &from = module->outputs[output], &to = module->inputs[input];
   auto refuse = [&](const char *why) {
-    return makeError(TACQ_INVALID_ARGUMENT, "%s cannot follow %s: %s",
-                     to.describe("input").c_str(), from.describe("output").c_str(), why);
+    return makeError(TACQ_INVALID_ARGUMENT, "%s cannot follow %s: %s", to.describe("input").c_str(),
+                     from.describe("output").c_str(), why);
   };
   if (from.type != to.type || from.dims.size() != to.dims.size())
     return refuse("they have other types");

@@ -65,8 +65,8 @@ struct CompileOptions {
   /// Multiply mixed-precision weights with the input as it is, not with int8. Slower; of CPU
   /// targets only.
   bool floatActivations = false;
-  /// Let the model choose the likeliest token (tacq-append-next-token); by default where a target is
-  /// a GPU, from which all logits would have to be read.
+  /// Let the model choose the likeliest token (tacq-append-next-token); by default where a target
+  /// is a GPU, from which all logits would have to be read.
   std::optional<bool> nextToken;
   /// Reports each stage when it begins; `done` of `total` are behind it.
   std::function<void(const std::string &stage, unsigned done, unsigned total)> progress;

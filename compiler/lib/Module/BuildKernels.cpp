@@ -83,7 +83,8 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
     k->function()->setAttr(vulkanConstantsAttr,
                            builder.getDenseI32ArrayAttr(constants[kernel.getSymName()]));
     // The schedule's launch is that of all profiles; a shader knows when it has nothing to do.
-    code.launchTasks = code.launchTasks ? Sym::max(*code.launchTasks, k->taskCount()) : k->taskCount();
+    code.launchTasks =
+        code.launchTasks ? Sym::max(*code.launchTasks, k->taskCount()) : k->taskCount();
     code.shaderTasks = k->taskCount();
   }
   if (failed)

@@ -119,8 +119,7 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
                      StringRef(refusals).rtrim().str());
   bool ordered = profile.has(vulkanOrderedFeature);
   tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION,
-                               uint32_t(shaders.size()),
-                               ordered ? TACQ_VULKAN_ORDERED : 0};
+                               uint32_t(shaders.size()), ordered ? TACQ_VULKAN_ORDERED : 0};
   std::vector<char> bytes(sizeof(header) + shaders.size() * sizeof(tacq_vulkan_kernel));
   memcpy(bytes.data(), &header, sizeof(header));
   std::set<std::string> features;

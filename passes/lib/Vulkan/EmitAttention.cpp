@@ -27,7 +27,8 @@ constexpr int64_t sharedNumbers = 4096;
 /// Keys that a subgroup has under way at once.
 constexpr int64_t keysAtOnce = 2;
 
-/// Whether there are several new keys, or a cache that is not in place: then another kernel appends.
+/// Whether there are several new keys, or a cache that is not in place: then another kernel
+/// appends.
 Sym isAppendedBefore(const Sym &added, std::optional<Sym> capacity, VulkanProfileAttr profile,
                      int64_t depth, int64_t valueDepth) {
   int64_t width = std::max(1u, profile.getSubgroup());
@@ -68,8 +69,8 @@ private:
 /// Finds what the kernel reads instead of the cache, where it appends.
 LogicalResult AttentionShader::collectAdded() {
   CacheTensors tensors(op, capacity);
-  if (!op.getPresentKey() || isAppendedBefore(t.kNew[1], capacity, profile, t.depth, t.valueDepth)
-                                 .isConstant(1))
+  if (!op.getPresentKey() ||
+      isAppendedBefore(t.kNew[1], capacity, profile, t.depth, t.valueDepth).isConstant(1))
     return success();
   if (failed(tensors.collect(*this)))
     return failure();
@@ -158,7 +159,8 @@ void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head
   // A single new key is not in the cache yet.
   Value isSingle = addedKeys ? k.lessEqual(k.sym(t.kNew[1]), k.index(1)) : Value();
   Value start = times(task, t.depth);
-  auto ifSingle = [&](function_ref<SmallVector<Value>()> then, function_ref<SmallVector<Value>()> otherwise) {
+  auto ifSingle = [&](function_ref<SmallVector<Value>()> then,
+                      function_ref<SmallVector<Value>()> otherwise) {
     return isSingle ? k.branch(isSingle, then, otherwise) : otherwise();
   };
   auto loadQuery = [&] {
@@ -167,15 +169,18 @@ void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head
       query.push_back(load(t.queries, k.add(start, feature(i))));
     return query;
   };
-  SmallVector<Value> query = !queryRope ? loadQuery() : ifSingle(
-      [&] {
-        SmallVector<Value> query;
-        Type element = k.elementType(op.getQ());
-        for (int64_t i = 0; i < features; ++i)
-          query.push_back(k.roundTo(element, queryRope->element(batch, position, start, feature(i))));
-        return query;
-      },
-      loadQuery);
+  SmallVector<Value> query =
+      !queryRope ? loadQuery()
+                 : ifSingle(
+                       [&] {
+                         SmallVector<Value> query;
+                         Type element = k.elementType(op.getQ());
+                         for (int64_t i = 0; i < features; ++i)
+                           query.push_back(k.roundTo(
+                               element, queryRope->element(batch, position, start, feature(i))));
+                         return query;
+                       },
+                       loadQuery);
   // Maximum, denominator, sums.
   SmallVector<Value> carried(2 + valueFeatures, f(0.0));
   carried[0] = f(lowest);
@@ -187,29 +192,30 @@ void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head
   };
   Value inCache = isSingle ? k.select(isSingle, k.sub(end, k.index(1)), end) : end;
   Value last = k.sub(inCache, k.index(1));
-  carried = loop(number, inCache, subgroups() * keysAtOnce, carried, [&](Value first, ValueRange now) {
-    SmallVector<Value> scores, visibles;
-    SmallVector<SmallVector<Value>> rows(keysAtOnce);
-    for (int64_t each = 0; each < keysAtOnce; ++each) {
-      Value place = plus(first, each * subgroups()), key = k.min(place, last);
-      Value visible = k.lessEqual(place, last);
-      if (t.keyMask)
-        visible = k.logicalAnd(visible, isVisible(batch, key));
-      Value from = k.add(keyRows.start, k.mul(key, keyRows.stride));
-      Value value = k.add(valueRows.start, k.mul(key, valueRows.stride));
-      SmallVector<Value> keyFeatures;
-      for (int64_t i = 0; i < features; ++i)
-        keyFeatures.push_back(load(t.keys, k.add(from, feature(i))));
-      for (int64_t i = 0; i < valueFeatures; ++i)
-        rows[each].push_back(load(t.values, k.add(value, feature(i))));
-      Value score = scoreOf(keyFeatures);
-      if (t.bias)
-        score = addBias(score, batch, position, head, key);
-      scores.push_back(k.select(visible, score, f(lowest)));
-      visibles.push_back(visible);
-    }
-    return addScores(now, scores, visibles, rows);
-  });
+  carried =
+      loop(number, inCache, subgroups() * keysAtOnce, carried, [&](Value first, ValueRange now) {
+        SmallVector<Value> scores, visibles;
+        SmallVector<SmallVector<Value>> rows(keysAtOnce);
+        for (int64_t each = 0; each < keysAtOnce; ++each) {
+          Value place = plus(first, each * subgroups()), key = k.min(place, last);
+          Value visible = k.lessEqual(place, last);
+          if (t.keyMask)
+            visible = k.logicalAnd(visible, isVisible(batch, key));
+          Value from = k.add(keyRows.start, k.mul(key, keyRows.stride));
+          Value value = k.add(valueRows.start, k.mul(key, valueRows.stride));
+          SmallVector<Value> keyFeatures;
+          for (int64_t i = 0; i < features; ++i)
+            keyFeatures.push_back(load(t.keys, k.add(from, feature(i))));
+          for (int64_t i = 0; i < valueFeatures; ++i)
+            rows[each].push_back(load(t.values, k.add(value, feature(i))));
+          Value score = scoreOf(keyFeatures);
+          if (t.bias)
+            score = addBias(score, batch, position, head, key);
+          scores.push_back(k.select(visible, score, f(lowest)));
+          visibles.push_back(visible);
+        }
+        return addScores(now, scores, visibles, rows);
+      });
   if (isSingle) {
     // The first subgroup attends to the new key, and of the first head that shares it, appends it.
     Value isFirst = k.logicalAnd(isSingle, k.equal(number, k.index(0)));
@@ -355,7 +361,8 @@ public:
                                  attention.valueDepth);
     k.parallel(elementCount(tasks) * isOwn, [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
-      Value feature = at[3], position = k.sub(k.add(at[2], k.sym(tensors.first())), k.sym(tensors.past));
+      Value feature = at[3],
+            position = k.sub(k.add(at[2], k.sym(tensors.first())), k.sym(tensors.past));
       auto ifFeature = [&](int64_t count, function_ref<void()> emit) {
         if (count == features)
           emit();

@@ -65,9 +65,8 @@ LogicalResult tacq::emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfi
     code.beginTask();
     Value row = kernel.mul(task, code.columns);
     code.beginRow(row);
-    code.loop(code.thread(), code.columns, code.workgroup(), [&](Value at) {
-      code.store(code.result(row, at), y, kernel.add(row, at));
-    });
+    code.loop(code.thread(), code.columns, code.workgroup(),
+              [&](Value at) { code.store(code.result(row, at), y, kernel.add(row, at)); });
   });
   return success();
 }
@@ -126,8 +125,7 @@ Value RopeRow::element(Value batch, Value position, Value start, Value feature) 
   bool isWhole = (dims.back() - table.back() * Sym(2)).isConstant(0);
   auto rotate = [&] {
     Value sequence = k.select(k.equal(k.sym(table[0]), one), zero, batch);
-    Value angle =
-        k.add(k.mul(k.add(k.mul(sequence, k.sym(dims[1])), position), pairs), pair);
+    Value angle = k.add(k.mul(k.add(k.mul(sequence, k.sym(dims[1])), position), pairs), pair);
     Value partner = load(x, k.add(start, other));
     Value turned = k.mul(partner, load(sines, angle));
     Value kept = k.mul(own, load(cosines, angle));

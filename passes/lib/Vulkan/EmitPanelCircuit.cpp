@@ -1,8 +1,8 @@
 //===- EmitPanelCircuit.cpp - Circuits of panels --------------------------===//
 //
-// Slots are numbered through the panel, so that all invocations have equally many, wherever they are.
-// An invocation's first slots are read ahead; the tile of a slot is found in sums over the tiles'
-// counts.
+// Slots are numbered through the panel, so that all invocations have equally many, wherever they
+// are. An invocation's first slots are read ahead; the tile of a slot is found in sums over the
+// tiles' counts.
 //
 //===----------------------------------------------------------------------===//
 
@@ -39,8 +39,8 @@ PanelLinear::Counts PanelLinear::loadCounts(const Place &place, Value panel) {
   return result;
 }
 
-/// Leaves the sums of the counts of all tiles up to each one in memory, and returns that of all. All
-/// invocations come here.
+/// Leaves the sums of the counts of all tiles up to each one in memory, and returns that of all.
+/// All invocations come here.
 Value PanelLinear::sumCounts(const Place &place, const Counts &loaded) {
   const MixedFormat &format = place.weight->format;
   int64_t tiles = format.columnsOfTiles, first = place.number * ownInvocations;
@@ -109,7 +109,8 @@ Value PanelLinear::half(const Weight &weight, Value byteAt, bool aligned) {
   return halfOf(both, false);
 }
 
-/// The position in its tile and the value, as they are stored, of the slot that begins at a byte, for row `local` modulo 16.
+/// The position in its tile and the value, as they are stored, of the slot that begins at a byte,
+/// for row `local` modulo 16.
 std::pair<Value, Value> PanelLinear::loadSlot(const Place &place, Value at) {
   const MixedFormat &format = place.weight->format;
   Value lane = remainder(place.local, k.index(formatTileRows));
@@ -125,8 +126,8 @@ std::pair<Value, Value> PanelLinear::loadSlot(const Place &place, Value at) {
   return {raw, half(*place.weight, valueAt, false)};
 }
 
-/// Slots of a panel that each invocation reads ahead: for twice as many as there are where the circuit
-/// has one weight of two hundred.
+/// Slots of a panel that each invocation reads ahead: for twice as many as there are where the
+/// circuit has one weight of two hundred.
 int64_t PanelLinear::slotsAhead(const Weight &weight) const {
   int64_t columns = weight.format.columnsOfTiles * formatTileColumns;
   return std::clamp<int64_t>(llvm::divideCeil(columns, 130 * slotStride()), 1, 4);
@@ -146,8 +147,7 @@ PanelLinear::Slots PanelLinear::loadSlots(const Place &place, Value panel, const
     result.at = plus(times(counts.first, format.slotBytes()), format.slotsAt());
     // Of the last panel, it is not known how many there are, and nothing is read ahead.
     known = k.sub(counts.next, counts.first);
-    result.rest =
-        k.select(k.equal(panel, k.index(format.rowsOfTiles - 1)), first, result.rest);
+    result.rest = k.select(k.equal(panel, k.index(format.rowsOfTiles - 1)), first, result.rest);
     result.count = known;
   }
   result.known = known;
@@ -197,8 +197,7 @@ Value PanelLinear::addSlots(const Place &place, const Slots &slots) {
   return loop(slots.rest, slots.count, slotStride(), sum, [&](Value slot, ValueRange carried) {
     int64_t bytes = place.weight->format.slotBytes();
     auto [position, value] = loadSlot(place, k.add(slots.at, times(slot, bytes)));
-    return SmallVector<Value>{
-        k.add(carried[0], product(position, slotTile(place, slot), value))};
+    return SmallVector<Value>{k.add(carried[0], product(position, slotTile(place, slot), value))};
   })[0];
 }
 

@@ -121,9 +121,8 @@ PanelLinear::Values PanelLinear::ofOwn(ArrayRef<Place> places,
 PanelLinear::Begun PanelLinear::beginPanel(ArrayRef<Place> places, Value panel) {
   Begun begun;
   for (const Place &place : places)
-    begun.counts.push_back(place.weight->format.circuit == Circuit::Slots
-                               ? loadCounts(place, panel)
-                               : Counts());
+    begun.counts.push_back(place.weight->format.circuit == Circuit::Slots ? loadCounts(place, panel)
+                                                                          : Counts());
   begun.feature = featureOf(*places[0].weight, panel);
   begun.tile = ofOwn(places, [&](const Place &place) {
     return flatten(loadTile(place, panel, insideTile(place, place.tile)));
@@ -232,15 +231,14 @@ void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, Value feature
                               ValueRange slots) {
   Value residual;
   if (this->residual)
-    residual = load(this->residual,
-                    k.add(times(places[0].row, places[0].weight->format.rows), feature));
+    residual =
+        load(this->residual, k.add(times(places[0].row, places[0].weight->format.rows), feature));
   Values sums = ofOwn(places, [&](const Place &place) {
     return Values(sumTiles(place, panel, tileOf(place, tile)));
   });
   Value extra;
-  if (llvm::any_of(places, [](const Place &each) {
-        return each.weight->format.circuit != Circuit::None;
-      }))
+  if (llvm::any_of(places,
+                   [](const Place &each) { return each.weight->format.circuit != Circuit::None; }))
     extra = ofOwn(places, [&](const Place &place) {
       const MixedFormat &format = place.weight->format;
       return Values{format.circuit == Circuit::None   ? f(0.0)

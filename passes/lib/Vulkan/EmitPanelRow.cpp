@@ -22,9 +22,8 @@ static bool isLoadable(Value tensor) {
 }
 
 bool tacq::hasPanelFeatures(VulkanProfileAttr profile) {
-  return llvm::all_of(
-      ArrayRef{"dot8", "int8", "int16", "float16", "storage8", "storage16"},
-      [&](const char *feature) { return profile.has(feature); });
+  return llvm::all_of(ArrayRef{"dot8", "int8", "int16", "float16", "storage8", "storage16"},
+                      [&](const char *feature) { return profile.has(feature); });
 }
 
 bool tacq::isRepeatedRow(QuantizeRowsOp op, VulkanProfileAttr profile) {
@@ -77,9 +76,8 @@ void PanelLinear::loadGain() {
   if (!norm)
     return;
   for (int64_t first = 0; first < inputColumns; first += workgroup() * quadBytes) {
-    Value column = times(k.min(plus(thread(), first / quadBytes),
-                               k.index(inputColumns / quadBytes - 1)),
-                         quadBytes);
+    Value column = times(
+        k.min(plus(thread(), first / quadBytes), k.index(inputColumns / quadBytes - 1)), quadBytes);
     gains.push_back(loadRun(gain, column, quadBytes));
   }
 }

@@ -73,8 +73,8 @@ PanelLinear::Tile PanelLinear::tileOf(const Place &place, ValueRange values) {
 }
 
 PanelLinear::Values PanelLinear::inputWords(const Place &place, Value tile) {
-  Value at = k.add(times(tile, formatTileColumns / quadBytes),
-                   times(place.part, partColumns / quadBytes));
+  Value at =
+      k.add(times(tile, formatTileColumns / quadBytes), times(place.part, partColumns / quadBytes));
   Values words;
   for (int64_t i = 0; i < partColumns / quadBytes; ++i) {
     Value quad = inputQuad(place, plus(at, i));
@@ -217,8 +217,8 @@ PanelLinear::Rows PanelLinear::sumTiles(const Place &place, Value panel, const T
       inside = k.less(column, k.index(format.storedColumns));
     Value own = inside ? k.select(inside, number, k.index(0)) : number;
     Values input = inputWords(place, own);
-    Rows sums = format.codebook ? levelDots(place, tile, input, terms)
-                                : planeDots(place, tile, input);
+    Rows sums =
+        format.codebook ? levelDots(place, tile, input, terms) : planeDots(place, tile, input);
     Value block = quotient(k.add(times(own, formatTileColumns), times(place.part, partColumns)),
                            k.index(this->block));
     Value scale = inputFactor(place, block, false), offset = inputFactor(place, block, true);
@@ -263,8 +263,8 @@ PanelLinear::Rows PanelLinear::sumTiles(const Place &place, Value panel, const T
     carried = loop(k.index(0), k.index(passes), 1, carried, [&](Value pass, ValueRange now) {
       Value number = k.add(place.tile, times(pass, step));
       Values next = flatten(following(plus(number, step)));
-      llvm::append_range(next, addTile(number, tileOf(place, now.take_front(width)),
-                                       now.drop_front(width)));
+      llvm::append_range(
+          next, addTile(number, tileOf(place, now.take_front(width)), now.drop_front(width)));
       return next;
     });
     sums = Values(ArrayRef(carried).drop_front(width));

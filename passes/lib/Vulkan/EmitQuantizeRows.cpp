@@ -64,11 +64,9 @@ QuantizeRow::Factors QuantizeRow::factorsOf(Value bits) {
   };
   Value isFinite = k.logicalNot(atLeast(std::numeric_limits<float>::infinity()));
   Value isNumber = k.logicalAnd(isFinite, atLeast(0x1p-100f));
-  Value magnitude =
-      b.create<arith::BitcastOp>(b.getF32Type(), k.select(isNumber, bits, word(0)));
+  Value magnitude = b.create<arith::BitcastOp>(b.getF32Type(), k.select(isNumber, bits, word(0)));
   Value safe = k.select(isNumber, magnitude, f(1.0));
-  return {isNumber, isFinite,
-          k.select(isNumber, k.div(magnitude, f(largestInteger)), f(0.0)),
+  return {isNumber, isFinite, k.select(isNumber, k.div(magnitude, f(largestInteger)), f(0.0)),
           k.select(isNumber, k.div(f(largestInteger), safe), f(0.0))};
 }
 

@@ -87,9 +87,7 @@ private:
     return b.create<arith::CmpIOp>(function.getLoc(), arith::CmpIPredicate::eq, thread, zero);
   }
   void deviceBarrier();
-  Value word(int64_t value) {
-    return b.create<arith::ConstantIntOp>(function.getLoc(), value, 32);
-  }
+  Value word(int64_t value) { return b.create<arith::ConstantIntOp>(function.getLoc(), value, 32); }
   /// Of each buffer, the casts to buffers of other elements; equal types share a view.
   SmallVector<std::pair<BlockArgument, MemRefType>> views(ArrayRef<BlockArgument> buffers);
 
@@ -220,9 +218,8 @@ LogicalResult EntryPoint::emit() {
   bool ordered = profile.has(vulkanOrderedFeature);
   size_t bound = buffers.size() + (ordered ? 3 : 2);
   if (bound > profile.getBuffers())
-    return function.emitError() << "it binds " << bound
-                                << " buffers, and shaders of the profile '" << profile.getName()
-                                << "' may bind " << profile.getBuffers();
+    return function.emitError() << "it binds " << bound << " buffers, and shaders of the profile '"
+                                << profile.getName() << "' may bind " << profile.getBuffers();
   auto module = b.create<gpu::GPUModuleOp>(loc, function.getName());
   module->setAttr(spirv::getTargetEnvAttrName(), targetEnvironment(profile));
   b.setInsertionPointToStart(module.getBody());

@@ -55,8 +55,8 @@ private:
     mlir::Value first, next;
   };
   /// The slots of a panel: where they begin, how many there are, the first of the invocation's that
-  /// has not been read ahead, how many of the panel may have been, and those: positions in tiles, values,
-  /// tiles.
+  /// has not been read ahead, how many of the panel may have been, and those: positions in tiles,
+  /// values, tiles.
   struct Slots {
     mlir::Value at, count, rest, known;
     Values positions, numbers, tiles;

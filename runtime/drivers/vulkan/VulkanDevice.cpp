@@ -107,8 +107,8 @@ bool VulkanFeatures::has(const std::string &feature) const {
   if (feature.compare(0, 9, "subgroup=") == 0)
     return strtoul(feature.c_str() + 9, nullptr, 10) == subgroup;
   const std::pair<const char *, bool> known[] = {
-      {"int64", int64},     {"float64", float64},     {"int16", int16},       {"int8", int8},
-      {"float16", float16}, {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8},
+      {"int64", int64},       {"float64", float64},     {"int16", int16},       {"int8", int8},
+      {"float16", float16},   {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8},
       {"matrix16", matrix16}, {"in-order", inOrder}};
   for (auto [name, present] : known)
     if (feature == name)
@@ -118,9 +118,8 @@ bool VulkanFeatures::has(const std::string &feature) const {
 
 std::string VulkanFeatures::text() const {
   std::string result;
-  for (const char *name :
-       {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8", "dot8", "matrix16",
-        "in-order"})
+  for (const char *name : {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8",
+                           "dot8", "matrix16", "in-order"})
     if (has(name))
       result += (result.empty() ? "" : " ") + std::string(name);
   if (subgroup)

@@ -30,7 +30,8 @@ struct Command {
   VkBufferCopy region = {};
   /// What was written before has to be there first: there is a barrier.
   bool waits = false;
-  /// Where flags order the dispatches: which flag must have which count, and where it counts itself.
+  /// Where flags order the dispatches: which flag must have which count, and where it counts
+  /// itself.
   int32_t flag = -1, count = 0, ownFlag = 0;
 
   bool sameBindings(const Command &other) const;
@@ -141,8 +142,8 @@ private:
   std::vector<Range> reads, writes;
   // Since the last barrier, or the last command that waited for others by a flag.
   std::vector<Range> pendingReads, pendingWrites;
-  /// What has a barrier's place where flags order the dispatches: a command that has to wait begins an
-  /// epoch, and dispatches of an epoch wait for those of the one before.
+  /// What has a barrier's place where flags order the dispatches: a command that has to wait begins
+  /// an epoch, and dispatches of an epoch wait for those of the one before.
   struct Epoch {
     int32_t number = 0, groups = 0;
     bool hasCopies = false;
