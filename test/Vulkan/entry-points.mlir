@@ -37,10 +37,10 @@
 // ORDERED: %[[LATE:.*]] = arith.constant 7 : index
 // ORDERED: memref.store %{{.*}}, %[[STATUS]][%[[LATE]]]
 // ORDERED: spirv.MemoryBarrier <Device>, <AcquireRelease|UniformMemory>
-// ORDERED: gpu.barrier
+// ORDERED: spirv.ControlBarrier <Workgroup>, <Workgroup>, <AcquireRelease|UniformMemory|WorkgroupMemory>
 // ORDERED: scf.for
+// ORDERED: spirv.ControlBarrier <Workgroup>, <Workgroup>
 // ORDERED: spirv.MemoryBarrier <Device>, <AcquireRelease|UniformMemory>
-// ORDERED: gpu.barrier
 // ORDERED: memref.atomic_rmw addi %{{.*}}, %[[FLAGS]]
 func.func @scale(%x: memref<?xf32>, %y: memref<?xf32>, %unused: index, %count: index,
                  %begin: index, %end: index, %status: memref<?xi32>) {

@@ -46,14 +46,16 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
   return kernels;
 }
 
-/// Of each kernel, the inputs that are constants in all of its launches.
-static llvm::StringMap<SmallVector<int32_t>> constantInputs(ModuleOp module) {
+/// Of each kernel, the buffers of which no workgroup reads what others write in the same call, or
+/// has read what was there before, in all of its launches: constants, and caches.
+static llvm::StringMap<SmallVector<int32_t>> unsharedBuffers(ModuleOp module) {
   llvm::StringMap<llvm::BitVector> written;
   module.walk([&](rt::LaunchOp launch) {
     llvm::BitVector &own = written[launch.getKernel()];
     own.resize(std::max<size_t>(own.size(), launch->getNumOperands()));
     for (auto [i, buffer] : llvm::enumerate(launch->getOperands()))
-      if (buffer.getDefiningOp<rt::BufferOp>().getKind() != rt::BufferKind::Constant)
+      if (rt::BufferKind kind = buffer.getDefiningOp<rt::BufferOp>().getKind();
+          kind != rt::BufferKind::Constant && kind != rt::BufferKind::State)
         own.set(i);
   });
   llvm::StringMap<SmallVector<int32_t>> result;
@@ -70,7 +72,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
   bool failed = false;
-  llvm::StringMap<SmallVector<int32_t>> constants = constantInputs(module);
+  llvm::StringMap<SmallVector<int32_t>> constants = unsharedBuffers(module);
   for (auto kernel : module.getOps<rt::KernelOp>()) {
     builder.setInsertionPointToEnd(kernels->getBody());
     KernelCode &code = codes[kernel.getSymName()];

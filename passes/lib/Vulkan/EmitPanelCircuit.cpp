@@ -126,19 +126,12 @@ std::pair<Value, Value> PanelLinear::loadSlot(const Place &place, Value at) {
   return {raw, half(*place.weight, valueAt, false)};
 }
 
-/// Slots of a panel that each invocation reads ahead: for twice as many as there are where the
-/// circuit has one weight of two hundred.
-int64_t PanelLinear::slotsAhead(const Weight &weight) const {
-  int64_t columns = weight.format.columnsOfTiles * formatTileColumns;
-  return std::clamp<int64_t>(llvm::divideCeil(columns, 130 * slotStride()), 1, 4);
-}
-
 /// Before the tiles of the slots are known: of an invocation's first slots, positions and values.
 PanelLinear::Slots PanelLinear::loadSlots(const Place &place, Value panel, const Counts &counts) {
   const MixedFormat &format = place.weight->format;
   Slots result;
   Value first = quotient(place.local, k.index(formatTileRows)), known;
-  result.rest = plus(first, slotsAhead(*place.weight) * slotStride());
+  result.rest = plus(first, slotsAhead * slotStride());
   if (format.circuit == Circuit::Uniform) {
     int64_t slots = format.columnsOfTiles * format.uniformSlots;
     result.at = plus(times(panel, slots * format.slotBytes()), format.slotsAt());
@@ -151,7 +144,7 @@ PanelLinear::Slots PanelLinear::loadSlots(const Place &place, Value panel, const
     result.count = known;
   }
   result.known = known;
-  for (int64_t i = 0; i < slotsAhead(*place.weight); ++i) {
+  for (int64_t i = 0; i < slotsAhead; ++i) {
     Value slot = plus(first, i * slotStride());
     // Read without a branch, and not looked at yet, so that nothing has to wait.
     Value at = k.add(result.at, times(slot, format.slotBytes()));
@@ -172,7 +165,7 @@ PanelLinear::Values PanelLinear::flatten(const Slots &slots) {
 }
 
 PanelLinear::Slots PanelLinear::slotsOf(const Place &place, ValueRange values) {
-  int64_t ahead = slotsAhead(*place.weight);
+  int64_t ahead = slotsAhead;
   auto part = [&](int64_t i) { return Values(values.slice(4 + i * ahead, ahead)); };
   return {values[0], values[1], values[2], values[3], part(0), part(1), part(2)};
 }

@@ -1,8 +1,7 @@
 //===- EmitPanelLinear.cpp - Panels of mixed-precision weights ------------===//
 //
-// A task is one row of the input and a panel of 16 rows of a weight, or several, one after the
-// other. What does not depend on the input is read before it is waited for, and what belongs to the
-// next panel before the one at hand is multiplied.
+// A task is one row of the input and a panel of 16 rows of a weight. What does not depend on the
+// input is read before it is waited for.
 //
 //===----------------------------------------------------------------------===//
 
@@ -15,9 +14,7 @@ using namespace mlir;
 using namespace tacq;
 using Circuit = MixedFormat::Circuit;
 
-/// Invocations that a large device has under way with as many registers as these need.
-static constexpr int64_t invocationsAtOnce = 132 * 1024;
-/// Of one weight.
+/// Invocations that a weight has.
 static constexpr int64_t largestWorkgroup = 512;
 /// Columns of a row in shared memory, of which any device has 16 KiB, and those with wide subgroups
 /// have more.
@@ -80,18 +77,12 @@ bool PanelLinear::collect() {
 }
 
 void PanelLinear::chooseShape() {
-  int64_t panels = 0, sharing = op.getGated() ? 2 : 1;
-  for (const Weight &weight : weights)
-    panels += weight.format.rowsOfTiles;
+  int64_t sharing = op.getGated() ? 2 : 1;
   // A pass over all tiles is the least time from beginning to end.
   int64_t whole = weights[0].format.columnsOfTiles * rowQuads * parts;
   int64_t most = std::min<int64_t>(8 * profile.getWorkgroup() / sharing, largestWorkgroup);
   int64_t passes = llvm::divideCeil(whole, most);
   ownInvocations = llvm::alignTo(llvm::divideCeil(whole, passes), 32);
-  // Panels of workgroups that would not be under way at once follow others in the same workgroup,
-  // which has the row already.
-  int64_t ways = std::max<int64_t>(1, invocationsAtOnce / (ownInvocations * sharing));
-  panelsOfWay = llvm::divideCeil(panels / sharing, ways);
 }
 
 PanelLinear::Place PanelLinear::placeOf(const Weight &weight, Value row, unsigned number) {
@@ -227,14 +218,14 @@ void PanelLinear::storeRows(ArrayRef<Place> places, Value panel, Value feature, 
   });
 }
 
-void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, Value feature, ValueRange tile,
+void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, const Begun &begun,
                               ValueRange slots) {
   Value residual;
   if (this->residual)
-    residual =
-        load(this->residual, k.add(times(places[0].row, places[0].weight->format.rows), feature));
+    residual = load(this->residual,
+                    k.add(times(places[0].row, places[0].weight->format.rows), begun.feature));
   Values sums = ofOwn(places, [&](const Place &place) {
-    return Values(sumTiles(place, panel, tileOf(place, tile)));
+    return Values(sumTiles(place, panel, tileOf(place, begun.tile)));
   });
   Value extra;
   if (llvm::any_of(places,
@@ -247,37 +238,21 @@ void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, Value feature
     })[0];
   storeSums(Rows(sums.begin(), sums.end()), extra);
   barrier();
-  storeRows(places, panel, feature, residual, bool(extra));
-  // The memory is that of the next panel, too.
+  storeRows(places, panel, begun.feature, residual, bool(extra));
+  // The memory is that of the next task, too.
   barrier();
 }
 
-void PanelLinear::emitPanels(ArrayRef<Weight> part, Value way, int64_t ways, Value row) {
+void PanelLinear::emitPanel(ArrayRef<Weight> part, Value panel, Value row) {
   SmallVector<Place, 2> places;
   for (auto [number, weight] : llvm::enumerate(part))
     places.push_back(placeOf(weight, row, number));
-  int64_t panels = part[0].format.rowsOfTiles;
-  Begun first = beginPanel(places, way);
-  Values slots = prepareSlots(places, way, first);
+  Begun begun = beginPanel(places, panel);
+  Values slots = prepareSlots(places, panel, begun);
   loadGain();
   awaitInputs();
   stageRow(row);
-  if (ways == panels)
-    return finishPanel(places, way, first.feature, first.tile, slots);
-  Values carried = first.tile;
-  size_t width = carried.size();
-  llvm::append_range(carried, slots);
-  carried.push_back(first.feature);
-  loop(way, k.index(panels), ways, carried, [&](Value panel, ValueRange now) {
-    Value following = k.min(plus(panel, ways), k.index(panels - 1));
-    Begun next = beginPanel(places, following);
-    finishPanel(places, panel, now.back(), now.take_front(width),
-                now.drop_front(width).drop_back());
-    Values values = next.tile;
-    llvm::append_range(values, prepareSlots(places, following, next));
-    values.push_back(next.feature);
-    return values;
-  });
+  finishPanel(places, panel, begun, slots);
 }
 
 void PanelLinear::emit() {
@@ -294,28 +269,23 @@ void PanelLinear::emit() {
   }
   if (norm)
     normMemory = shared(subgroups(), b.getF32Type());
-  struct Group {
-    ArrayRef<Weight> weights;
-    int64_t ways;
-  };
-  SmallVector<Group> groups;
-  int64_t all = 0;
+  SmallVector<ArrayRef<Weight>> groups;
+  int64_t panels = 0;
   for (size_t i = 0; i < weights.size(); i += sharing) {
-    int64_t ways = llvm::divideCeil(weights[i].format.rowsOfTiles, panelsOfWay);
-    groups.push_back({ArrayRef(weights).slice(i, sharing), ways});
-    all += ways;
+    groups.push_back(ArrayRef(weights).slice(i, sharing));
+    panels += weights[i].format.rowsOfTiles;
   }
   // Rows of the input are inside, so that a panel is read once.
-  k.parallel(rowCount * all, [&](Value task) {
-    Value rows = k.sym(rowCount), way = quotient(task, rows), row = remainder(task, rows);
+  k.parallel(rowCount * panels, [&](Value task) {
+    Value rows = k.sym(rowCount), panel = quotient(task, rows), row = remainder(task, rows);
     int64_t first = 0;
-    for (const Group &group : groups) {
-      Value own = plus(way, -first);
+    for (ArrayRef<Weight> group : groups) {
+      Value own = plus(panel, -first);
       if (groups.size() == 1)
-        return emitPanels(group.weights, own, group.ways, row);
-      int64_t last = first + group.ways;
-      Value isIt = k.logicalAnd(k.lessEqual(k.index(first), way), k.less(way, k.index(last)));
-      when(isIt, [&] { emitPanels(group.weights, own, group.ways, row); });
+        return emitPanel(group, own, row);
+      int64_t last = first + group[0].format.rowsOfTiles;
+      Value isIt = k.logicalAnd(k.lessEqual(k.index(first), panel), k.less(panel, k.index(last)));
+      when(isIt, [&] { emitPanel(group, own, row); });
       first = last;
     }
   });

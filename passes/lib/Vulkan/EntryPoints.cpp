@@ -86,6 +86,7 @@ private:
     Value zero = b.create<arith::ConstantIndexOp>(function.getLoc(), 0);
     return b.create<arith::CmpIOp>(function.getLoc(), arith::CmpIPredicate::eq, thread, zero);
   }
+  void workgroupBarrier();
   void deviceBarrier();
   Value word(int64_t value) { return b.create<arith::ConstantIntOp>(function.getLoc(), value, 32); }
   /// Of each buffer, the casts to buffers of other elements; equal types share a view.
@@ -120,7 +121,17 @@ EntryPoint::views(ArrayRef<BlockArgument> buffers) {
   return result;
 }
 
-/// What was written before is seen by whoever sees what is written behind it.
+/// All invocations of a workgroup come here; what one of them has seen of buffers, or written to
+/// them, goes for all.
+void EntryPoint::workgroupBarrier() {
+  b.create<spirv::ControlBarrierOp>(
+      function.getLoc(), spirv::Scope::Workgroup, spirv::Scope::Workgroup,
+      spirv::MemorySemantics::AcquireRelease | spirv::MemorySemantics::UniformMemory |
+          spirv::MemorySemantics::WorkgroupMemory);
+}
+
+/// What was written before is seen by whoever sees what is written behind it. One invocation does
+/// this for its workgroup.
 void EntryPoint::deviceBarrier() {
   b.create<spirv::MemoryBarrierOp>(function.getLoc(), spirv::Scope::Device,
                                    spirv::MemorySemantics::AcquireRelease |
@@ -175,10 +186,11 @@ void EntryPoint::await(Value symbols, Value status, Value flags) {
     b.setInsertionPointToStart(late.thenBlock());
     Value place = b.create<arith::ConstantIndexOp>(loc, lateWord);
     b.create<memref::StoreOp>(loc, one, status, ValueRange{place});
+    b.setInsertionPointAfter(late);
+    deviceBarrier();
   }
   b.setInsertionPointAfter(branch);
-  deviceBarrier();
-  b.create<gpu::BarrierOp>(loc);
+  workgroupBarrier();
 }
 
 void EntryPoint::orderByFlags(Value symbols, Value status, Value flags) {
@@ -197,10 +209,10 @@ void EntryPoint::orderByFlags(Value symbols, Value status, Value flags) {
     mark.erase();
   }
   b.setInsertionPoint(function.getBody().front().getTerminator());
-  deviceBarrier();
-  b.create<gpu::BarrierOp>(loc);
+  workgroupBarrier();
   auto counts = b.create<scf::IfOp>(loc, isFirstOfWorkgroup(), /*withElseRegion=*/false);
   b.setInsertionPointToStart(counts.thenBlock());
+  deviceBarrier();
   Value at = b.create<arith::ConstantIndexOp>(loc, 2);
   Value flag = b.create<arith::IndexCastOp>(loc, b.getIndexType(),
                                             b.create<memref::LoadOp>(loc, symbols, at));

@@ -16,6 +16,9 @@ namespace tacq {
 constexpr int64_t quadBytes = 16, wordBytes = 4, halfBytes = 2;
 /// Words that neighbouring invocations read of four rows each.
 constexpr int64_t rowQuads = formatTileRows / 4;
+/// Slots that each invocation reads ahead. Registers for more of them would cost more than waiting
+/// for the others.
+constexpr int64_t slotsAhead = 1;
 
 class PanelLinear : WorkgroupCode {
 public:
@@ -103,7 +106,6 @@ private:
   mlir::Value addSlots(const Place &place, const Slots &slots);
   mlir::Value addList(const Place &place, mlir::Value panel);
   mlir::Value half(const Weight &weight, mlir::Value byteAt, bool aligned);
-  int64_t slotsAhead(const Weight &weight) const;
   Values flatten(const Slots &slots);
   Slots slotsOf(const Place &place, mlir::ValueRange values);
 
@@ -116,13 +118,13 @@ private:
   };
   Begun beginPanel(llvm::ArrayRef<Place> places, mlir::Value panel);
   Values prepareSlots(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun);
-  void finishPanel(llvm::ArrayRef<Place> places, mlir::Value panel, mlir::Value feature,
-                   mlir::ValueRange tile, mlir::ValueRange slots);
+  void finishPanel(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun,
+                   mlir::ValueRange slots);
   void storeSums(const Rows &sums, mlir::Value extra);
   mlir::Value featureOf(const Weight &weight, mlir::Value panel);
   void storeRows(llvm::ArrayRef<Place> places, mlir::Value panel, mlir::Value feature,
                  mlir::Value residual, bool anyExtra);
-  void emitPanels(llvm::ArrayRef<Weight> part, mlir::Value way, int64_t ways, mlir::Value row);
+  void emitPanel(llvm::ArrayRef<Weight> part, mlir::Value panel, mlir::Value row);
 
   /// Partial sums that one weight has: one of 16 rows for each subgroup, but at least for so many.
   int64_t partials() const { return ownInvocations / std::max<int64_t>(rowQuads, subgroup()); }
@@ -134,7 +136,7 @@ private:
   int64_t inputColumns = 0, blocks = 0, block = 0;
   /// Columns that an invocation multiplies of a tile, and how many share a tile's rows.
   int64_t partColumns = 0, parts = 0;
-  int64_t ownInvocations = 0, panelsOfWay = 1, tilesOfPrefix = 1;
+  int64_t ownInvocations = 0, tilesOfPrefix = 1;
   Sym rowCount;
   mlir::Value x, xWords, xScales, residual;
   /// The row in shared memory, where it fits: its integers 16 at a time, its blocks' scales.

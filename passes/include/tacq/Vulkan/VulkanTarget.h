@@ -34,7 +34,8 @@ inline constexpr llvm::StringLiteral vulkanWorkgroupAttr = "tacq.workgroup";
 /// Kernels for them wait for each other themselves, by flags in memory.
 inline constexpr llvm::StringLiteral vulkanOrderedFeature = "in-order";
 
-/// The attribute of a kernel function with the numbers of its buffers that no dispatch writes.
+/// The attribute of a kernel function with the numbers of its buffers that need not be coherent: no
+/// workgroup reads what others write in the same call after it may have read what was there before.
 inline constexpr llvm::StringLiteral vulkanConstantsAttr = "tacq.constants";
 
 /// The attribute of the barrier behind which a kernel function reads what other dispatches of the
