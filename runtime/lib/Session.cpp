@@ -289,6 +289,7 @@ Error tacq_session::run() {
   active.commands = &commands;
   active.allocations = &allocations;
   active.bytes_transient = &bytesTransient;
+  active.device_ns = &deviceNs;
   active.profile_ns = options.profile ? profileNs.data() : nullptr;
   active.profile_count = options.profile ? profileCount.data() : nullptr;
   // The interpreter's context is the session's; reserveOutput finds the session from there.

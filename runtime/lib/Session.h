@@ -124,7 +124,7 @@ private:
   std::vector<tacq_driver_buffer_t *> inputBuffers, outputBuffers, stateBuffers;
   std::vector<int64_t> inputSizes, outputSizes, stateSizes;
   uint64_t runs = 0, dispatches = 0, commands = 0, allocations = 0, bytesTransient = 0,
-           bytesCopied = 0, runNs = 0;
+           bytesCopied = 0, runNs = 0, deviceNs = 0;
   std::vector<uint64_t> profileNs, profileCount;
 };
 

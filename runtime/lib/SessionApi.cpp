@@ -117,6 +117,7 @@ void tacq_session::getCounters(tacq_session_counters_t &result) const {
   result.bytes_transient = bytesTransient;
   result.bytes_copied = bytesCopied;
   result.run_ns = runNs;
+  result.device_ns = deviceNs;
   for (const SessionState &state : states) {
     result.bytes_state += static_cast<uint64_t>(state.memory ? state.memory->size : 0);
     result.bytes_state += static_cast<uint64_t>(state.spare ? state.spare->size : 0);

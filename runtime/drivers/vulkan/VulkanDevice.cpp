@@ -2,6 +2,8 @@
 
 #include "VulkanDevice.h"
 
+#include "CooperativeMatrix.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -67,6 +69,7 @@ VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physica
   if ((subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
       (subgroup.supportedOperations & needed) == needed)
     result.subgroup = subgroup.subgroupSize;
+  result.matrix16 = hasMatrix16(api, physical, properties);
   result.storageBuffers = properties.limits.maxPerStageDescriptorStorageBuffers;
   return result;
 }
@@ -109,7 +112,7 @@ bool VulkanFeatures::has(const std::string &feature) const {
     return strtoul(feature.c_str() + 9, nullptr, 10) == subgroup;
   const std::pair<const char *, bool> known[] = {
       {"int64", int64},     {"float64", float64},     {"int16", int16},       {"int8", int8},
-      {"float16", float16}, {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8}};
+      {"float16", float16}, {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8}, {"matrix16", matrix16}};
   for (auto [name, present] : known)
     if (feature == name)
       return present;
@@ -119,7 +122,7 @@ bool VulkanFeatures::has(const std::string &feature) const {
 std::string VulkanFeatures::text() const {
   std::string result;
   for (const char *name :
-       {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8", "dot8"})
+       {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8", "dot8", "matrix16"})
     if (has(name))
       result += (result.empty() ? "" : " ") + std::string(name);
   if (subgroup)
@@ -236,11 +239,24 @@ Error VulkanDevice::createDevice() {
   }
   if (properties.apiVersion >= VK_API_VERSION_1_3)
     float16Int8.pNext = &dot8;
+  CooperativeMatrixFeatures matrices;
+  matrices.cooperativeMatrix = VK_TRUE;
+  VkPhysicalDeviceVulkanMemoryModelFeatures memoryModel = {};
+  memoryModel.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES;
+  memoryModel.vulkanMemoryModel = VK_TRUE;
+  memoryModel.pNext = &matrices;
+  std::vector<const char *> extensions;
+  if (features.matrix16) {
+    dot8.pNext = &memoryModel;
+    extensions.push_back(kCooperativeMatrixExtension);
+  }
   VkDeviceCreateInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
   info.pNext = &enabled;
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queueInfo;
+  info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
+  info.ppEnabledExtensionNames = extensions.data();
   if (Error error =
           vulkanError(instance.CreateDevice(physical, &info, nullptr, &device), "open the device"))
     return error;

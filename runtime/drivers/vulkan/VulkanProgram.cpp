@@ -515,8 +515,10 @@ Error VulkanProgram::flush() {
   }
   if (!own.isRecorded || !isSame)
     error = recordSegment(own);
+  uint64_t start = now();
   if (!error)
     error = device.execute(own.commands);
+  *active->device_ns += now() - start;
   startSegment();
   segment = std::min(segment + 1, kMaxSegments - 1);
   return error;

@@ -101,6 +101,7 @@ typedef struct tacq_run {
   uint64_t *profile_ns;
   uint64_t *profile_count;
   void *internal; /* of the runtime */
+  uint64_t *device_ns; /* time that the device worked while the host waited; added to */
 } tacq_run_t;
 
 typedef struct tacq_driver {

@@ -280,6 +280,9 @@ typedef struct tacq_session_counters {
   uint64_t bytes_output;
   uint64_t bytes_copied; /* states and inputs copied in or out by the runtime */
   uint64_t run_ns;       /* wall time of all runs */
+  /* Of run_ns, from handing commands to the device until they are done, for drivers whose devices
+   * work by themselves; else 0. */
+  uint64_t device_ns;
 } tacq_session_counters_t;
 
 TACQ_API tacq_status_t *tacq_session_get_counters(const tacq_session_t *session,
