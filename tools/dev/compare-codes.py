@@ -3,6 +3,7 @@
 
     compare-codes.py --gaussian
     compare-codes.py MODEL.onnx TASK.stats [--every 3] [--only PREFIX] [--rotate]
+    compare-codes.py MODEL.onnx [--every 3] [--only PREFIX]
     compare-codes.py --loops
 
 Prints for each code its bits per weight in a row of 2,048 columns, all bytes counted, and what it
@@ -10,7 +11,8 @@ loses: the mean squared error of normal numbers of variance 1; or, of every thir
 model, the mean squared error relative to the mean square, the error of the layers' results, and the
 second-order prediction of the loss increase that tacq-plan makes, once rounded to nearest and once
 with the errors of columns compensated in later ones (GPTQ). Codes are fitted to the weights by the
-diagonal of the Hessian, and fixed before compensation; nothing is tuned. --rotate multiplies inputs
+diagonal of the Hessian, and fixed before compensation; nothing is tuned. Without statistics there
+are the errors of weights alone, of 256 rows of each matrix. --rotate multiplies inputs
 by random signs and a Hadamard matrix first. --loops prints what 256 weights take in a product with one
 row on AVX-512, by llvm-mca.
 """
@@ -347,6 +349,31 @@ class Matrix:
             0.5 * (self.curvature * by_row).sum()
 
 
+def weights_alone(model_path, every, only):
+    """Mean squared errors of a model that is not calibrated; embeddings are left out."""
+    import onnx
+    from onnx import numpy_helper
+    found = [t for t in onnx.load(model_path).graph.initializer
+             if len(t.dims) == 2 and 64 <= min(t.dims) and max(t.dims) <= 16384]
+    parts = []
+    for tensor in found[::every]:
+        value = numpy_helper.to_array(tensor).astype(np.float64)
+        if "embed" not in tensor.name and np.any(value):
+            parts.append(value[:256])
+    print(f"{len(parts)} matrices\n\n| code | bpw | error of weights |\n|---|---|---|")
+    for code in all_codes():
+        if not code.name.startswith(only):
+            continue
+        errors = []
+        for weight in parts:
+            if getattr(code, "group", 0) and weight.shape[1] % code.group:
+                break
+            code.fit(weight, np.ones(weight.shape[1]))
+            errors.append(((plain(code, weight) - weight) ** 2).mean() / (weight ** 2).mean())
+        else:
+            print(f"| {code.name} | {code.size():.3f} | {np.mean(errors):.4f} |", flush=True)
+
+
 def matrices(model_path, statistics_path, every):
     """Yields the model's calibrated matrices."""
     import onnx
@@ -401,8 +428,11 @@ def main():
     if options.gaussian or options.loops:
         gaussian() if options.gaussian else loops()
         return
+    if not options.model:
+        parser.error("give a model, --gaussian or --loops")
     if not options.statistics:
-        parser.error("give a model and its statistics, or --gaussian")
+        weights_alone(options.model, options.every, options.only)
+        return
     chosen = list(matrices(options.model, options.statistics, options.every))
     if options.rotate:
         for matrix in chosen:
