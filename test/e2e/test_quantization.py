@@ -145,12 +145,38 @@ def test_data_makes_a_difference(tools, quantized):
 # ---- plans
 
 @pytest.fixture(scope="session")
-def plan(tools, work, onnx_file, statistics):
-    path = work / "plan.json"
-    result = tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--budget", "2.4bpw",
-                       "-o", path)
-    assert sum(line.startswith("*") for line in result.stdout.splitlines()) == 1
-    return path
+def plan(probed_plan):
+    return probed_plan[0]
+
+
+def test_measured_plan(probed_plan):
+    """The plan fits, and was measured to lose less than the best candidate of one format."""
+    path, text, _ = probed_plan
+    header, *rows = text.splitlines()
+    assert header.split()[-1] == "measured"
+    chosen = [row.split() for row in rows if row.startswith("*")]
+    assert len(chosen) == 1 and float(chosen[0][4]) <= 2.4
+    measured = {row.startswith("*"): float(row.split()[-1].strip("%")) for row in rows
+                if len([word for word in row.split() if "%" in word]) == 3}
+    assert set(measured) == {True, False} and measured[True] < measured[False]
+    planned = json.loads(path.read_text())
+    assert sum(tensor["bytes"] for tensor in planned["tensors"]) == planned["bytes"]
+
+
+def test_options_of_weights(probed_plan):
+    """More bytes for less loss, down to none, and the plan is made of them."""
+    path, _, tensors = probed_plan
+    options = {tensor["name"]: tensor["options"] for tensor in tensors}
+    assert len(options) == 42
+    for each in options.values():
+        for a, b in zip(each, each[1:]):
+            assert a["bytes"] < b["bytes"] and a["predicted_loss"] > b["predicted_loss"]
+        assert each[-1]["predicted_loss"] == 0
+        assert any(option["circuit"] > 0 for option in each)
+    keys = ("bits", "group", "codebook", "circuit", "bytes")
+    for tensor in json.loads(path.read_text())["tensors"]:
+        assert [tensor[key] for key in keys] in [[option[key] for key in keys]
+                                                 for option in options[tensor["name"]]]
 
 
 def test_plan_is_what_the_module_has(tools, work, onnx_file, statistics, plan):
@@ -159,6 +185,7 @@ def test_plan_is_what_the_module_has(tools, work, onnx_file, statistics, plan):
     planned = json.loads(plan.read_text())
     tensors = {tensor["name"]: tensor for tensor in mixed_tensors(dump(tools, module))}
     total = sum(tensor["bytes"] for tensor in tensors.values())
+    assert total <= planned["bytes"]
     assert 8 * total / sum(tensor["elements"] for tensor in tensors.values()) <= 2.4
     for entry in planned["tensors"]:
         assert tensors[entry["name"]]["bits"] == entry["bits"]
@@ -180,9 +207,13 @@ def test_edited_plan(tools, tmp_path, onnx_file, statistics, plan):
     assert tensors[names[2]]["circuit"] > 0
 
 
-def test_loss_budget(tools, tmp_path, onnx_file, statistics):
-    tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--max-loss-increase", "1000%",
-              "-o", tmp_path / "loss.json")
+def test_loss_budget(tools, tmp_path, onnx_file, statistics, sample):
+    """The tolerated increase is kept in the measurement, too."""
+    text = tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--data", sample,
+                     "--probes", 2, "--probe-samples", 1, "--max-loss-increase", "20%", "-o",
+                     tmp_path / "loss.json").stdout
+    chosen = [row.split() for row in text.splitlines() if row.startswith("*")]
+    assert len(chosen) == 1 and 0 < float(chosen[0][-1].strip("%")) <= 20
     assert json.loads((tmp_path / "loss.json").read_text())["tensors"]
 
 

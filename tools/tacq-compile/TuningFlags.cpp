@@ -62,25 +62,6 @@ TuneOptions TuningFlags::options() const {
   return options;
 }
 
-/// The file that a sample is of; the sample's number becomes that in the file.
-static CalibrationData &fileOf(const SampleData &data, size_t &sample) {
-  size_t file = 0;
-  while (sample >= data[file]->size())
-    sample -= data[file++]->size();
-  return *data[file];
-}
-
-SampleSource tacq::tools::samplesOf(const SampleData &data) {
-  SampleSource samples;
-  for (const auto &file : data)
-    samples.count += file->size();
-  samples.load = [&data](size_t sample, std::map<std::string, TensorView> &inputs) {
-    CalibrationData &file = fileOf(data, sample);
-    return file.load(sample, inputs);
-  };
-  return samples;
-}
-
 static void print(const TuneReport &report) {
   struct rusage usage = {};
   getrusage(RUSAGE_SELF, &usage);
@@ -105,10 +86,7 @@ Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
   tuning.file = model;
   tuning.stateFile = output.empty() || output == "-" ? "" : output + ".tuning";
   tuning.resume = resume;
-  tuning.place = [&](size_t sample) {
-    const CalibrationData &file = fileOf(data, sample);
-    return file.place(sample);
-  };
+  tuning.place = [&](size_t sample) { return placeOf(data, sample); };
   if (!resume && !tuning.stateFile.empty() && access(tuning.stateFile.c_str(), F_OK) == 0)
     std::fprintf(stderr,
                  "warning: %s of an interrupted tuning is not used and will be replaced; --resume "
