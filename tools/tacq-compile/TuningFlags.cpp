@@ -30,6 +30,10 @@ void TuningFlags::addTo(CLI::App &app) {
       ->check(CLI::Range(1, 1000000).description(""))
       ->type_name("N")
       ->group(group);
+  app.add_option("--tune-batch", batch, "Samples of a step (default: 4)")
+      ->check(CLI::Range(1, 1000000).description(""))
+      ->type_name("N")
+      ->group(group);
   app.add_option("--tune-rate", rate,
                  "The first steps' size, as a part of a row's weights (default: as --tune says)")
       ->check(CLI::Range(1e-6, 1.0).description(""))
@@ -54,6 +58,8 @@ TuneOptions TuningFlags::options() const {
   options.loss = loss == "kl" ? TuneOptions::Loss::Divergence : TuneOptions::Loss::Labels;
   options.resample = resample;
   options.codes = codes;
+  if (batch > 0)
+    options.batch = batch;
   options.steps = steps ? steps : effort == "best" ? 600 : 200;
   if (rate > 0) {
     options.codeRate *= rate / options.rate;

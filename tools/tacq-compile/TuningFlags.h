@@ -26,7 +26,7 @@ private:
   TuneOptions options() const;
 
   std::string effort = "off", loss = "kl";
-  unsigned steps = 0;
+  unsigned steps = 0, batch = 0;
   double rate = 0, resample = 0.25;
   bool resume = false, codes = false;
 };
