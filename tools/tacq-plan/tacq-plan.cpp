@@ -92,6 +92,30 @@ static Error writeOptions(const std::string &path, const std::vector<TensorOptio
   });
 }
 
+/// The plan that was chosen, with what it was chosen from.
+static Plan &choose(PlanResult &result, double baseLoss) {
+  std::vector<Candidate> &candidates = result.candidates;
+  Plan &plan = candidates[result.chosen].plan;
+  plan.meanLoss = baseLoss;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate &candidate = candidates[i];
+    PricedPlan &priced = plan.candidates.emplace_back();
+    priced.mixed = !candidate.format;
+    if (candidate.format) {
+      priced.bits = candidate.format->bits;
+      priced.group = candidate.format->group;
+      priced.codebook = candidate.format->codebook;
+    }
+    priced.circuit = candidate.circuit;
+    priced.bytes = candidate.bytes;
+    priced.bitsPerWeight = candidate.bitsPerWeight;
+    priced.predictedLoss = candidate.predictedLoss;
+    priced.measuredLoss = candidate.measuredLoss;
+    priced.chosen = i == result.chosen;
+  }
+  return plan;
+}
+
 static Error run(const Options &options) {
   PlannerOptions planner;
   if (Error error = readBudget(options, planner.budget))
@@ -156,7 +180,7 @@ static Error run(const Options &options) {
   if (!options.candidates.empty())
     if (Error error = writeOptions(options.candidates, result.tensors))
       return error;
-  return writePlan(options.output, result.candidates[result.chosen].plan);
+  return writePlan(options.output, choose(result, statistics.meanLoss()));
 }
 
 int main(int argc, char **argv) {

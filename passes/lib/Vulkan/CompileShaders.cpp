@@ -39,7 +39,7 @@ static void markReadOnly(spirv::ModuleOp module) {
   };
   // Whatever takes a pointer, other than to load from it or to go on from it, may write.
   module.walk([&](Operation *op) {
-    if (isa<spirv::LoadOp, spirv::AccessChainOp>(op))
+    if (isa<spirv::LoadOp, spirv::AccessChainOp, spirv::KHRCooperativeMatrixLoadOp>(op))
       return;
     for (Value operand : op->getOperands())
       if (isa<spirv::PointerType>(operand.getType()))
@@ -50,6 +50,18 @@ static void markReadOnly(spirv::ModuleOp module) {
     if (std::optional<uint32_t> binding = variable.getBinding();
         binding && !written.contains(*binding))
       variable->setAttr("non_writable", UnitAttr::get(module.getContext()));
+}
+
+/// From SPIR-V 1.4 on, an entry point lists all variables that it uses.
+static void listInterface(spirv::ModuleOp module) {
+  std::optional<spirv::VerCapExtAttr> needs = module.getVceTriple();
+  if (!needs || needs->getVersion() < spirv::Version::V_1_4)
+    return;
+  SmallVector<Attribute> variables;
+  for (auto variable : module.getOps<spirv::GlobalVariableOp>())
+    variables.push_back(FlatSymbolRefAttr::get(variable.getSymNameAttr()));
+  for (auto entry : module.getOps<spirv::EntryPointOp>())
+    entry.setInterfaceAttr(ArrayAttr::get(module.getContext(), variables));
 }
 
 /// The names that executables use for what the device must have.
@@ -65,6 +77,7 @@ static void collectFeatures(spirv::ModuleOp module, VulkanProfileAttr profile,
       {Capability::StorageBuffer16BitAccess, "storage16"},
       {Capability::StorageBuffer8BitAccess, "storage8"},
       {Capability::DotProductInput4x8BitPacked, "dot8"},
+      {Capability::CooperativeMatrixKHR, "matrix16"},
   };
   std::optional<spirv::VerCapExtAttr> used = module.getVceTriple();
   for (auto [capability, name] : names)
@@ -92,8 +105,10 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
     buildVulkanPipeline(manager, profile.getName());
     SmallVector<uint32_t> code;
     bool compiled = succeeded(manager.run(*own));
-    if (compiled)
+    if (compiled) {
       markReadOnly(*own->getOps<spirv::ModuleOp>().begin());
+      listInterface(*own->getOps<spirv::ModuleOp>().begin());
+    }
     if (!compiled || failed(spirv::serialize(*own->getOps<spirv::ModuleOp>().begin(), code))) {
       if (shader.refusal.empty())
         shader.refusal = "it has no form in SPIR-V";

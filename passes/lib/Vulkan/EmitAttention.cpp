@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "RowShaders.h"
 #include "ShaderKernels.h"
-#include "WorkgroupCode.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "tacq/Codegen/AttentionTensors.h"
@@ -215,31 +215,58 @@ void AttentionShader::addKey(Value batch, Value position, Value head, Value quer
 }
 
 /// A task is a feature of one key of one head. With a capacity the past is in the buffer already;
-/// without, the present is a new buffer and the past is copied as well.
+/// without, the present is a new buffer and the past is copied as well. Rotary embeddings that are
+/// part of the kernel are applied on the way: to the keys, and to the queries of the heads that
+/// share the key head.
 class AppendShader : ShaderCode {
 public:
   AppendShader(KernelBuilder &k, AttentionOp op, std::optional<Sym> capacity)
-      : ShaderCode(k), op(op), tensors(op, capacity) {}
+      : ShaderCode(k), op(op), tensors(op, capacity), attention(op, capacity) {}
 
   LogicalResult emit() {
-    if (failed(tensors.collect(*this)))
+    if (failed(tensors.collect(*this)) || failed(attention.collect(*this)))
       return failure();
+    std::optional<RopeRow> keyRope, queryRope;
+    if (RopeOp rope = tensors.keyRope())
+      if (failed(keyRope.emplace(k, rope).collect()))
+        return failure();
+    if (RopeOp rope = attention.queryRope())
+      if (failed(queryRope.emplace(k, rope).collect()))
+        return failure();
     // One element of a row a task, of keys and of values.
     int64_t features = std::max(*k.dims(op.getK())[3].constant(), *k.dims(op.getV())[3].constant());
     Dims tasks = {tensors.added[0], tensors.added[2], tensors.total - tensors.first(), features};
     k.parallel(elementCount(tasks), [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
+      Value feature = at[3], position = k.sub(k.add(at[2], k.sym(tensors.first())), k.sym(tensors.past));
+      auto ifFeature = [&](int64_t count, function_ref<void()> emit) {
+        if (count == features)
+          emit();
+        else
+          when(k.less(feature, k.index(count)), emit);
+      };
       tensors.appendKey(
           *this, at[0], at[1], k.add(at[2], k.sym(tensors.first())),
           [&](const AppendedTensor &tensor, Value from, Value fromStart, Value toStart) {
-            auto copy = [&] {
-              store(load(from, k.add(fromStart, at[3])), tensor.present, k.add(toStart, at[3]));
-            };
-            if (tensor.features == features)
-              copy();
-            else
-              when(k.less(at[3], k.index(tensor.features)), copy);
+            ifFeature(tensor.features, [&] {
+              Value value = tensor.isKey && keyRope
+                                ? keyRope->element(at[0], position, fromStart, feature)
+                                : load(from, k.add(fromStart, feature));
+              store(value, tensor.present, k.add(toStart, feature));
+            });
           });
+      if (!queryRope)
+        return;
+      Value heads = k.sym(attention.q[2]), group = quotient(heads, k.sym(tensors.added[2]));
+      Value row = k.add(k.mul(at[0], k.sym(attention.q[1])), position);
+      Value first = k.add(k.mul(row, heads), k.mul(at[1], group));
+      ifFeature(attention.depth, [&] {
+        loop(k.index(0), group, 1, [&](Value i) {
+          Value start = times(k.add(first, i), attention.depth);
+          store(queryRope->element(at[0], position, start, feature), attention.queries,
+                k.add(start, feature));
+        });
+      });
     });
     return success();
   }
@@ -247,6 +274,7 @@ public:
 private:
   AttentionOp op;
   CacheTensors tensors;
+  AttentionTensors attention;
 };
 
 } // namespace

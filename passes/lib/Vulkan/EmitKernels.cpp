@@ -19,23 +19,39 @@ using namespace tacq;
 
 static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile,
                                 const KernelOptions &options) {
-  for (Operation &op : kernel.region().front()) {
-    if (auto linear = dyn_cast<LinearOp>(op))
-      return linear.getXScales() ? emitMixedLinearShader(kernel, linear, profile)
-                                 : emitLinearShader(kernel, linear);
-    if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
+  Block &body = kernel.region().front();
+  for (auto attention : body.getOps<AttentionOp>())
+    return options.append ? emitCacheAppendShader(kernel, attention, options.capacity)
+                          : emitAttentionShader(kernel, attention, profile, options.capacity);
+  for (auto linear : body.getOps<LinearOp>())
+    return linear.getXScales() ? emitMixedLinearShader(kernel, linear, profile)
+                               : emitLinearShader(kernel, linear);
+  for (auto quantize : body.getOps<QuantizeRowsOp>())
+    if (auto norm = quantize.getX().getDefiningOp<NormOp>())
+      return emitQuantizedNormShader(kernel, norm, quantize, profile);
+    else
       return emitQuantizeRowsShader(kernel, quantize, profile);
-    if (auto attention = dyn_cast<AttentionOp>(op))
-      return options.append ? emitCacheAppendShader(kernel, attention, options.capacity)
-                            : emitAttentionShader(kernel, attention, profile, options.capacity);
+  for (Operation &op : body) {
     if (auto attention = dyn_cast<AttentionGradOp>(op))
       return attention.emitError("there is no shader for the gradients of attention");
     if (auto norm = dyn_cast<NormOp>(op))
       return emitNormShader(kernel, norm, profile);
     if (auto rope = dyn_cast<RopeOp>(op))
       return emitRopeShader(kernel, rope);
+    auto node = dyn_cast<NodeOp>(op);
+    if (node && (node.getOpType() == "ArgMax" || node.getOpType() == "ArgMin") &&
+        emitArgMaxShader(kernel, node, profile))
+      return success();
   }
   return emitNodeKernel(kernel);
+}
+
+void tacq::passTaskCount(KernelBuilder &kernel) {
+  func::FuncOp function = kernel.function();
+  OpBuilder::InsertionGuard guard(kernel.b);
+  kernel.b.setInsertionPointToStart(&function.getBody().front());
+  Value tasks = kernel.sym(kernel.taskCount());
+  function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
 }
 
 LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
@@ -44,12 +60,7 @@ LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
   kernel.sharedStatus = true;
   if (failed(emitRegion(kernel, profile, options)))
     return failure();
-  // A shader knows how many tasks there are, and does not get the last one.
-  func::FuncOp function = kernel.function();
-  OpBuilder::InsertionGuard guard(kernel.b);
-  kernel.b.setInsertionPointToStart(&function.getBody().front());
-  Value tasks = kernel.sym(kernel.taskCount());
-  function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
+  passTaskCount(kernel);
   return success();
 }
 

@@ -47,8 +47,15 @@ spirv::TargetEnvAttr targetEnvironment(VulkanProfileAttr profile) {
   if (profile.getSubgroup())
     capabilities.append({Capability::GroupNonUniform, Capability::GroupNonUniformArithmetic,
                          Capability::GroupNonUniformShuffle});
+  // A shader says the least version and capabilities that it needs.
+  auto version = spirv::Version::V_1_3;
+  if (profile.has("matrix16")) {
+    version = spirv::Version::V_1_6;
+    capabilities.append({Capability::CooperativeMatrixKHR, Capability::VulkanMemoryModel});
+    extensions.push_back(Extension::SPV_KHR_cooperative_matrix);
+  }
   MLIRContext *context = profile.getContext();
-  auto triple = spirv::VerCapExtAttr::get(spirv::Version::V_1_3, capabilities, extensions, context);
+  auto triple = spirv::VerCapExtAttr::get(version, capabilities, extensions, context);
   return spirv::TargetEnvAttr::get(triple, spirv::getDefaultResourceLimits(context),
                                    spirv::ClientAPI::Vulkan);
 }

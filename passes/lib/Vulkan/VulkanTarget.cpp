@@ -43,7 +43,7 @@ ArrayRef<Profile> profiles() {
        32,
        128,
        1024,
-       {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8"}},
+       {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8", "matrix16"}},
   };
   return table;
 }

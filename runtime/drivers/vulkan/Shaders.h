@@ -4,6 +4,7 @@
 #define TACQ_DRIVERS_VULKAN_SHADERS_H
 
 #include "VulkanDevice.h"
+#include "Workers.h"
 #include "tacq/VulkanExecutable.h"
 
 #include <map>
@@ -25,8 +26,11 @@ public:
   explicit Shaders(VulkanDevice &device) : device(device) {}
   ~Shaders();
 
-  /// `what` names the module and the executable in messages.
+  /// Checks the executable, and begins to make its pipelines on other threads; `what` names the
+  /// module and the executable in messages. The code stays where it is.
   Error load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what);
+  /// Nothing else is to be used before.
+  Error finish();
   const Shader &operator[](uint32_t kernel) const { return shaders[kernel]; }
 
 private:
@@ -35,11 +39,14 @@ private:
     VkPipelineLayout pipeline = VK_NULL_HANDLE;
   };
   Error layoutsFor(uint32_t bindings, Layouts &layouts);
-  Error makePipeline(Shader &shader, const uint8_t *code);
+  Error makePipeline(Shader &shader, const uint8_t *code) const;
 
   VulkanDevice &device;
   std::vector<Shader> shaders;
   std::map<uint32_t, Layouts> layouts; // by the number of bindings
+  std::string name;
+  std::vector<Error> errors; // of each shader
+  std::unique_ptr<Workers> workers;
 };
 
 } // namespace tacq

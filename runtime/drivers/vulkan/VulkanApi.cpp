@@ -67,7 +67,7 @@ Error VulkanInstanceApi::open(bool validate) {
   VkApplicationInfo application = {};
   application.sType = VK_STRUCTURE_TYPE_APPLICATION_INFO;
   application.pApplicationName = "tacq";
-  application.apiVersion = VK_API_VERSION_1_2;
+  application.apiVersion = VK_API_VERSION_1_3;
   static const char *const layer = "VK_LAYER_KHRONOS_validation";
   VkInstanceCreateInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_INSTANCE_CREATE_INFO;
@@ -106,6 +106,10 @@ Error VulkanDeviceApi::load(const VulkanInstanceApi &api, VkDevice device) {
   if (!(name))                                                                                     \
     return makeError(TACQ_UNSUPPORTED, "the Vulkan device has no function vk" #name);
   TACQ_VULKAN_DEVICE_FUNCTIONS(X)
+#undef X
+#define X(name)                                                                                    \
+  name = reinterpret_cast<PFN_vk##name>(api.GetDeviceProcAddr(device, "vk" #name));
+  TACQ_VULKAN_TIMELINE_FUNCTIONS(X)
 #undef X
   return success();
 }

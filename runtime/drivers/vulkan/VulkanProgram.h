@@ -5,10 +5,15 @@
 
 #include "Shaders.h"
 #include "tacq/ModuleView.h"
+#include "tacq/kernel_abi.h"
 
+#include <array>
+#include <deque>
 #include <map>
 
 namespace tacq {
+
+inline constexpr int64_t kStatusBytes = TACQ_STATUS_WORDS * 4;
 
 /// A dispatch, or a copy where it has no set.
 struct Command {
@@ -33,6 +38,14 @@ struct Segment {
   bool isRecorded = false;
 };
 
+/// What a run has for itself while it is going on.
+struct Frame {
+  VulkanBuffer arena, status;
+  std::vector<Segment> segments;
+  uint64_t submission = 0, submittedAt = 0;
+  uint64_t *deviceTime = nullptr;
+};
+
 /// Bytes of a buffer.
 struct Range {
   VulkanBuffer *object = nullptr;
@@ -51,6 +64,10 @@ public:
 
   Error load();
   tacq_status_t *run(tacq_run_t &activeRun);
+  /// Returns when all is submitted. At most one run may be going on then.
+  tacq_status_t *start(tacq_run_t &activeRun);
+  /// Of the earliest run that was started.
+  tacq_status_t *finish();
 
 private:
   static VulkanProgram &of(void *user) { return *static_cast<VulkanProgram *>(user); }
@@ -65,6 +82,8 @@ private:
                              int64_t size);
 
   Error uploadConstants();
+  Error prepareFrame(Frame &own);
+  void releaseFrame(Frame &own);
   tacq_status_t *growSlot(uint32_t slot, int64_t bytes);
   Error record(const tacq_dispatch_t &dispatch);
   void addCopy(const Range &from, const Range &to);
@@ -80,6 +99,8 @@ private:
   /// Runs what is listed; the host sees the results. Not yet an error: `words` of a kernel.
   Error flush();
   tacq_status_t *flushAndCheck();
+  Error submit();
+  tacq_status_t *check(const Frame &own) const;
 
   VulkanDevice &device;
   const tacq_program_desc_t desc;
@@ -88,12 +109,14 @@ private:
   std::vector<VulkanBuffer> slots;
   std::vector<VulkanBuffer> chunks;
   std::vector<Range> constants;
-  VulkanBuffer arena, status;
-  std::vector<Segment> segments;
+  std::array<Frame, 2> frames;
+  std::deque<Frame *> running;
+  uint64_t lastEnd = 0;
   std::vector<VkDescriptorPool> pools;
   /// Sets that no command has any more.
   std::map<VkDescriptorSetLayout, std::vector<VkDescriptorSet>> freeSets;
-  // Of the current run.
+  // Of the run that is being listed.
+  Frame *frame = &frames[0];
   tacq_run_t *active = nullptr;
   std::vector<Range> bindings; // by buffer of the module
   std::vector<int64_t> outputBytes;
