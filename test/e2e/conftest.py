@@ -101,6 +101,17 @@ def statistics(tools, work, onnx_file, sample):
 
 
 @pytest.fixture(scope="session")
+def probed_plan(tools, work, onnx_file, statistics, sample):
+    """A plan for 2.4 bits per weight with measurements, what tacq-plan printed, and the options of
+    each weight."""
+    path, options = work / "plan.json", work / "plan-options.json"
+    result = tools.run("tacq-plan", onnx_file("dynamo_past_opset18"), "--stats", statistics,
+                       "--data", sample, "--probes", 8, "--probe-samples", 2, "--budget", "2.4bpw",
+                       "--candidates", options, "-o", path)
+    return path, result.stdout, json.loads(options.read_text())
+
+
+@pytest.fixture(scope="session")
 def calibrated(tools, onnx_file, tmp_path_factory):
     """calibrated(NAME): statistics of the first or the next samples of the task, or of the first
     ones backwards, which is another task for a language model."""

@@ -147,21 +147,43 @@ def test_data_makes_a_difference(tools, quantized):
 # ---- plans
 
 @pytest.fixture(scope="session")
-def plan(tools, work, onnx_file, statistics):
-    path = work / "plan.json"
-    result = tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--budget", "2.4bpw",
-                       "-o", path)
-    table = [line.split() for line in result.stdout.splitlines()[1:]]
-    assert sum(row[0] == "*" for row in table) == 1
+def plan(probed_plan):
+    return probed_plan[0]
+
+
+def test_measured_plan(probed_plan):
+    """The plan fits, and was measured to lose less than the best candidate of one format."""
+    path, text, _ = probed_plan
     made = json.loads(path.read_text())
-    assert [c["bytes"] for c in made["candidates"]] == [int(row[-2]) for row in table]
+    header, *table = [line.split() for line in text.splitlines()]
+    assert header[-1] == "measured"
+    columns = [row[row[0] == "*":] for row in table]
+    assert [c["bytes"] for c in made["candidates"]] == [int(row[4]) for row in columns]
     chosen, = [c for c in made["candidates"] if c.get("chosen")]
+    assert chosen["bpw"] <= 2.4 and "bits" not in chosen
     assert chosen["bytes"] == made["bytes"] == sum(t["bytes"] for t in made["tensors"])
     assert chosen["predicted_loss"] == pytest.approx(made["predicted_loss"], rel=1e-12)
     assert table[made["candidates"].index(chosen)][0] == "*"
-    loss = float(table[0][-1].rstrip("%")) / 100 * made["mean_loss"]
+    loss = float(columns[0][5].rstrip("%")) / 100 * made["mean_loss"]
     assert made["candidates"][0]["predicted_loss"] == pytest.approx(loss, rel=0.01)
-    return path
+    alike, = [c for c in made["candidates"] if "measured_loss" in c and c is not chosen]
+    assert alike["bpw"] <= 2.4 and 0 < chosen["measured_loss"] < alike["measured_loss"]
+
+
+def test_options_of_weights(probed_plan):
+    """More bytes for less loss, down to none, and the plan is made of them."""
+    path, _, tensors = probed_plan
+    options = {tensor["name"]: tensor["options"] for tensor in tensors}
+    assert len(options) == 42
+    for each in options.values():
+        for a, b in zip(each, each[1:]):
+            assert a["bytes"] < b["bytes"] and a["predicted_loss"] > b["predicted_loss"]
+        assert each[-1]["predicted_loss"] == 0
+        assert any(option["circuit"] > 0 for option in each)
+    keys = ("bits", "group", "codebook", "circuit", "bytes")
+    for tensor in json.loads(path.read_text())["tensors"]:
+        assert [tensor[key] for key in keys] in [[option[key] for key in keys]
+                                                 for option in options[tensor["name"]]]
 
 
 def test_plan_is_what_the_module_has(tools, work, onnx_file, statistics, plan):
@@ -170,6 +192,7 @@ def test_plan_is_what_the_module_has(tools, work, onnx_file, statistics, plan):
     planned = json.loads(plan.read_text())
     tensors = {tensor["name"]: tensor for tensor in mixed_tensors(dump(tools, module))}
     total = sum(tensor["bytes"] for tensor in tensors.values())
+    assert total <= planned["bytes"]
     assert 8 * total / sum(tensor["elements"] for tensor in tensors.values()) <= 2.4
     for entry in planned["tensors"]:
         assert tensors[entry["name"]]["bits"] == entry["bits"]

@@ -176,6 +176,8 @@ static std::string readCandidate(const json::Object &object, size_t index, Price
   reader.bytes("bytes", candidate.bytes);
   reader.number("bpw", candidate.bitsPerWeight);
   reader.number("predicted_loss", candidate.predictedLoss);
+  if (object.get("measured_loss"))
+    reader.number("measured_loss", candidate.measuredLoss.emplace());
   reader.boolean("chosen", candidate.chosen);
   candidate.mixed = !object.get("bits");
   candidate.bits = unsigned(bits);
@@ -270,6 +272,8 @@ static void writeCandidate(json::OStream &stream, const PricedPlan &candidate) {
     stream.attribute("bytes", int64_t(candidate.bytes));
     stream.attribute("bpw", candidate.bitsPerWeight);
     stream.attribute("predicted_loss", candidate.predictedLoss);
+    if (candidate.measuredLoss)
+      stream.attribute("measured_loss", *candidate.measuredLoss);
     if (candidate.chosen)
       stream.attribute("chosen", true);
   });

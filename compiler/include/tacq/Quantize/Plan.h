@@ -59,6 +59,7 @@ struct PricedPlan {
   double circuit = 0;
   uint64_t bytes = 0;
   double bitsPerWeight = 0, predictedLoss = 0;
+  std::optional<double> measuredLoss;
   bool chosen = false;
 };
 
