@@ -364,8 +364,8 @@ Error tacq_session::link(size_t output, size_t input) {
                      input);
   const TensorDescription &from = module->outputs[output], &to = module->inputs[input];
   auto refuse = [&](const char *why) {
-    return makeError(TACQ_INVALID_ARGUMENT, "%s cannot follow %s: %s",
-                     to.describe("input").c_str(), from.describe("output").c_str(), why);
+    return makeError(TACQ_INVALID_ARGUMENT, "%s cannot follow %s: %s", to.describe("input").c_str(),
+                     from.describe("output").c_str(), why);
   };
   if (from.type != to.type || from.dims.size() != to.dims.size())
     return refuse("they have other types");
@@ -384,9 +384,9 @@ Error tacq_session::link(size_t output, size_t input) {
   return success();
 }
 
-/// Whether a run may write to memory of an output: nobody else holds it, and no input of the run, nor
-/// a result that is still to be seen, lies there. Runs that are going on may be reading it; what
-/// comes behind them waits for that.
+/// Whether a run may write to memory of an output: nobody else holds it, and no input of the run,
+/// nor a result that is still to be seen, lies there. Runs that are going on may be reading it;
+/// what comes behind them waits for that.
 bool tacq_session::canReuse(const std::shared_ptr<DeviceMemory> &memory) const {
   auto holds = [&](const auto &list) {
     return std::count_if(list.begin(), list.end(),

@@ -1,8 +1,8 @@
 //===- VulkanSessionTest.cpp - Sessions on a device that fails ------------===//
 //
-// Through the C API: each fault is a status with a message, and the process goes on with the cpu. The
-// driver is that of Vulkan, but for a table of functions that a test reaches into. Needs any Vulkan
-// device.
+// Through the C API: each fault is a status with a message, and the process goes on with the cpu.
+// The driver is that of Vulkan, but for a table of functions that a test reaches into. Needs any
+// Vulkan device.
 //
 //===----------------------------------------------------------------------===//
 

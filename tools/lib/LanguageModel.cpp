@@ -174,8 +174,8 @@ Error LanguageModel::setInput(Role role, const std::vector<int64_t> &values) {
   int64_t dims[2] = {1, static_cast<int64_t>(values.size())};
   bool vector = role == CachePositions;
   return take(tacq_session_set_input_data(current.get(), input.index, input.type,
-                                          vector ? dims + 1 : dims, vector ? 1 : 2,
-                                          data.data(), data.size()));
+                                          vector ? dims + 1 : dims, vector ? 1 : 2, data.data(),
+                                          data.size()));
 }
 
 /// Of a step behind `past` tokens; without `tokens` the input stays linked, to one token.
@@ -184,9 +184,9 @@ Error LanguageModel::setInputs(const std::vector<int64_t> &tokens, size_t past,
   size_t count = std::max<size_t>(tokens.size(), 1);
   std::vector<int64_t> positions(count);
   std::iota(positions.begin(), positions.end(), static_cast<int64_t>(past));
-  const std::vector<int64_t> defaults[RoleCount] = {
-      tokens, std::vector<int64_t>(past + count, 1), positions, positions,
-      std::vector<int64_t>(count, 0)};
+  const std::vector<int64_t> defaults[RoleCount] = {tokens, std::vector<int64_t>(past + count, 1),
+                                                    positions, positions,
+                                                    std::vector<int64_t>(count, 0)};
   for (int role = tokens.empty() ? Mask : Ids; role < RoleCount; ++role) {
     auto own = given.find(kRoleNames[role]);
     if (Error error =

@@ -52,10 +52,10 @@ public:
   Error reset();
   /// Appends tokens to the sequence and computes their logits.
   Error step(const std::vector<int64_t> &tokens);
-  /// Appends the likeliest tokens, one at a time, until there are `count` of them or `accept`, which
-  /// sees each, returns false. Begins with the token behind the last step, or with what follows
-  /// `first`, if given. A model that chooses itself works on the token behind while the host looks
-  /// at one. Afterwards only reset() and run() are possible.
+  /// Appends the likeliest tokens, one at a time, until there are `count` of them or `accept`,
+  /// which sees each, returns false. Begins with the token behind the last step, or with what
+  /// follows `first`, if given. A model that chooses itself works on the token behind while the
+  /// host looks at one. Afterwards only reset() and run() are possible.
   Error generate(int64_t count, const std::function<bool(int64_t)> &accept,
                  std::optional<int64_t> first = std::nullopt);
   /// Starts over with a whole sequence and the inputs it brings.

@@ -29,8 +29,8 @@ public:
     if (Error error = load(path, options.device, loaded))
       return error;
     tacq_session_t *created = nullptr;
-    if (Error error = take(tacq_session_create(loaded.module.get(), loaded.device.get(), nullptr,
-                                               &created)))
+    if (Error error =
+            take(tacq_session_create(loaded.module.get(), loaded.device.get(), nullptr, &created)))
       return error;
     session.reset(created);
     for (size_t i = 0; i < tacq_module_input_count(loaded.module.get()); ++i) {

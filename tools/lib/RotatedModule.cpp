@@ -207,8 +207,8 @@ Error tools::rotateModule(const std::string &from, const std::string &to, uint64
   for (const Executable *executable : *metadata.executables()) {
     ExecutableT description;
     executable->UnPackTo(&description);
-    if (Error error = writer->addExecutable(description, view->bytes(*executable),
-                                            executable->size(), index))
+    if (Error error =
+            writer->addExecutable(description, view->bytes(*executable), executable->size(), index))
       return error;
   }
   return writer->finish();

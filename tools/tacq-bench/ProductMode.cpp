@@ -15,9 +15,8 @@ Error tools::runProductMode(const ProductBenchmarkOptions &options, bool json) {
   ProductBenchmarkResult result;
   if (Error error = benchmarkProduct(options, result))
     return error;
-  double fraction = result.readBytesPerSecond > 0
-                        ? result.bytesPerSecond() / result.readBytesPerSecond
-                        : 0;
+  double fraction =
+      result.readBytesPerSecond > 0 ? result.bytesPerSecond() / result.readBytesPerSecond : 0;
   if (!json) {
     std::printf("%llu bytes, %llu copies on %s: %.2f us behind each other, %.2f us side by side, "
                 "%.1f GB/s (%.2f of %.1f GB/s of reading)\n",

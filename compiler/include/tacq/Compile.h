@@ -65,8 +65,8 @@ struct CompileOptions {
   /// Multiply mixed-precision weights with the input as it is, not with int8. Slower; of CPU
   /// targets only.
   bool floatActivations = false;
-  /// Let the model choose the likeliest token (tacq-append-next-token); by default where a target is
-  /// a GPU, from which all logits would have to be read.
+  /// Let the model choose the likeliest token (tacq-append-next-token); by default where a target
+  /// is a GPU, from which all logits would have to be read.
   std::optional<bool> nextToken;
   /// Reports each stage when it begins; `done` of `total` are behind it.
   std::function<void(const std::string &stage, unsigned done, unsigned total)> progress;
@@ -90,8 +90,8 @@ void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
 /// is for modules without shaders, `nextToken` adds the result next_token.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                        llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets,
-                       bool fuseRows, bool nextToken);
+                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets, bool fuseRows,
+                       bool nextToken);
 
 } // namespace tacq
 

@@ -41,8 +41,8 @@ void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
 
 void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                              llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                             bool floatActivations, ArrayRef<std::string> cpuTargets,
-                             bool fuseRows, bool nextToken) {
+                             bool floatActivations, ArrayRef<std::string> cpuTargets, bool fuseRows,
+                             bool nextToken) {
   if (last <= EmitStage::Fused)
     return;
   if (!mixed.empty())

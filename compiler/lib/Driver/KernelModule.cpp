@@ -41,9 +41,9 @@ static std::string productText(const KernelBenchmarkOptions &options, Type weigh
 static Error compileReading(MLIRContext &context, VulkanProfileAttr profile, int64_t bytes,
                             VulkanShader &shader) {
   std::string words = "tensor<" + std::to_string(bytes / 4) + "xi32>", sums = "tensor<1024xi32>";
-  auto source = parseSourceString<ModuleOp>(
-      "func.func @k(%w: " + words + ", %s: " + sums + ") -> " + sums + " { return %s : " + sums + " }",
-      &context);
+  auto source = parseSourceString<ModuleOp>("func.func @k(%w: " + words + ", %s: " + sums +
+                                                ") -> " + sums + " { return %s : " + sums + " }",
+                                            &context);
   if (!source)
     return Error(TACQ_INTERNAL, "the reading kernel is not understood");
   func::FuncOp function = *source->getOps<func::FuncOp>().begin();
@@ -149,7 +149,8 @@ Error tacq::compileKernelModule(const KernelBenchmarkOptions &options,
   Type weightType;
   std::string layout;
   if (options.format.bits == 16) {
-    weightType = RankedTensorType::get({options.outputs, options.inputs}, Float16Type::get(&context));
+    weightType =
+        RankedTensorType::get({options.outputs, options.inputs}, Float16Type::get(&context));
     parameters.add(weightName, parameters.own(std::vector<char>(
                                    options.outputs * options.inputs * sizeof(uint16_t), 0x24)));
   } else {

@@ -49,21 +49,21 @@ class AppendNextTokenPass : public tacq::impl::AppendNextTokenBase<AppendNextTok
     };
     Type element = cast<ShapedType>(logits.getType()).getElementType(), i64 = b.getI64Type();
     auto place = RankedTensorType::get({1}, i64);
-    Value last =
-        b.create<ConstantOp>(loc, place, DenseElementsAttr::get(place, int64_t(-1)));
+    Value last = b.create<ConstantOp>(loc, place, DenseElementsAttr::get(place, int64_t(-1)));
     Value row = node("Gather", tensorType(element, {dims[0], Sym(1), dims[2]}), {logits, last},
                      {integer("axis", 1)});
     Value token = node("ArgMax", tensorType(i64, {dims[0], Sym(1)}), {row},
                        {integer("axis", 2), integer("keepdims", 0)});
     unsigned behind = terminator->getNumOperands();
     terminator->insertOperands(behind, token);
-    function.insertResult(behind, token.getType(),
-                          b.getDictionaryAttr(b.getNamedAttr(nameAttribute, b.getStringAttr(name))));
+    function.insertResult(
+        behind, token.getType(),
+        b.getDictionaryAttr(b.getNamedAttr(nameAttribute, b.getStringAttr(name))));
     ++numAppended;
   }
 
-  /// The result of that name, or the only one that can be; null if there is none, or if a result has
-  /// our name.
+  /// The result of that name, or the only one that can be; null if there is none, or if a result
+  /// has our name.
   Value findLogits(func::FuncOp function, Operation *terminator) const {
     Value only;
     unsigned candidates = 0;

@@ -51,9 +51,8 @@ public:
       KernelBuilder::Index result = at;
       if (keeps)
         result.push_back(k.index(0));
-      when(k.equal(thread(), k.index(0)), [&] {
-        k.store(0, result, b.create<arith::ExtSIOp>(b.getI64Type(), best));
-      });
+      when(k.equal(thread(), k.index(0)),
+           [&] { k.store(0, result, b.create<arith::ExtSIOp>(b.getI64Type(), best)); });
     });
     return true;
   }
@@ -79,23 +78,23 @@ private:
     // What is behind the row's end is its last element once more.
     Value own = k.min(thread(), k.index(columns - 1));
     Value start = load(row, own);
-    SmallVector<Value> best = loop(
-        thread(), k.index(columns), workgroup() * loadsAtOnce, {start, word32(own)},
-        [&](Value first, ValueRange carried) {
-          SmallVector<Value> elements, at;
-          for (int64_t i = 0; i < loadsAtOnce; ++i) {
-            at.push_back(k.min(plus(first, i * workgroup()), k.index(columns - 1)));
-            elements.push_back(load(row, at.back()));
-          }
-          Value value = carried[0], place = carried[1];
-          for (int64_t i = 0; i < loadsAtOnce; ++i) {
-            Value replaces = lastOfEquals ? k.logicalNot(isBetter(value, elements[i]))
-                                          : isBetter(elements[i], value);
-            value = k.select(replaces, elements[i], value);
-            place = k.select(replaces, word32(at[i]), place);
-          }
-          return SmallVector<Value>{value, place};
-        });
+    SmallVector<Value> best =
+        loop(thread(), k.index(columns), workgroup() * loadsAtOnce, {start, word32(own)},
+             [&](Value first, ValueRange carried) {
+               SmallVector<Value> elements, at;
+               for (int64_t i = 0; i < loadsAtOnce; ++i) {
+                 at.push_back(k.min(plus(first, i * workgroup()), k.index(columns - 1)));
+                 elements.push_back(load(row, at.back()));
+               }
+               Value value = carried[0], place = carried[1];
+               for (int64_t i = 0; i < loadsAtOnce; ++i) {
+                 Value replaces = lastOfEquals ? k.logicalNot(isBetter(value, elements[i]))
+                                               : isBetter(elements[i], value);
+                 value = k.select(replaces, elements[i], value);
+                 place = k.select(replaces, word32(at[i]), place);
+               }
+               return SmallVector<Value>{value, place};
+             });
     Value whole = reduce(best[0], values, [&](Value x, Value y) { return better(x, y); });
     // Whoever has another value has no place. Where all are NaN, it is the first one.
     Value none = word(lastOfEquals ? -1 : std::numeric_limits<int32_t>::max());

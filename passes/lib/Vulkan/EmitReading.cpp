@@ -49,7 +49,8 @@ public:
 } // namespace
 
 int64_t tacq::readingTasks(VulkanProfileAttr profile, int64_t bytes) {
-  return int64_t(llvm::divideCeil(bytes, bytesPerLoad * loadsPerInvocation * invocationsOf(profile)));
+  return int64_t(
+      llvm::divideCeil(bytes, bytesPerLoad * loadsPerInvocation * invocationsOf(profile)));
 }
 
 void tacq::emitReadingShader(KernelBuilder &kernel, VulkanProfileAttr profile, int64_t bytes) {

@@ -69,8 +69,9 @@ public:
   }
 
   enum class Use { Device, Host, Constants };
-  /// Zeroed, but for constants, which will be written. `Use::Host` memory is always mapped, coherent
-  /// and quick to read; the device's is mapped where the device lets the host write to all of it.
+  /// Zeroed, but for constants, which will be written. `Use::Host` memory is always mapped,
+  /// coherent and quick to read; the device's is mapped where the device lets the host write to all
+  /// of it.
   Error allocate(int64_t size, Use use, VulkanBuffer &buffer);
   void release(VulkanBuffer &buffer);
   /// The device may still be copying when it returns; `data` is free then.

@@ -51,10 +51,11 @@ Error parseOptions(const std::string &options, VulkanOptions &result) {
     else if (!isTimeout && isNumber && value <= 1000)
       result.index = static_cast<uint32_t>(value);
     else
-      return makeError(TACQ_INVALID_ARGUMENT,
-                       "device 'vulkan' has no option '%s'; known are the device's number, validate, "
-                       "staged and timeout=SECONDS",
-                       option.c_str());
+      return makeError(
+          TACQ_INVALID_ARGUMENT,
+          "device 'vulkan' has no option '%s'; known are the device's number, validate, "
+          "staged and timeout=SECONDS",
+          option.c_str());
   }
   return success();
 }

@@ -358,8 +358,8 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
     if (range.object)
       (i < info.read_count ? reads : writes).push_back(range);
   }
-  command.bindings.push_back(
-      {frame->arena.buffer, static_cast<VkDeviceSize>(offset), static_cast<VkDeviceSize>(symbolBytes)});
+  command.bindings.push_back({frame->arena.buffer, static_cast<VkDeviceSize>(offset),
+                              static_cast<VkDeviceSize>(symbolBytes)});
   command.bindings.push_back({frame->status.buffer, 0, kStatusBytes});
   if (Error error = setFor(shader, command))
     return error;

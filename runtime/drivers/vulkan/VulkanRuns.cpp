@@ -1,8 +1,9 @@
 //===- VulkanRuns.cpp - Records and submits what is listed ----------------===//
 //
-// A run that was started may still be going on while the next one is listed. Each of the two has its
-// frame: command buffers, and memory for symbols and for the status. Which buffers hold inputs and
-// outputs is the runtime's concern; what a run does to memory happens after all of the run before.
+// A run that was started may still be going on while the next one is listed. Each of the two has
+// its frame: command buffers, and memory for symbols and for the status. Which buffers hold inputs
+// and outputs is the runtime's concern; what a run does to memory happens after all of the run
+// before.
 //
 //===----------------------------------------------------------------------===//
 

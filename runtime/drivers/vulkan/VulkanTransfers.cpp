@@ -1,7 +1,7 @@
 //===- VulkanTransfers.cpp - Between the host and a device's memory -------===//
 //
-// Memory that the host sees is written where it is. What it does not see is written through a ring of
-// pieces: while the device copies one, the host fills the next.
+// Memory that the host sees is written where it is. What it does not see is written through a ring
+// of pieces: while the device copies one, the host fills the next.
 //
 //===----------------------------------------------------------------------===//
 

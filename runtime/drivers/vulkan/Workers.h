@@ -11,8 +11,8 @@
 
 namespace tacq {
 
-/// Calls `work(i)` for each i below `count`, from threads of its own that take the next one each, and
-/// from the thread that calls wait(). Where no thread can be made, the latter does all of it.
+/// Calls `work(i)` for each i below `count`, from threads of its own that take the next one each,
+/// and from the thread that calls wait(). Where no thread can be made, the latter does all of it.
 class Workers {
 public:
   Workers(size_t count, std::function<void(size_t)> work);

@@ -255,9 +255,9 @@ TACQ_API tacq_status_t *tacq_session_run(tacq_session_t *session);
  * tacq_session_run. Until all runs are finished the session cannot be run, reset or rewound. */
 TACQ_API tacq_status_t *tacq_session_start(tacq_session_t *session);
 TACQ_API tacq_status_t *tacq_session_finish(tacq_session_t *session);
-/* From now on, and until it is set again, `input` is what the run before has left in `output`, which
- * stays on the device: the token that a model has chosen, for one. They must have the same type and
- * rank, must not belong to a state, and no shape may depend on the input's elements. */
+/* From now on, and until it is set again, `input` is what the run before has left in `output`,
+ * which stays on the device: the token that a model has chosen, for one. They must have the same
+ * type and rank, must not belong to a state, and no shape may depend on the input's elements. */
 TACQ_API tacq_status_t *tacq_session_link(tacq_session_t *session, size_t output, size_t input);
 
 /* The shape of an output of the last run: writes up to `capacity` extents and the rank. */

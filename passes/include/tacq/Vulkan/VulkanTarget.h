@@ -35,8 +35,8 @@ inline constexpr llvm::StringLiteral vulkanWorkgroupAttr = "tacq.workgroup";
 mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
                                      const KernelOptions &options = {});
 
-/// Emits a kernel that reads `bytes` bytes of its first tensor and does nothing else: what a device's
-/// memory gives, to compare other kernels with. Its result has a word for each invocation.
+/// Emits a kernel that reads `bytes` bytes of its first tensor and does nothing else: what a
+/// device's memory gives, to compare other kernels with. Its result has a word for each invocation.
 void emitReadingShader(KernelBuilder &kernel, VulkanProfileAttr profile, int64_t bytes);
 /// Its number of tasks.
 int64_t readingTasks(VulkanProfileAttr profile, int64_t bytes);
