@@ -65,7 +65,7 @@ def shaders(module):
     at = data.find(b"TQSV")
     while at >= 0:
         _, version, count, _ = struct.unpack_from("<4I", data, at)
-        assert version == 2
+        assert version == 3
         codes = []
         for i in range(count):
             offset, size = struct.unpack_from("<2Q", data, at + 16 + 40 * i)

@@ -56,6 +56,28 @@ static void printTable(const std::vector<Candidate> &candidates, size_t chosen, 
   }
 }
 
+/// The plan that was chosen, with what it was chosen from.
+static Plan &choose(std::vector<Candidate> &candidates, size_t chosen, double baseLoss) {
+  Plan &plan = candidates[chosen].plan;
+  plan.meanLoss = baseLoss;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate &candidate = candidates[i];
+    PricedPlan &priced = plan.candidates.emplace_back();
+    priced.mixed = !candidate.format;
+    if (candidate.format) {
+      priced.bits = candidate.format->bits;
+      priced.group = candidate.format->group;
+      priced.codebook = candidate.format->codebook;
+    }
+    priced.circuit = candidate.circuit;
+    priced.bytes = candidate.bytes;
+    priced.bitsPerWeight = candidate.bitsPerWeight;
+    priced.predictedLoss = candidate.predictedLoss;
+    priced.chosen = i == chosen;
+  }
+  return plan;
+}
+
 static Error run(const Options &options) {
   PlannerOptions planner;
   if (Error error = readBudget(options, planner.budget))
@@ -97,7 +119,7 @@ static Error run(const Options &options) {
   if (error)
     return error;
   printTable(candidates, chosen, statistics.meanLoss());
-  return writePlan(options.output, candidates[chosen].plan);
+  return writePlan(options.output, choose(candidates, chosen, statistics.meanLoss()));
 }
 
 int main(int argc, char **argv) {

@@ -86,12 +86,12 @@ Error compileModel(const std::string &path, const CompileOptions &options);
 void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
                       const GraphPipelineOptions &options);
 /// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
-/// matrices stored as f16 in `parameters`, or without int8 input of linear operations; `fuseRows`
-/// is for modules without shaders, `nextToken` adds the result next_token.
+/// matrices stored as f16 in `parameters`, or without int8 input of linear operations; `forShaders`
+/// if the module has shaders; `nextToken` adds the result next_token.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                        llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets, bool fuseRows,
-                       bool nextToken);
+                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets,
+                       bool forShaders, bool nextToken);
 
 } // namespace tacq
 

@@ -5,6 +5,7 @@
 #include "tacq/CPU/HotKernels.h"
 #include "tacq/CPU/KernelCost.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
+#include "llvm/ADT/BitVector.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -45,12 +46,31 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
   return kernels;
 }
 
+/// Of each kernel, the inputs that are constants in all of its launches.
+static llvm::StringMap<SmallVector<int32_t>> constantInputs(ModuleOp module) {
+  llvm::StringMap<llvm::BitVector> written;
+  module.walk([&](rt::LaunchOp launch) {
+    llvm::BitVector &own = written[launch.getKernel()];
+    own.resize(std::max<size_t>(own.size(), launch->getNumOperands()));
+    for (auto [i, buffer] : llvm::enumerate(launch->getOperands()))
+      if (buffer.getDefiningOp<rt::BufferOp>().getKind() != rt::BufferKind::Constant)
+        own.set(i);
+  });
+  llvm::StringMap<SmallVector<int32_t>> result;
+  for (const auto &[name, own] : written)
+    for (unsigned i = 0; i < own.size(); ++i)
+      if (!own.test(i))
+        result[name].push_back(int32_t(i));
+  return result;
+}
+
 FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
                                                           VulkanProfileAttr profile,
                                                           llvm::StringMap<KernelCode> &codes) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
   bool failed = false;
+  llvm::StringMap<SmallVector<int32_t>> constants = constantInputs(module);
   for (auto kernel : module.getOps<rt::KernelOp>()) {
     builder.setInsertionPointToEnd(kernels->getBody());
     KernelCode &code = codes[kernel.getSymName()];
@@ -60,6 +80,11 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
       failed = true;
       continue;
     }
+    k->function()->setAttr(vulkanConstantsAttr,
+                           builder.getDenseI32ArrayAttr(constants[kernel.getSymName()]));
+    // The schedule's launch is that of all profiles; a shader knows when it has nothing to do.
+    code.launchTasks =
+        code.launchTasks ? Sym::max(*code.launchTasks, k->taskCount()) : k->taskCount();
     code.shaderTasks = k->taskCount();
   }
   if (failed)

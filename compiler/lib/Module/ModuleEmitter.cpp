@@ -117,8 +117,9 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
     return Error(TACQ_UNSUPPORTED,
                  "'" + file + "' cannot be compiled for vulkan=" + profile.getName().str() + ":\n" +
                      StringRef(refusals).rtrim().str());
+  bool ordered = profile.has(vulkanOrderedFeature);
   tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION,
-                               uint32_t(shaders.size()), 0};
+                               uint32_t(shaders.size()), ordered ? TACQ_VULKAN_ORDERED : 0};
   std::vector<char> bytes(sizeof(header) + shaders.size() * sizeof(tacq_vulkan_kernel));
   memcpy(bytes.data(), &header, sizeof(header));
   std::set<std::string> features;
@@ -131,7 +132,7 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
     entry.code_size = shader.code.size() * sizeof(uint32_t);
     entry.read_count = body.getNumArguments();
     entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
-    buffers = std::max(buffers, entry.buffer_count + 2);
+    buffers = std::max(buffers, entry.buffer_count + (ordered ? 3 : 2));
     entry.tasks_per_group = shader.tasksPerGroup;
     std::optional<int64_t> count = code.shaderTasks.constant();
     entry.task_count = count.value_or(0);
@@ -459,7 +460,7 @@ void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion
     dispatch.bindings.push_back(workspaceNumber(symbols.lower(specialize(code.workspace))));
   for (const Sym &symbol : code.symbols.list())
     dispatch.symbols.push_back(symbols.lower(specialize(symbol)));
-  Sym tasks = specialize(code.tasks ? *code.tasks : code.shaderTasks);
+  Sym tasks = specialize(code.tasks ? *code.tasks : *code.launchTasks);
   dispatch.tasks = symbols.lower(tasks);
   if (mixed)
     dispatch.shares = taskShares(op, *mixed);

@@ -27,6 +27,8 @@ struct KernelCode {
   std::optional<Sym> cost;
   /// Of the shader of the last profile: a constant, or one of the symbols.
   Sym shaderTasks;
+  /// The most that a profile's shader has.
+  std::optional<Sym> launchTasks;
 };
 
 /// Builds the functions of all kernels of the module for one target. `codes` collects what they ask

@@ -39,7 +39,7 @@ static void markReadOnly(spirv::ModuleOp module) {
   };
   // Whatever takes a pointer, other than to load from it or to go on from it, may write.
   module.walk([&](Operation *op) {
-    if (isa<spirv::LoadOp, spirv::AccessChainOp>(op))
+    if (isa<spirv::LoadOp, spirv::AccessChainOp, spirv::KHRCooperativeMatrixLoadOp>(op))
       return;
     for (Value operand : op->getOperands())
       if (isa<spirv::PointerType>(operand.getType()))
@@ -50,6 +50,41 @@ static void markReadOnly(spirv::ModuleOp module) {
     if (std::optional<uint32_t> binding = variable.getBinding();
         binding && !written.contains(*binding))
       variable->setAttr("non_writable", UnitAttr::get(module.getContext()));
+}
+
+/// Says that other workgroups write to the buffers while the shader runs, of all bindings but the
+/// constants; the flags change while they are looked at.
+static void markCoherent(SmallVectorImpl<uint32_t> &code, ArrayRef<int32_t> constants,
+                         uint32_t flags) {
+  constexpr uint32_t headerWords = 5;
+  SmallVector<uint32_t> marked(code.begin(), code.begin() + headerWords);
+  auto decorate = [&](uint32_t id, spirv::Decoration decoration) {
+    marked.append({3u << 16 | uint32_t(spirv::Opcode::OpDecorate), id, uint32_t(decoration)});
+  };
+  for (size_t at = headerWords, size = 0; at < code.size(); at += size) {
+    size = code[at] >> 16;
+    marked.append(code.begin() + at, code.begin() + at + size);
+    if ((code[at] & 0xFFFF) != uint32_t(spirv::Opcode::OpDecorate) || size != 4 ||
+        code[at + 2] != uint32_t(spirv::Decoration::Binding))
+      continue;
+    if (!llvm::is_contained(constants, int32_t(code[at + 3])))
+      decorate(code[at + 1], spirv::Decoration::Coherent);
+    if (code[at + 3] == flags)
+      decorate(code[at + 1], spirv::Decoration::Volatile);
+  }
+  code = std::move(marked);
+}
+
+/// From SPIR-V 1.4 on, an entry point lists all variables that it uses.
+static void listInterface(spirv::ModuleOp module) {
+  std::optional<spirv::VerCapExtAttr> needs = module.getVceTriple();
+  if (!needs || needs->getVersion() < spirv::Version::V_1_4)
+    return;
+  SmallVector<Attribute> variables;
+  for (auto variable : module.getOps<spirv::GlobalVariableOp>())
+    variables.push_back(FlatSymbolRefAttr::get(variable.getSymNameAttr()));
+  for (auto entry : module.getOps<spirv::EntryPointOp>())
+    entry.setInterfaceAttr(ArrayAttr::get(module.getContext(), variables));
 }
 
 /// The names that executables use for what the device must have.
@@ -65,6 +100,7 @@ static void collectFeatures(spirv::ModuleOp module, VulkanProfileAttr profile,
       {Capability::StorageBuffer16BitAccess, "storage16"},
       {Capability::StorageBuffer8BitAccess, "storage8"},
       {Capability::DotProductInput4x8BitPacked, "dot8"},
+      {Capability::CooperativeMatrixKHR, "matrix16"},
   };
   std::optional<spirv::VerCapExtAttr> used = module.getVceTriple();
   for (auto [capability, name] : names)
@@ -86,18 +122,35 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
         shader.refusal += (shader.refusal.empty() ? "" : "; ") + diagnostic.str();
       return success();
     });
+    bool ordered = profile.has(vulkanOrderedFeature);
+    auto constants = function->getAttrOfType<DenseI32ArrayAttr>(vulkanConstantsAttr);
+    // Buffers are followed by the symbols, the status and the flags.
+    uint32_t flags = 2;
+    for (Type type : function.getArgumentTypes())
+      flags += isa<MemRefType>(type);
+    --flags; // the status is an argument, too
     OwningOpRef<ModuleOp> own = ModuleOp::create(function.getLoc());
     function->moveBefore(own->getBody(), own->getBody()->end());
     PassManager manager(kernels.getContext(), ModuleOp::getOperationName());
     buildVulkanPipeline(manager, profile.getName());
     SmallVector<uint32_t> code;
     bool compiled = succeeded(manager.run(*own));
-    if (compiled)
+    if (compiled) {
       markReadOnly(*own->getOps<spirv::ModuleOp>().begin());
+      listInterface(*own->getOps<spirv::ModuleOp>().begin());
+    }
     if (!compiled || failed(spirv::serialize(*own->getOps<spirv::ModuleOp>().begin(), code))) {
       if (shader.refusal.empty())
         shader.refusal = "it has no form in SPIR-V";
       continue;
+    }
+    if (ordered) {
+      SmallVector<int32_t> unchanged;
+      if (constants)
+        llvm::append_range(unchanged, constants.asArrayRef());
+      unchanged.push_back(flags - 2); // the symbols
+      markCoherent(code, unchanged, flags);
+      shader.features.push_back(vulkanOrderedFeature.str());
     }
     shader.code.assign(code.begin(), code.end());
     collectFeatures(*own->getOps<spirv::ModuleOp>().begin(), profile, shader.features);

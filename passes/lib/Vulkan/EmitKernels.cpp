@@ -19,15 +19,19 @@ using namespace tacq;
 
 static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile,
                                 const KernelOptions &options) {
-  for (Operation &op : kernel.region().front()) {
-    if (auto linear = dyn_cast<LinearOp>(op))
-      return linear.getXScales() ? emitMixedLinearShader(kernel, linear, profile)
-                                 : emitLinearShader(kernel, linear);
-    if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
+  Block &body = kernel.region().front();
+  for (auto attention : body.getOps<AttentionOp>())
+    return options.append ? emitCacheAppendShader(kernel, attention, profile, options.capacity)
+                          : emitAttentionShader(kernel, attention, profile, options.capacity);
+  for (auto linear : body.getOps<LinearOp>())
+    return linear.getXScales() ? emitMixedLinearShader(kernel, linear, profile)
+                               : emitLinearShader(kernel, linear);
+  for (auto quantize : body.getOps<QuantizeRowsOp>())
+    if (auto norm = quantize.getX().getDefiningOp<NormOp>())
+      return emitQuantizedNormShader(kernel, norm, quantize, profile);
+    else
       return emitQuantizeRowsShader(kernel, quantize, profile);
-    if (auto attention = dyn_cast<AttentionOp>(op))
-      return options.append ? emitCacheAppendShader(kernel, attention, options.capacity)
-                            : emitAttentionShader(kernel, attention, profile, options.capacity);
+  for (Operation &op : body) {
     if (auto attention = dyn_cast<AttentionGradOp>(op))
       return attention.emitError("there is no shader for the gradients of attention");
     if (auto norm = dyn_cast<NormOp>(op))

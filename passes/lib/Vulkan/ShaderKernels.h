@@ -24,17 +24,27 @@ mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
 /// The same by workgroups. False, and nothing is emitted, if the profile or the weights do not
 /// allow it.
 bool emitPanelLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
+/// Whether the profile has what panels need.
+bool hasPanelFeatures(VulkanProfileAttr profile);
+/// Whether products make a single row of this quantization themselves: then its kernel has nothing
+/// to do.
+bool isRepeatedRow(QuantizeRowsOp op, VulkanProfileAttr profile);
+/// The same for many rows, through cooperative matrices. False as above.
+bool emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);
 /// An ArgMax or ArgMin over long rows, by workgroups. False, and nothing is emitted, if the node is
 /// not of that kind.
 bool emitArgMaxShader(KernelBuilder &kernel, NodeOp node, VulkanProfileAttr profile);
 mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfileAttr profile);
+/// A normalization whose result is quantized.
+mlir::LogicalResult emitQuantizedNormShader(KernelBuilder &kernel, NormOp op,
+                                            QuantizeRowsOp quantize, VulkanProfileAttr profile);
 mlir::LogicalResult emitRopeShader(KernelBuilder &kernel, RopeOp op);
 mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
                                         VulkanProfileAttr profile, std::optional<Sym> capacity);
 mlir::LogicalResult emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,
-                                          std::optional<Sym> capacity);
+                                          VulkanProfileAttr profile, std::optional<Sym> capacity);
 
 } // namespace tacq
 

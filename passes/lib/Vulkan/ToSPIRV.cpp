@@ -13,6 +13,7 @@
 #include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
 #include "mlir/Dialect/SPIRV/Transforms/SPIRVConversion.h"
 #include "tacq/Vulkan/Passes.h"
+#include "llvm/ADT/TypeSwitch.h"
 
 namespace tacq {
 #define GEN_PASS_DEF_VULKANTOSPIRV
@@ -77,6 +78,8 @@ class ToSPIRVPass : public tacq::impl::VulkanToSPIRVBase<ToSPIRVPass> {
     std::unique_ptr<ConversionTarget> target = SPIRVConversionTarget::get(environment);
     RewritePatternSet patterns(context);
     ScfToSPIRVContext scfContext;
+    populateMMAToSPIRVCoopMatrixTypeConversion(converter);
+    populateGpuWMMAToSPIRVCoopMatrixKHRConversionPatterns(converter, patterns);
     populateGPUToSPIRVPatterns(converter, patterns);
     arith::populateArithToSPIRVPatterns(converter, patterns);
     populateMathToSPIRVPatterns(converter, patterns);
@@ -87,6 +90,7 @@ class ToSPIRVPass : public tacq::impl::VulkanToSPIRVBase<ToSPIRVPass> {
     if (failed(applyFullConversion(module.getOperation(), *target, std::move(patterns))))
       return failure();
     keepRounding();
+    getOperation().walk([](spirv::ModuleOp shader) { useMemoryModel(shader); });
     bool failed = false;
     getOperation().walk([&](spirv::LoopOp loop) { failed |= mlir::failed(storeInitial(loop)); });
     return failure(failed);
@@ -119,6 +123,38 @@ class ToSPIRVPass : public tacq::impl::VulkanToSPIRVBase<ToSPIRVPass> {
     for (auto [variable, value] : llvm::zip(variables, initial.drop_front()))
       builder.create<spirv::StoreOp>(loop.getLoc(), variable, value);
     return success();
+  }
+
+  /// Shaders with cooperative matrices have to be of the Vulkan memory model, in which accesses to
+  /// shared memory say that they are shared, and barriers what they make visible.
+  static void useMemoryModel(spirv::ModuleOp shader) {
+    auto isMatrix = [](Operation *op) {
+      return isa<spirv::KHRCooperativeMatrixMulAddOp>(op) ? WalkResult::interrupt()
+                                                          : WalkResult::advance();
+    };
+    if (!shader.walk(isMatrix).wasInterrupted())
+      return;
+    MLIRContext *context = shader.getContext();
+    shader.setMemoryModel(spirv::MemoryModel::Vulkan);
+    auto shared = spirv::MemoryAccessAttr::get(context, spirv::MemoryAccess::NonPrivatePointer);
+    auto mark = [&](auto op, Value pointer) {
+      if (cast<spirv::PointerType>(pointer.getType()).getStorageClass() ==
+          spirv::StorageClass::Workgroup)
+        op->setAttr(isa<spirv::LoadOp, spirv::StoreOp>(*op) ? "memory_access" : "memory_operand",
+                    shared);
+    };
+    shader.walk([&](Operation *op) {
+      llvm::TypeSwitch<Operation *>(op)
+          .Case([&](spirv::LoadOp load) { mark(load, load.getPtr()); })
+          .Case([&](spirv::StoreOp store) { mark(store, store.getPtr()); })
+          .Case([&](spirv::KHRCooperativeMatrixLoadOp load) { mark(load, load.getPointer()); })
+          .Case([&](spirv::KHRCooperativeMatrixStoreOp store) { mark(store, store.getPointer()); })
+          .Case([&](spirv::ControlBarrierOp barrier) {
+            barrier.setMemorySemantics(barrier.getMemorySemantics() |
+                                       spirv::MemorySemantics::MakeAvailable |
+                                       spirv::MemorySemantics::MakeVisible);
+          });
+    });
   }
 
   /// Device compilers cancel x + c - c, which the elementary functions round with, unless told not

@@ -18,6 +18,10 @@ Value WorkgroupCode::thread() { return b.create<gpu::ThreadIdOp>(gpu::Dimension:
 
 void WorkgroupCode::barrier() { b.create<gpu::BarrierOp>(); }
 
+void WorkgroupCode::awaitInputs() {
+  b.create<gpu::BarrierOp>()->setAttr(vulkanAwaitAttr, b.getUnitAttr());
+}
+
 Value WorkgroupCode::shared(int64_t elements, Type element) {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(&k.function().front());
@@ -89,4 +93,28 @@ Value WorkgroupCode::halfOf(Value word, bool high) {
   Value bits = b.create<arith::TruncIOp>(b.getI16Type(), moved);
   Value half = b.create<arith::BitcastOp>(b.getF16Type(), bits);
   return b.create<arith::ExtFOp>(b.getF32Type(), half);
+}
+
+Value WorkgroupCode::packPair(Value low, Value high) {
+  Value halves[] = {b.create<arith::TruncFOp>(b.getF16Type(), low),
+                    b.create<arith::TruncFOp>(b.getF16Type(), high)};
+  Value both = b.create<spirv::CompositeConstructOp>(VectorType::get({2}, b.getF16Type()), halves);
+  return b.create<spirv::BitcastOp>(b.getI32Type(), both);
+}
+
+Value WorkgroupCode::quad(ValueRange words) {
+  return b.create<spirv::CompositeConstructOp>(quadType(), words);
+}
+
+Value WorkgroupCode::pair(Value half) {
+  auto type = VectorType::get({2}, b.getF16Type());
+  return b.create<spirv::CompositeConstructOp>(type, ValueRange{half, half});
+}
+
+Value WorkgroupCode::scaledPair(Value integers, Value zero, Value scale) {
+  // Integers in the low bits of 1024.
+  Value bits = b.create<arith::OrIOp>(integers, word(0x64006400));
+  Value numbers = b.create<spirv::BitcastOp>(zero.getType(), bits);
+  Value scaled = b.create<arith::MulFOp>(b.create<arith::SubFOp>(numbers, zero), scale);
+  return b.create<spirv::BitcastOp>(b.getI32Type(), scaled);
 }

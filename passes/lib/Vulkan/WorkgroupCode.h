@@ -27,6 +27,8 @@ public:
   /// The number of the invocation in its workgroup.
   mlir::Value thread();
   void barrier();
+  /// Where the kernel begins to read what other dispatches of the call have written.
+  void awaitInputs();
   /// Memory of the workgroup.
   mlir::Value shared(int64_t elements, mlir::Type element);
   mlir::Value loadShared(mlir::Value memory, mlir::Value at);
@@ -53,6 +55,15 @@ public:
   mlir::Value dot(mlir::Value sum, mlir::Value x, mlir::Value codes);
   /// The f16 number in the low or high half of a word, as f32.
   mlir::Value halfOf(mlir::Value word, bool high);
+  /// Two numbers of f32, rounded to f16, in a word.
+  mlir::Value packPair(mlir::Value low, mlir::Value high);
+  mlir::Value quad(mlir::ValueRange words);
+
+  /// An f16 number twice.
+  mlir::Value pair(mlir::Value half);
+  /// The word of two f16 numbers: what the halves of `integers`, up to 1023, are above `zero` less
+  /// 1024, times `scale`; both are pairs.
+  mlir::Value scaledPair(mlir::Value integers, mlir::Value zero, mlir::Value scale);
 
 private:
   int64_t invocations = 0;

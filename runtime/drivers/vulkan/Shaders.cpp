@@ -36,12 +36,13 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   shaders.resize(kernels);
   for (size_t i = 0; i < kernels; ++i) {
     Shader &shader = shaders[i];
+    shader.ordered = header.flags & TACQ_VULKAN_ORDERED;
     memcpy(&shader.info, code + sizeof(header) + i * sizeof(shader.info), sizeof(shader.info));
     const tacq_vulkan_kernel &info = shader.info;
     if (info.code_offset % 4 != 0 || info.code_size % 4 != 0 || info.code_size < 20 ||
         info.code_offset < tableEnd || info.code_offset > size ||
         info.code_size > size - info.code_offset || info.read_count > info.buffer_count ||
-        info.tasks_per_group == 0 || info.buffer_count >= device.features.storageBuffers)
+        info.tasks_per_group == 0 || shader.bindings() > device.features.storageBuffers)
       return broken("a shader lies outside of the executable, or binds too many buffers");
     Layouts own;
     if (Error error = layoutsFor(shader.bindings(), own))

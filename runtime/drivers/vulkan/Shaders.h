@@ -16,8 +16,10 @@ struct Shader {
   VkPipeline pipeline = VK_NULL_HANDLE;
   VkPipelineLayout layout = VK_NULL_HANDLE;
   VkDescriptorSetLayout setLayout = VK_NULL_HANDLE;
+  /// Whether dispatches are ordered by flags.
+  bool ordered = false;
   /// Storage buffers that it binds.
-  uint32_t bindings() const { return info.buffer_count + 2; }
+  uint32_t bindings() const { return info.buffer_count + (ordered ? 3 : 2); }
 };
 
 /// The pipelines of all kernels of an executable.
@@ -29,6 +31,8 @@ public:
   /// Checks the executable, and begins to make its pipelines on other threads; `what` names the
   /// module and the executable in messages. The code stays where it is.
   Error load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what);
+  /// Whether their dispatches need no barriers.
+  bool areOrdered() const { return !shaders.empty() && shaders[0].ordered; }
   /// Nothing else is to be used before.
   Error finish();
   const Shader &operator[](uint32_t kernel) const { return shaders[kernel]; }

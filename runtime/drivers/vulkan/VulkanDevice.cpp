@@ -2,6 +2,8 @@
 
 #include "VulkanDevice.h"
 
+#include "CooperativeMatrix.h"
+
 #include <algorithm>
 #include <cstdio>
 #include <cstdlib>
@@ -13,6 +15,7 @@ namespace {
 
 constexpr int64_t kAlignment = 64;
 constexpr uint64_t kNanoseconds = 1000000000; // of a second
+constexpr uint32_t kNvidia = 0x10DE;
 constexpr VkMemoryPropertyFlags kMapped =
     VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 /// More than that the device fills with zeros.
@@ -59,6 +62,10 @@ VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physica
   if ((subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
       (subgroup.supportedOperations & needed) == needed)
     result.subgroup = subgroup.subgroupSize;
+  // Not what Vulkan promises: it was seen on these.
+  bool isSoftware = properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+  result.inOrder = isSoftware || properties.vendorID == kNvidia;
+  result.matrix16 = hasMatrix16(api, physical, properties);
   result.storageBuffers = properties.limits.maxPerStageDescriptorStorageBuffers;
   return result;
 }
@@ -100,8 +107,9 @@ bool VulkanFeatures::has(const std::string &feature) const {
   if (feature.compare(0, 9, "subgroup=") == 0)
     return strtoul(feature.c_str() + 9, nullptr, 10) == subgroup;
   const std::pair<const char *, bool> known[] = {
-      {"int64", int64},     {"float64", float64},     {"int16", int16},       {"int8", int8},
-      {"float16", float16}, {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8}};
+      {"int64", int64},       {"float64", float64},     {"int16", int16},       {"int8", int8},
+      {"float16", float16},   {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8},
+      {"matrix16", matrix16}, {"in-order", inOrder}};
   for (auto [name, present] : known)
     if (feature == name)
       return present;
@@ -110,8 +118,8 @@ bool VulkanFeatures::has(const std::string &feature) const {
 
 std::string VulkanFeatures::text() const {
   std::string result;
-  for (const char *name :
-       {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8", "dot8"})
+  for (const char *name : {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8",
+                           "dot8", "matrix16", "in-order"})
     if (has(name))
       result += (result.empty() ? "" : " ") + std::string(name);
   if (subgroup)
@@ -231,11 +239,24 @@ Error VulkanDevice::createDevice() {
   }
   if (properties.apiVersion >= VK_API_VERSION_1_3)
     float16Int8.pNext = &dot8;
+  CooperativeMatrixFeatures matrices;
+  matrices.cooperativeMatrix = VK_TRUE;
+  VkPhysicalDeviceVulkanMemoryModelFeatures memoryModel = {};
+  memoryModel.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_VULKAN_MEMORY_MODEL_FEATURES;
+  memoryModel.vulkanMemoryModel = VK_TRUE;
+  memoryModel.pNext = &matrices;
+  std::vector<const char *> extensions;
+  if (features.matrix16) {
+    dot8.pNext = &memoryModel;
+    extensions.push_back(kCooperativeMatrixExtension);
+  }
   VkDeviceCreateInfo info = {};
   info.sType = VK_STRUCTURE_TYPE_DEVICE_CREATE_INFO;
   info.pNext = &enabled;
   info.queueCreateInfoCount = 1;
   info.pQueueCreateInfos = &queueInfo;
+  info.enabledExtensionCount = static_cast<uint32_t>(extensions.size());
+  info.ppEnabledExtensionNames = extensions.data();
   if (Error error =
           vulkanError(instance.CreateDevice(physical, &info, nullptr, &device), "open the device"))
     return error;

@@ -37,7 +37,7 @@ struct VulkanBuffer {
 /// What a physical device has that executables may ask for.
 struct VulkanFeatures {
   bool int64 = false, float64 = false, int16 = false, int8 = false, float16 = false;
-  bool storage16 = false, storage8 = false, dot8 = false;
+  bool storage16 = false, storage8 = false, dot8 = false, matrix16 = false, inOrder = false;
   /// Invocations of a subgroup, where they do arithmetic and shuffles; else 0.
   uint32_t subgroup = 0;
   uint32_t storageBuffers = 0;

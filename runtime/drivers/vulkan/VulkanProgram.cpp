@@ -2,7 +2,8 @@
 //
 // All commands of a run go into one command buffer, which is submitted at its end, and in between
 // only where the host has to read what was computed. A barrier is recorded where a command touches
-// bytes that a command since the last barrier has written, or writes bytes that one has read.
+// bytes that a command since the last barrier has written, or writes bytes that one has read. Where
+// the shaders do it, dispatches wait for each other by flags instead.
 //
 // A run first lists its commands. Where the list is that of the run before, as it is from token to
 // token, its command buffer is submitted again: what changes are values of symbols, in a buffer.
@@ -28,6 +29,8 @@ constexpr int64_t kPieceBytes = int64_t(4) << 20;
 constexpr uint32_t kSetsPerPool = 256, kBuffersPerPool = 4096;
 /// What Vulkan promises along each axis of a grid.
 constexpr int64_t kLargestGrid = 65535;
+/// Of executables whose dispatches are ordered by flags: what stands in front of the symbols.
+constexpr int64_t kSettings = 3;
 
 uint64_t now() {
   timespec time;
@@ -62,6 +65,7 @@ VulkanProgram::~VulkanProgram() {
   for (std::vector<VulkanBuffer> *buffers : {&slots, &chunks})
     for (VulkanBuffer &buffer : *buffers)
       device.release(buffer);
+  device.release(flags);
 }
 
 Error VulkanProgram::load() {
@@ -79,6 +83,9 @@ Error VulkanProgram::load() {
   // The shaders are compiled meanwhile.
   if (Error error = uploadConstants())
     return error;
+  if (shaders.areOrdered())
+    if (Error error = device.allocate(kFlagBytes, VulkanDevice::Use::Device, flags))
+      return error;
   return shaders.finish();
 }
 
@@ -227,11 +234,38 @@ bool VulkanProgram::mustWait(const std::vector<Range> &reads, const std::vector<
   return waits;
 }
 
+/// Lets a dispatch that has to wait do so by a flag, instead of a barrier.
+void VulkanProgram::order(Command &command) {
+  bool isDispatch = command.set != VK_NULL_HANDLE;
+  if (!isDispatch)
+    command.waits |= dispatchedSinceBarrier;
+  if (command.waits) {
+    bool byFlag = isDispatch && !epoch.hasCopies && epoch.number + 1 < kFlags;
+    epochBefore = byFlag ? epoch : Epoch();
+    epoch = {std::min(epoch.number + 1, kFlags - 1), 0, false};
+    command.waits = !byFlag;
+    dispatchedSinceBarrier &= byFlag;
+  }
+  epoch.hasCopies |= !isDispatch;
+  command.flag = -1;
+  if (!isDispatch)
+    return;
+  if (epochBefore.groups) {
+    command.flag = epochBefore.number;
+    command.count = epochBefore.groups;
+  }
+  command.ownFlag = epoch.number;
+  epoch.groups += static_cast<int32_t>(command.groups);
+  dispatchedSinceBarrier = true;
+}
+
 void VulkanProgram::add(Command &command, const std::vector<Range> &reads,
                         const std::vector<Range> &writes) {
   for (const Range &range : writes)
     range.object->mirrored = 0;
   command.waits = mustWait(reads, writes);
+  if (shaders.areOrdered())
+    order(command);
   Segment &own = frame->segments[segment];
   if (isSame && count < own.recorded.size() && own.recorded[count] == command) {
     ++count;
@@ -323,11 +357,13 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
                        "module '%s': a kernel gets the number %lld; shaders count to 2^31 only",
                        desc.name, static_cast<long long>(dispatch.symbols[i]));
   const VkPhysicalDeviceLimits &limits = device.properties.limits;
-  int64_t offset = 0, symbolBytes = std::max<int64_t>(1, dispatch.symbol_count) * 8;
+  int64_t offset = 0, settings = shader.ordered ? kSettings : 0;
+  int64_t symbolBytes = std::max<int64_t>(1, settings + dispatch.symbol_count) * 8;
   if (Error error = reserveArena(symbolBytes, offset))
     return error;
   if (dispatch.symbol_count)
-    memcpy(frame->arena.mapped + offset, dispatch.symbols, dispatch.symbol_count * 8);
+    memcpy(frame->arena.mapped + offset + settings * 8, dispatch.symbols,
+           dispatch.symbol_count * 8);
 
   reads.clear();
   writes.clear();
@@ -361,12 +397,18 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
   command.bindings.push_back({frame->arena.buffer, static_cast<VkDeviceSize>(offset),
                               static_cast<VkDeviceSize>(symbolBytes)});
   command.bindings.push_back({frame->status.buffer, 0, kStatusBytes});
+  if (shader.ordered)
+    command.bindings.push_back({flags.buffer, 0, kFlagBytes});
   if (Error error = setFor(shader, command))
     return error;
   int64_t groups = (tasks - 1) / info.tasks_per_group + 1;
   command.groups = static_cast<uint32_t>(std::min(groups, kLargestGrid));
   command.from = command.to = VK_NULL_HANDLE;
   add(command, reads, writes);
+  if (shader.ordered) {
+    const int64_t own[kSettings] = {command.flag, command.count, command.ownFlag};
+    memcpy(frame->arena.mapped + offset, own, sizeof(own));
+  }
   return success();
 }
 

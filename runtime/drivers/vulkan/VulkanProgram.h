@@ -14,6 +14,11 @@
 namespace tacq {
 
 inline constexpr int64_t kStatusBytes = TACQ_STATUS_WORDS * 4;
+/// The word of the status in which shaders that order dispatches by flags say that one was late.
+inline constexpr size_t kLateWord = 7;
+/// Epochs that a submission may have before there are barriers again.
+inline constexpr int32_t kFlags = 8192;
+inline constexpr int64_t kFlagBytes = kFlags * 4;
 
 /// A dispatch, or a copy where it has no set.
 struct Command {
@@ -23,8 +28,11 @@ struct Command {
   std::vector<uint64_t> buffers; // VulkanBuffer::number, of a copy, too
   VkBuffer from = VK_NULL_HANDLE, to = VK_NULL_HANDLE;
   VkBufferCopy region = {};
-  /// What was written before has to be there first.
+  /// What was written before has to be there first: there is a barrier.
   bool waits = false;
+  /// Where flags order the dispatches: which flag must have which count, and where it counts
+  /// itself.
+  int32_t flag = -1, count = 0, ownFlag = 0;
 
   bool sameBindings(const Command &other) const;
   bool operator==(const Command &other) const;
@@ -90,6 +98,7 @@ private:
   Error recordFill(Range target, uint64_t pattern, uint32_t width);
   Error makeSet(const Shader &shader, VkDescriptorSet &set);
   Error setFor(const Shader &shader, Command &command);
+  void order(Command &command);
   void add(Command &command, const std::vector<Range> &reads, const std::vector<Range> &writes);
   Error recordSegment(Segment &segment);
   Error mirrorOutputs();
@@ -109,6 +118,7 @@ private:
   std::vector<VulkanBuffer> slots;
   std::vector<VulkanBuffer> chunks;
   std::vector<Range> constants;
+  VulkanBuffer flags;
   std::array<Frame, 2> frames;
   std::deque<Frame *> running;
   uint64_t lastEnd = 0;
@@ -130,8 +140,17 @@ private:
   // Of the command that is being listed.
   Command scratch;
   std::vector<Range> reads, writes;
-  // Since the last barrier.
+  // Since the last barrier, or the last command that waited for others by a flag.
   std::vector<Range> pendingReads, pendingWrites;
+  /// What has a barrier's place where flags order the dispatches: a command that has to wait begins
+  /// an epoch, and dispatches of an epoch wait for those of the one before.
+  struct Epoch {
+    int32_t number = 0, groups = 0;
+    bool hasCopies = false;
+  };
+  Epoch epoch, epochBefore;
+  /// There has been a dispatch since the last barrier.
+  bool dispatchedSinceBarrier = false;
 };
 
 } // namespace tacq

@@ -75,6 +75,8 @@ void VulkanProgram::startSegment() {
   listed.clear();
   pendingReads.clear();
   pendingWrites.clear();
+  epoch = epochBefore = Epoch();
+  dispatchedSinceBarrier = false;
 }
 
 /// Fills the segment's command buffer with what is listed. Nothing of the segment is running.
@@ -92,19 +94,25 @@ Error VulkanProgram::recordSegment(Segment &own) {
   if (Error error = device.begin(own.commands))
     return error;
   const VulkanDeviceApi &api = device.api;
+  auto addBarrier = [&] {
+    VkMemoryBarrier barrier = {};
+    barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
+    barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
+                            VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
+    VkPipelineStageFlags stages =
+        VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
+    api.CmdPipelineBarrier(own.commands, stages, stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
+  };
+  if (shaders.areOrdered()) {
+    addBarrier();
+    api.CmdFillBuffer(own.commands, flags.buffer, 0, kFlagBytes, 0);
+  }
   VkPipeline bound = VK_NULL_HANDLE;
   for (const Command &command : own.recorded) {
     // What was submitted before may still be going on.
-    if (command.waits || &command == own.recorded.data()) {
-      VkMemoryBarrier barrier = {};
-      barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
-      barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
-      barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
-                              VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
-      VkPipelineStageFlags stages =
-          VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
-      api.CmdPipelineBarrier(own.commands, stages, stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
-    }
+    if (command.waits || &command == own.recorded.data())
+      addBarrier();
     if (!command.set) {
       api.CmdCopyBuffer(own.commands, command.from, command.to, 1, &command.region);
       continue;
@@ -154,6 +162,11 @@ Error VulkanProgram::flush() {
 tacq_status_t *VulkanProgram::check(const Frame &own) const {
   int32_t words[TACQ_STATUS_WORDS];
   memcpy(words, own.status.mapped, sizeof(words));
+  if (words[kLateWord])
+    return toStatus(makeError(TACQ_INTERNAL,
+                              "module '%s': device '%s' does not begin dispatches in their order; "
+                              "compile it for another profile",
+                              desc.name, device.properties.deviceName));
   return words[0] == 0 ? nullptr : tacq_kernel_error(desc.module, words);
 }
 

@@ -30,6 +30,17 @@ int32_t vulkanProfileRank(VulkanProfileAttr profile);
 /// instead of by one invocation.
 inline constexpr llvm::StringLiteral vulkanWorkgroupAttr = "tacq.workgroup";
 
+/// The feature of devices that begin the workgroups of dispatches in the order of the dispatches.
+/// Kernels for them wait for each other themselves, by flags in memory.
+inline constexpr llvm::StringLiteral vulkanOrderedFeature = "in-order";
+
+/// The attribute of a kernel function with the numbers of its buffers that no dispatch writes.
+inline constexpr llvm::StringLiteral vulkanConstantsAttr = "tacq.constants";
+
+/// The attribute of the barrier behind which a kernel function reads what other dispatches of the
+/// call have written. A function without one reads it from its beginning.
+inline constexpr llvm::StringLiteral vulkanAwaitAttr = "tacq.await";
+
 /// Emits the kernel of a region for a profile: of its one named operation, or of its nodes. The
 /// builder must be new.
 mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
