@@ -4,6 +4,7 @@
 #include "Status.h"
 
 #include <ctime>
+#include <utility>
 
 using namespace tacq;
 
@@ -297,17 +298,20 @@ Error tacq_session::start() {
     return error;
   for (size_t i = 0; i < outputs.size(); ++i) {
     // Memory that a consumer still looks at is left to it.
-    if (!outputs[i].memory && results[i].memory && isUnshared(results[i].memory))
+    if (!outputs[i].memory)
       outputs[i].memory = std::move(results[i].memory);
-    if (outputs[i].memory && !isUnshared(outputs[i].memory))
-      outputs[i].memory.reset();
     results[i].memory.reset();
+    if (outputs[i].memory && !canReuse(outputs[i].memory))
+      outputs[i].memory.reset();
     outputBuffers[i] = outputs[i].memory ? outputs[i].memory->buffer : nullptr;
     outputSizes[i] = 0;
   }
   if (Error error = launch())
     return error;
   run.outputs = std::move(outputs);
+  for (const SessionInput &input : inputs)
+    if (input.linked)
+      run.linked.push_back(input.linked);
   run.done = !device->driver->start;
   outputs.assign(run.outputs.size(), SessionOutput());
   started.push_back(std::move(run));
@@ -380,6 +384,30 @@ Error tacq_session::link(size_t output, size_t input) {
   return success();
 }
 
+/// Whether a run may write to memory of an output: nobody else holds it, and no input of the run,
+/// nor a result that is still to be seen, lies there. Runs that are going on may be reading it;
+/// what comes behind them waits for that.
+bool tacq_session::canReuse(const std::shared_ptr<DeviceMemory> &memory) const {
+  auto holds = [&](const auto &list) {
+    return std::count_if(list.begin(), list.end(),
+                         [&](const auto &each) { return each.memory == memory; });
+  };
+  long known = holds(outputs) + holds(results);
+  for (const StartedRun &run : started) {
+    if (holds(run.outputs))
+      return false;
+    known += std::count(run.linked.begin(), run.linked.end(), memory);
+  }
+  for (const SessionInput &input : inputs)
+    if (input.linked == memory)
+      return false;
+  if (memory.use_count() != known)
+    return false;
+  // What others did with it has happened before.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return true;
+}
+
 /// Gives linked inputs what the run before has left, or will have.
 Error tacq_session::takeLinked() {
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -399,7 +427,9 @@ Error tacq_session::takeLinked() {
                          "%s follows an output of shape %s, but axis %zu must be %lld",
                          module->inputs[i].describe("input").c_str(), shapeText(last.dims).c_str(),
                          axis, static_cast<long long>(declared[axis]));
-    input.linked = last.memory;
+    std::shared_ptr<DeviceMemory> before = std::exchange(input.linked, last.memory);
+    if (before != input.linked && !outputs[static_cast<size_t>(input.link)].memory)
+      outputs[static_cast<size_t>(input.link)].memory = std::move(before);
     input.dims = last.dims;
     input.bytes = last.bytes;
   }

@@ -33,14 +33,6 @@ private:
       : device(device->retain()), buffer(buffer), size(size) {}
 };
 
-/// True when nobody but the owner holds it, and what others did with it has happened before.
-inline bool isUnshared(const std::shared_ptr<DeviceMemory> &memory) {
-  if (memory.use_count() != 1)
-    return false;
-  std::atomic_thread_fence(std::memory_order_acquire);
-  return true;
-}
-
 struct SessionInput {
   bool set = false;
   const void *data = nullptr;
@@ -63,6 +55,8 @@ struct SessionOutput {
 /// A run that was started and is not finished.
 struct StartedRun {
   std::vector<SessionOutput> outputs;
+  /// Of linked inputs, which it may still be reading.
+  std::vector<std::shared_ptr<DeviceMemory>> linked;
   /// Of the states before it, for when it fails.
   std::vector<int64_t> lengths;
   std::vector<std::vector<int64_t>> stateDims;
@@ -121,6 +115,7 @@ private:
   /// Of all that was started; what went wrong is found when each is finished.
   void waitForStarted();
   tacq::Error takeLinked();
+  bool canReuse(const std::shared_ptr<tacq::DeviceMemory> &memory) const;
   /// Undoes what `run`, which has failed, and those behind it did to the states.
   tacq::Error fail(tacq::StartedRun run);
   void advanceStates();

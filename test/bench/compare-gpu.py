@@ -71,17 +71,28 @@ def tokens_per_second(options, preset, prompt, decode):
     return json.loads(text)[0]["avg_ts"]
 
 
+def first_line_seconds(*command, **options):
+    """From the start of the process to the first line that it prints, of the best of four runs; one
+    more comes before, which fills the caches of pipelines."""
+    seconds = []
+    for _ in range(5):
+        start = time.monotonic()
+        with subprocess.Popen([str(each) for each in command], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, **options) as process:
+            line = process.stdout.readline()
+            seconds.append(time.monotonic() - start)
+            process.communicate()
+        if process.returncode != 0 or not line.startswith("{"):
+            sys.exit(f"{pathlib.Path(str(command[0])).name} printed no result")
+    return min(seconds[1:])
+
+
 def first_token_seconds(options):
     prompts = options.folder / "prompt.jsonl"
     prompts.write_text('{"tokens":[1]}\n')
-    seconds = []
-    for _ in range(4):  # the first fills the pipeline cache
-        start = time.monotonic()
-        run(options.bin / "tacq-run", options.folder / "1.1b.tacq", "--generate", "--prompts", prompts,
-            "--max-new", 1, "--capacity", 128, "--device", options.device, "--output",
-            options.folder / "first.jsonl")
-        seconds.append(time.monotonic() - start)
-    return min(seconds[1:])
+    return first_line_seconds(options.bin / "tacq-run", options.folder / "1.1b.tacq", "--generate",
+                              "--prompts", prompts, "--max-new", 1, "--capacity", 128, "--device",
+                              options.device)
 
 
 def peer_first_token_seconds(folder):
@@ -90,14 +101,10 @@ def peer_first_token_seconds(folder):
     model = work / "first.gguf"
     run(sys.executable, pathlib.Path(folder) / "random_blocks_gguf.py", SHAPES["1.1b"], "Q2_K", model,
         env=dict(os.environ, PYTHONPATH=str(work / "site")))
-    seconds = []
-    for _ in range(4):  # the first fills the driver's cache of shaders
-        start = time.monotonic()
-        run(work / "bin/llama-bench", "-m", model, "-ngl", 99, "-p", 0, "-n", 1, "-r", 1,
-            "--no-warmup")
-        seconds.append(time.monotonic() - start)
+    seconds = first_line_seconds(work / "bin/llama-bench", "-m", model, "-ngl", 99, "-p", 0, "-n", 1,
+                                 "-r", 1, "--no-warmup", "-o", "jsonl")
     model.unlink()
-    return min(seconds[1:])
+    return seconds
 
 
 def ours(options):
