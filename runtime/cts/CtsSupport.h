@@ -20,8 +20,8 @@
 namespace tacq::test {
 
 /// "staged" is the null driver without access to host memory, as on a device with its own.
-inline const char *const kDevices[] = {"cpu:threads=1", "cpu:threads=3", "null", "staged",
-                                       "vulkan:0"};
+inline const char *const kDevices[] = {"cpu:threads=1", "cpu:threads=3", "null",
+                                       "staged",        "vulkan:0",      "vulkan:0,staged"};
 /// Those that take executables for the host's processor.
 inline const char *const kHostDevices[] = {"cpu:threads=1", "cpu:threads=3", "null", "staged"};
 /// Those that run kernels.

@@ -279,4 +279,106 @@ TEST_P(States, OtherBatchNeedsReset) {
   EXPECT_EQ(get<float>(0), std::vector<float>(3, 1.0f));
 }
 
+// ---- runs that are started and finished -----------------------------------------------------
+
+TEST_P(States, TwoRunsAtOnce) {
+  for (bool inPlace : {false, true}) {
+    for (std::vector<float> &rows : expected)
+      rows.clear();
+    writeModule(inPlace);
+    open(/*stateful=*/1, /*capacity=*/inPlace ? 0 : 16);
+    EXPECT_STATUS(tacq_session_finish(session.get()), TACQ_INVALID_ARGUMENT, "no run was started");
+    std::vector<std::vector<float>> given, after;
+    auto start = [&](int64_t count) {
+      given.push_back(append(count));
+      after.push_back(everything());
+      ASSERT_STATUS_OK(set(0, TACQ_F32, {kBatch, count, kWidth}, given.back()));
+      ASSERT_STATUS_OK(tacq_session_start(session.get()));
+    };
+    start(3);
+    // The last one makes the cache grow while the one before is going on.
+    for (int64_t count : {1, 2, 1, 300}) {
+      start(count);
+      EXPECT_STATUS(tacq_session_start(session.get()), TACQ_INVALID_ARGUMENT,
+                    "two runs are started already");
+      EXPECT_STATUS(run(), TACQ_INVALID_ARGUMENT, "is not finished");
+      EXPECT_STATUS(tacq_session_reset(session.get()), TACQ_INVALID_ARGUMENT, "is not finished");
+      ASSERT_STATUS_OK(tacq_session_finish(session.get()));
+      EXPECT_EQ(get<float>(0).size(), after[after.size() - 2].size());
+      if (!inPlace) {
+        EXPECT_EQ(get<float>(0), after[after.size() - 2]);
+      }
+    }
+    ASSERT_STATUS_OK(tacq_session_finish(session.get()));
+    EXPECT_EQ(get<float>(0), after.back());
+    EXPECT_EQ(tacq_session_position(session.get()), 307);
+  }
+}
+
+/// y = x with its last element in front: what a run leaves is what the next one gets.
+class Links : public DeviceTest {
+protected:
+  void writeModule(bool reads) {
+    TestModule m(modulePath());
+    uint32_t x = m.addInput("x", ElementType_I64, {fixed(4)});
+    uint32_t y = m.addOutput("y", ElementType_I64, {fixed(4)});
+    uint32_t eight = m.number(8), rest = m.number(24);
+    uint32_t from = m.addBuffer(BufferKind_Input, x, ElementType_I64);
+    if (reads)
+      m.op(SymbolOpcode_Read, from, kNone, 0);
+    m.endPrologue();
+    uint32_t to = m.addBuffer(BufferKind_Output, y);
+    m.copy(0, to, from, rest, eight);
+    m.copy(0, to, from, eight, kNone, rest);
+    m.finish();
+  }
+  static std::vector<int64_t> rotated(int64_t by) {
+    std::vector<int64_t> result;
+    for (int64_t i = 0; i < 4; ++i)
+      result.push_back((i + 4 * by - by) % 4);
+    return result;
+  }
+};
+INSTANTIATE_TEST_SUITE_P(Devices, Links, testing::ValuesIn(kDevices), deviceTestName);
+
+TEST_P(Links, OutputsBecomeInputs) {
+  writeModule(/*reads=*/false);
+  open();
+  EXPECT_STATUS(tacq_session_link(session.get(), 0, 1), TACQ_INVALID_ARGUMENT, "no output 0 or");
+  ASSERT_STATUS_OK(tacq_session_link(session.get(), 0, 0));
+  EXPECT_STATUS(run(), TACQ_INVALID_ARGUMENT, "no run has left one");
+  std::vector<int64_t> x = rotated(0);
+  ASSERT_STATUS_OK(set(0, TACQ_I64, {4}, x));
+  ASSERT_STATUS_OK(run());
+  EXPECT_EQ(get<int64_t>(0), rotated(1));
+  ASSERT_STATUS_OK(tacq_session_link(session.get(), 0, 0));
+  ASSERT_STATUS_OK(run());
+  EXPECT_EQ(get<int64_t>(0), rotated(2));
+  uint64_t copied = counters().bytes_copied, allocations = 0;
+  ASSERT_STATUS_OK(tacq_session_start(session.get()));
+  for (int64_t i = 3; i < 20; ++i) {
+    ASSERT_STATUS_OK(tacq_session_start(session.get()));
+    ASSERT_STATUS_OK(tacq_session_finish(session.get()));
+    EXPECT_EQ(get<int64_t>(0), rotated(i));
+    if (i == 8)
+      allocations = counters().allocations;
+  }
+  // Two places for it are enough, and it never goes through the host.
+  EXPECT_EQ(counters().allocations, allocations);
+  EXPECT_LE(counters().bytes_copied - copied, 17u * 2 * 32);
+  ASSERT_STATUS_OK(tacq_session_finish(session.get()));
+  EXPECT_EQ(get<int64_t>(0), rotated(20));
+  // Set, it is no longer linked.
+  ASSERT_STATUS_OK(set(0, TACQ_I64, {4}, x));
+  ASSERT_STATUS_OK(run());
+  EXPECT_EQ(get<int64_t>(0), rotated(1));
+}
+
+TEST_P(Links, ShapesMustNotDependOnIt) {
+  writeModule(/*reads=*/true);
+  open();
+  EXPECT_STATUS(tacq_session_link(session.get(), 0, 0), TACQ_INVALID_ARGUMENT,
+                "shapes depend on its elements");
+}
+
 } // namespace

@@ -294,6 +294,8 @@ const tacq_driver_t *tacq::nullDriver() {
       createProgram,
       destroyProgram,
       runProgram,
+      /*start=*/nullptr,
+      /*finish=*/nullptr,
   };
   return &driver;
 }

@@ -4,6 +4,7 @@
 #include "Status.h"
 
 #include <ctime>
+#include <utility>
 
 using namespace tacq;
 
@@ -84,6 +85,7 @@ Error tacq_session::create(tacq_module *module, tacq_device *device,
                                                                     : kFirstCapacity);
   session->inputs.resize(module->inputs.size());
   session->outputs.resize(module->outputs.size());
+  session->results.resize(module->outputs.size());
   session->states.resize(sizeOf(metadata.states()));
   session->inputBuffers.resize(session->inputs.size());
   session->inputSizes.resize(session->inputs.size());
@@ -107,6 +109,8 @@ tacq_session::~tacq_session() {
       device->driver->destroy_buffer(device->handle, input.wrapped);
   inputs.clear();
   outputs.clear();
+  results.clear();
+  started.clear();
   states.clear();
   device->release();
   module->release();
@@ -209,6 +213,8 @@ Error tacq_session::setInput(size_t index, tacq_element_type_t type, const int64
   input.bytes = bytes;
   input.dims = std::move(shape);
   input.set = true;
+  input.link = -1;
+  input.linked.reset();
   return success();
 }
 
@@ -230,22 +236,27 @@ Error tacq_session::prepareInputs() {
       continue;
     }
     inputSizes[i] = input.bytes;
-    if (input.wrapped) {
+    if (input.wrapped && !input.linked) {
       inputBuffers[i] = input.wrapped;
       continue;
     }
-    if (!input.uploaded || input.uploaded->size < input.bytes) {
-      input.uploaded.reset();
-      if (Error error = DeviceMemory::create(device, input.bytes, input.uploaded))
+    if (input.linked) {
+      inputBuffers[i] = input.linked->buffer;
+      continue;
+    }
+    std::shared_ptr<DeviceMemory> &memory = input.uploaded[side];
+    if (!memory || memory->size < input.bytes) {
+      memory.reset();
+      if (Error error = DeviceMemory::create(device, input.bytes, memory))
         return error;
       ++allocations;
     }
     if (input.bytes > 0)
-      if (tacq_status_t *status = device->driver->write(device->handle, input.uploaded->buffer,
-                                                        {0, 0}, input.data, {0, 0}, input.bytes, 1))
+      if (tacq_status_t *status = device->driver->write(device->handle, memory->buffer, {0, 0},
+                                                        input.data, {0, 0}, input.bytes, 1))
         return fromStatus(status);
     bytesCopied += static_cast<uint64_t>(input.bytes);
-    inputBuffers[i] = input.uploaded->buffer;
+    inputBuffers[i] = memory->buffer;
   }
   return success();
 }
@@ -253,12 +264,32 @@ Error tacq_session::prepareInputs() {
 // ---- run -----------------------------------------------------------------------------------
 
 Error tacq_session::run() {
-  uint64_t start = now();
+  if (!started.empty())
+    return makeError(TACQ_INVALID_ARGUMENT,
+                     "a run that was started is not finished; call tacq_session_finish first");
+  if (Error error = start())
+    return error;
+  return finish();
+}
+
+Error tacq_session::start() {
+  if (started.size() > 1)
+    return makeError(TACQ_INVALID_ARGUMENT,
+                     "two runs are started already; call tacq_session_finish first");
   hasOutputs = false;
   for (size_t i = 0; i < inputs.size(); ++i)
     if (!inputs[i].set && !isKept(i))
       return makeError(TACQ_INVALID_INPUT, "%s is not set",
                        module->inputs[i].describe("input").c_str());
+  side = started.empty() ? 0 : 1 - side;
+  StartedRun run;
+  run.startedAt = now();
+  for (const SessionState &state : states) {
+    run.lengths.push_back(state.length);
+    run.stateDims.push_back(state.dims);
+  }
+  if (Error error = takeLinked())
+    return error;
   if (Error error = resolveShapes())
     return error;
   if (Error error = prepareStates())
@@ -267,12 +298,146 @@ Error tacq_session::run() {
     return error;
   for (size_t i = 0; i < outputs.size(); ++i) {
     // Memory that a consumer still looks at is left to it.
-    if (outputs[i].memory && !isUnshared(outputs[i].memory))
+    if (!outputs[i].memory)
+      outputs[i].memory = std::move(results[i].memory);
+    results[i].memory.reset();
+    if (outputs[i].memory && !canReuse(outputs[i].memory))
       outputs[i].memory.reset();
     outputBuffers[i] = outputs[i].memory ? outputs[i].memory->buffer : nullptr;
     outputSizes[i] = 0;
   }
+  if (Error error = launch())
+    return error;
+  run.outputs = std::move(outputs);
+  for (const SessionInput &input : inputs)
+    if (input.linked)
+      run.linked.push_back(input.linked);
+  run.done = !device->driver->start;
+  outputs.assign(run.outputs.size(), SessionOutput());
+  started.push_back(std::move(run));
+  return success();
+}
 
+Error tacq_session::finish() {
+  if (started.empty())
+    return makeError(TACQ_INVALID_ARGUMENT, "no run was started");
+  StartedRun run = std::move(started.front());
+  started.pop_front();
+  if (!run.done)
+    run.error = fromStatus(device->driver->finish(program));
+  uint64_t end = now();
+  runNs += end - std::max(run.startedAt, lastEnd);
+  lastEnd = end;
+  if (run.error)
+    return fail(std::move(run));
+  results = std::move(run.outputs);
+  hasOutputs = true;
+  ++runs;
+  return success();
+}
+
+Error tacq_session::fail(StartedRun run) {
+  waitForStarted();
+  started.clear();
+  for (size_t i = 0; options.stateful && i < states.size(); ++i) {
+    SessionState &kept = states[i];
+    kept.length = run.lengths[i];
+    if (stateOf(i).in_place())
+      continue;
+    std::swap(kept.memory, kept.spare);
+    kept.dims = run.stateDims[i];
+  }
+  return std::move(run.error);
+}
+
+void tacq_session::waitForStarted() {
+  for (StartedRun &run : started)
+    if (!run.done) {
+      run.error = fromStatus(device->driver->finish(program));
+      run.done = true;
+    }
+}
+
+Error tacq_session::link(size_t output, size_t input) {
+  if (output >= module->outputs.size() || input >= inputs.size())
+    return makeError(TACQ_INVALID_ARGUMENT, "there is no output %zu or no input %zu", output,
+                     input);
+  const TensorDescription &from = module->outputs[output], &to = module->inputs[input];
+  auto refuse = [&](const char *why) {
+    return makeError(TACQ_INVALID_ARGUMENT, "%s cannot follow %s: %s", to.describe("input").c_str(),
+                     from.describe("output").c_str(), why);
+  };
+  if (from.type != to.type || from.dims.size() != to.dims.size())
+    return refuse("they have other types");
+  if (from.state >= 0 || to.state >= 0)
+    return refuse("it belongs to a state");
+  for (uint32_t i = 0; i < metadata->prologue(); ++i) {
+    const format::SymbolOp &op = *metadata->symbol_ops()->Get(i);
+    if (op.op() != format::SymbolOpcode_Read)
+      continue;
+    const format::Buffer &buffer = *metadata->buffers()->Get(op.a());
+    if (buffer.kind() == format::BufferKind_Input && buffer.index() == input)
+      return refuse("shapes depend on its elements");
+  }
+  inputs[input].link = static_cast<int64_t>(output);
+  inputs[input].set = true;
+  return success();
+}
+
+/// Whether a run may write to memory of an output: nobody else holds it, and no input of the run,
+/// nor a result that is still to be seen, lies there. Runs that are going on may be reading it;
+/// what comes behind them waits for that.
+bool tacq_session::canReuse(const std::shared_ptr<DeviceMemory> &memory) const {
+  auto holds = [&](const auto &list) {
+    return std::count_if(list.begin(), list.end(),
+                         [&](const auto &each) { return each.memory == memory; });
+  };
+  long known = holds(outputs) + holds(results);
+  for (const StartedRun &run : started) {
+    if (holds(run.outputs))
+      return false;
+    known += std::count(run.linked.begin(), run.linked.end(), memory);
+  }
+  for (const SessionInput &input : inputs)
+    if (input.linked == memory)
+      return false;
+  if (memory.use_count() != known)
+    return false;
+  // What others did with it has happened before.
+  std::atomic_thread_fence(std::memory_order_acquire);
+  return true;
+}
+
+/// Gives linked inputs what the run before has left, or will have.
+Error tacq_session::takeLinked() {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    SessionInput &input = inputs[i];
+    if (input.link < 0)
+      continue;
+    const SessionOutput &last =
+        (started.empty() ? results : started.back().outputs)[static_cast<size_t>(input.link)];
+    if (!last.memory)
+      return makeError(TACQ_INVALID_ARGUMENT,
+                       "%s follows an output, but no run has left one; set it for the first run",
+                       module->inputs[i].describe("input").c_str());
+    const std::vector<int64_t> &declared = module->inputs[i].dims;
+    for (size_t axis = 0; axis < declared.size(); ++axis)
+      if (declared[axis] >= 0 && declared[axis] != last.dims[axis])
+        return makeError(TACQ_INVALID_INPUT,
+                         "%s follows an output of shape %s, but axis %zu must be %lld",
+                         module->inputs[i].describe("input").c_str(), shapeText(last.dims).c_str(),
+                         axis, static_cast<long long>(declared[axis]));
+    std::shared_ptr<DeviceMemory> before = std::exchange(input.linked, last.memory);
+    if (before != input.linked && !outputs[static_cast<size_t>(input.link)].memory)
+      outputs[static_cast<size_t>(input.link)].memory = std::move(before);
+    input.dims = last.dims;
+    input.bytes = last.bytes;
+  }
+  return success();
+}
+
+/// Hands the run to the driver, and learns the shapes of its outputs.
+Error tacq_session::launch() {
   tacq_run_t active = {};
   active.struct_size = sizeof(active);
   active.module = module;
@@ -289,21 +454,24 @@ Error tacq_session::run() {
   active.commands = &commands;
   active.allocations = &allocations;
   active.bytes_transient = &bytesTransient;
+  active.device_ns = &deviceNs;
   active.profile_ns = options.profile ? profileNs.data() : nullptr;
   active.profile_count = options.profile ? profileCount.data() : nullptr;
   // The interpreter's context is the session's; reserveOutput finds the session from there.
   context.owner = this;
   active.internal = &context;
-  if (tacq_status_t *status = device->driver->run(program, &active))
+  auto *launched = device->driver->start ? device->driver->start : device->driver->run;
+  if (tacq_status_t *status = launched(program, &active))
     return fromStatus(status);
-  if (Error error = finishOutputs())
-    return error;
-  if (options.stateful)
+  Error error = finishOutputs();
+  if (error && device->driver->start) {
+    // Behind what was started before.
+    waitForStarted();
+    tacq_status_free(device->driver->finish(program));
+  }
+  if (!error && options.stateful)
     advanceStates();
-  hasOutputs = true;
-  ++runs;
-  runNs += now() - start;
-  return success();
+  return error;
 }
 
 tacq_status_t *tacq_session::reserveOutput(tacq_run_t *run, uint32_t index, int64_t bytes) {
@@ -374,13 +542,13 @@ Error tacq_session::outputShape(size_t index, const std::vector<int64_t> *&dims)
   if (!hasOutputs)
     return makeError(TACQ_INVALID_ARGUMENT,
                      "there are no outputs: the session has not run, or the last run failed");
-  dims = &outputs[index].dims;
+  dims = &results[index].dims;
   return success();
 }
 
 /// Copies an output to the host.
 Error tacq_session::readOutput(size_t index, void *data) {
-  const SessionOutput &output = outputs[index];
+  const SessionOutput &output = results[index];
   if (output.bytes == 0)
     return success();
   int32_t state = module->outputs[index].state;
@@ -423,7 +591,7 @@ Error tacq_session::getOutput(size_t index, DLManagedTensor **tensor) {
   const std::vector<int64_t> *dims = nullptr;
   if (Error error = outputShape(index, dims))
     return error;
-  const SessionOutput &output = outputs[index];
+  const SessionOutput &output = results[index];
   auto exported = std::make_unique<ExportedTensor>();
   exported->runtime = module->runtime->retain();
   exported->shape = *dims;
@@ -464,9 +632,9 @@ Error tacq_session::copyOutput(size_t index, void *data, size_t size) {
   const std::vector<int64_t> *dims = nullptr;
   if (Error error = outputShape(index, dims))
     return error;
-  if (size != static_cast<uint64_t>(outputs[index].bytes) || (size > 0 && !data))
+  if (size != static_cast<uint64_t>(results[index].bytes) || (size > 0 && !data))
     return makeError(TACQ_INVALID_ARGUMENT, "%s has shape %s and %lld bytes, the memory has %zu",
                      module->outputs[index].describe("output").c_str(), shapeText(*dims).c_str(),
-                     static_cast<long long>(outputs[index].bytes), size);
+                     static_cast<long long>(results[index].bytes), size);
   return readOutput(index, data);
 }

@@ -6,6 +6,7 @@
 #include "Objects.h"
 
 #include <cstdint>
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -32,27 +33,37 @@ private:
       : device(device->retain()), buffer(buffer), size(size) {}
 };
 
-/// True when nobody but the owner holds it, and what others did with it has happened before.
-inline bool isUnshared(const std::shared_ptr<DeviceMemory> &memory) {
-  if (memory.use_count() != 1)
-    return false;
-  std::atomic_thread_fence(std::memory_order_acquire);
-  return true;
-}
-
 struct SessionInput {
   bool set = false;
   const void *data = nullptr;
   std::vector<int64_t> dims;
   int64_t bytes = 0;
   tacq_driver_buffer_t *wrapped = nullptr; // the caller's memory, where the driver can do that
-  std::shared_ptr<DeviceMemory> uploaded;  // otherwise
+  /// Otherwise; one of them may be read by a run that is going on.
+  std::shared_ptr<DeviceMemory> uploaded[2];
+  /// The output whose last value it is, or -1, and that value's memory.
+  int64_t link = -1;
+  std::shared_ptr<DeviceMemory> linked;
 };
 
 struct SessionOutput {
   std::shared_ptr<DeviceMemory> memory;
   std::vector<int64_t> dims; // of the last run
   int64_t bytes = 0;
+};
+
+/// A run that was started and is not finished.
+struct StartedRun {
+  std::vector<SessionOutput> outputs;
+  /// Of linked inputs, which it may still be reading.
+  std::vector<std::shared_ptr<DeviceMemory>> linked;
+  /// Of the states before it, for when it fails.
+  std::vector<int64_t> lengths;
+  std::vector<std::vector<int64_t>> stateDims;
+  uint64_t startedAt = 0;
+  /// The driver has finished it, with this error.
+  bool done = false;
+  Error error;
 };
 
 /// A state's memory. In place: a tensor of extents `dims` whose extent along the axis is the
@@ -75,6 +86,9 @@ public:
   tacq::Error setInput(size_t index, tacq_element_type_t type, const int64_t *dims, size_t rank,
                        const void *data, size_t size);
   tacq::Error run();
+  tacq::Error start();
+  tacq::Error finish();
+  tacq::Error link(size_t output, size_t input);
   tacq::Error outputShape(size_t index, const std::vector<int64_t> *&dims) const;
   tacq::Error getOutput(size_t index, DLManagedTensor **tensor);
   tacq::Error copyOutput(size_t index, void *data, size_t size);
@@ -97,6 +111,13 @@ private:
   tacq::Error prepareStates();
   tacq::Error prepareInputs();
   tacq::Error finishOutputs();
+  tacq::Error launch();
+  /// Of all that was started; what went wrong is found when each is finished.
+  void waitForStarted();
+  tacq::Error takeLinked();
+  bool canReuse(const std::shared_ptr<tacq::DeviceMemory> &memory) const;
+  /// Undoes what `run`, which has failed, and those behind it did to the states.
+  tacq::Error fail(tacq::StartedRun run);
   void advanceStates();
   static tacq_status_t *reserveOutput(tacq_run_t *run, uint32_t index, int64_t bytes);
 
@@ -118,13 +139,19 @@ private:
   std::vector<tacq::SessionInput> inputs;
   std::vector<tacq::SessionOutput> outputs;
   std::vector<tacq::SessionState> states;
+  /// Of the last run that was finished; `outputs` are those of the run that is being started.
+  std::vector<tacq::SessionOutput> results;
   bool hasOutputs = false;
+  std::deque<tacq::StartedRun> started;
+  /// Which memory the inputs of the run that is being started are written to.
+  size_t side = 0;
+  uint64_t lastEnd = 0;
 
   // What tacq_run points to.
   std::vector<tacq_driver_buffer_t *> inputBuffers, outputBuffers, stateBuffers;
   std::vector<int64_t> inputSizes, outputSizes, stateSizes;
   uint64_t runs = 0, dispatches = 0, commands = 0, allocations = 0, bytesTransient = 0,
-           bytesCopied = 0, runNs = 0;
+           bytesCopied = 0, runNs = 0, deviceNs = 0;
   std::vector<uint64_t> profileNs, profileCount;
 };
 

@@ -66,6 +66,24 @@ tacq_status_t *tacq_session_run(tacq_session_t *session) {
   return toStatus(session->run());
 }
 
+tacq_status_t *tacq_session_start(tacq_session_t *session) {
+  if (!session)
+    return tacq_status_create(TACQ_INVALID_ARGUMENT, "the session is NULL");
+  return toStatus(session->start());
+}
+
+tacq_status_t *tacq_session_finish(tacq_session_t *session) {
+  if (!session)
+    return tacq_status_create(TACQ_INVALID_ARGUMENT, "the session is NULL");
+  return toStatus(session->finish());
+}
+
+tacq_status_t *tacq_session_link(tacq_session_t *session, size_t output, size_t input) {
+  if (!session)
+    return tacq_status_create(TACQ_INVALID_ARGUMENT, "the session is NULL");
+  return toStatus(session->link(output, input));
+}
+
 tacq_status_t *tacq_session_output_shape(tacq_session_t *session, size_t index, int64_t *dims,
                                          size_t capacity, size_t *rank) {
   if (!session || !rank || (capacity > 0 && !dims))
@@ -117,13 +135,20 @@ void tacq_session::getCounters(tacq_session_counters_t &result) const {
   result.bytes_transient = bytesTransient;
   result.bytes_copied = bytesCopied;
   result.run_ns = runNs;
+  result.device_ns = deviceNs;
   for (const SessionState &state : states) {
     result.bytes_state += static_cast<uint64_t>(state.memory ? state.memory->size : 0);
     result.bytes_state += static_cast<uint64_t>(state.spare ? state.spare->size : 0);
   }
-  for (size_t i = 0; i < outputs.size(); ++i)
-    if (outputs[i].memory && !(options.stateful && module->outputs[i].state >= 0))
-      result.bytes_output += static_cast<uint64_t>(outputs[i].memory->size);
+  auto add = [&](const std::vector<SessionOutput> &list) {
+    for (size_t i = 0; i < list.size(); ++i)
+      if (list[i].memory && !(options.stateful && module->outputs[i].state >= 0))
+        result.bytes_output += static_cast<uint64_t>(list[i].memory->size);
+  };
+  add(outputs);
+  add(results);
+  for (const StartedRun &run : started)
+    add(run.outputs);
 }
 
 tacq_status_t *tacq_session_get_counters(const tacq_session_t *session,

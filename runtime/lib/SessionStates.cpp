@@ -189,6 +189,13 @@ Error tacq_session::resolveShapes() {
 // ---- memory of states ----------------------------------------------------------------------
 
 Error tacq_session::prepareStates() {
+  // A state that is not in place changes its memory with each run.
+  for (size_t i = 0; options.stateful && i < states.size(); ++i)
+    if (!stateOf(i).in_place()) {
+      waitForStarted();
+      if (!started.empty() && started.front().error)
+        return fail(std::move(started.front()));
+    }
   for (size_t i = 0; i < states.size(); ++i) {
     const format::State &state = stateOf(i);
     SessionState &kept = states[i];
@@ -221,6 +228,7 @@ Error tacq_session::prepareStates() {
     // Entries of a different layout cannot stay where they are.
     bool moves = options.stateful && kept.length > 0 && kept.dims != dims;
     if (!kept.memory || kept.memory->size < bytes || moves) {
+      waitForStarted();
       std::shared_ptr<DeviceMemory> larger;
       if (Error error = DeviceMemory::create(device, bytes, larger))
         return error;
@@ -242,6 +250,7 @@ Error tacq_session::prepareStates() {
     stateSizes[i] = bytes;
 
     if (!options.stateful) {
+      waitForStarted();
       const SessionInput &past = inputs[state.input()];
       AxisRows rows = axisRows(dims, state.axis(), elementBytes);
       int64_t rowBytes = rows.inner * past.dims[state.axis()];
@@ -272,6 +281,9 @@ void tacq_session::advanceStates() {
 }
 
 Error tacq_session::rewind(int64_t to) {
+  if (!started.empty())
+    return makeError(TACQ_INVALID_ARGUMENT,
+                     "a run that was started is not finished; call tacq_session_finish first");
   if (to < 0 || to > position())
     return makeError(TACQ_INVALID_ARGUMENT, "position %lld is outside of 0 to %lld",
                      static_cast<long long>(to), static_cast<long long>(position()));

@@ -22,6 +22,13 @@ VKAPI_ATTR VkResult VKAPI_CALL lostDevice(VkQueue, uint32_t, const VkSubmitInfo 
   return VK_ERROR_DEVICE_LOST;
 }
 VKAPI_ATTR VkResult VKAPI_CALL notReady(VkDevice, VkFence) { return VK_NOT_READY; }
+VKAPI_ATTR VkResult VKAPI_CALL notReached(VkDevice, VkSemaphore, uint64_t *value) {
+  *value = 0;
+  return VK_SUCCESS;
+}
+VKAPI_ATTR VkResult VKAPI_CALL timelineTimeout(VkDevice, const VkSemaphoreWaitInfo *, uint64_t) {
+  return VK_TIMEOUT;
+}
 VKAPI_ATTR VkResult VKAPI_CALL timeout(VkDevice, uint32_t, const VkFence *, VkBool32, uint64_t) {
   return VK_TIMEOUT;
 }
@@ -48,7 +55,7 @@ class VulkanFaults : public testing::Test {
 protected:
   void SetUp() override {
     tacq_host_t host = {};
-    Error error = VulkanDevice::open(host, 0, false, device);
+    Error error = VulkanDevice::open(host, {}, device);
     ASSERT_FALSE(error) << error.message();
   }
 
@@ -69,7 +76,7 @@ protected:
   /// An executable of one kernel whose code is `words`.
   static std::vector<uint8_t> executable(std::vector<uint32_t> words) {
     tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION, 1,
-                                 0};
+                                 0, 0, 0};
     tacq_vulkan_kernel kernel = {};
     kernel.code_offset = sizeof(header) + sizeof(kernel);
     kernel.code_size = words.size() * sizeof(uint32_t);
@@ -77,6 +84,7 @@ protected:
     kernel.task_symbol = TACQ_VULKAN_NO_SYMBOL;
     kernel.tasks_per_group = 1;
     kernel.task_count = 1;
+    kernel.variant = kernel.first = TACQ_VULKAN_NO_SHADER;
     std::vector<uint8_t> bytes(kernel.code_offset + kernel.code_size);
     memcpy(bytes.data(), &header, sizeof(header));
     memcpy(bytes.data() + sizeof(header), &kernel, sizeof(kernel));
@@ -86,7 +94,9 @@ protected:
 
   Error load(const std::vector<uint8_t> &bytes) {
     Shaders shaders(*device);
-    return shaders.load(bytes.data(), bytes.size(), 1, "module 'm'");
+    if (Error error = shaders.load(bytes.data(), bytes.size(), 1, "module 'm'"))
+      return error;
+    return shaders.finish();
   }
 
   static void expect(const Error &error, tacq_code_t code, const char *text) {
@@ -102,7 +112,9 @@ protected:
 TEST_F(VulkanFaults, NoSuchDevice) {
   tacq_host_t host = {};
   std::unique_ptr<VulkanDevice> other;
-  expect(VulkanDevice::open(host, 99, false, other), TACQ_UNSUPPORTED, "no device 'vulkan:99'");
+  VulkanOptions options;
+  options.index = 99;
+  expect(VulkanDevice::open(host, options, other), TACQ_UNSUPPORTED, "no device 'vulkan:99'");
 }
 
 TEST_F(VulkanFaults, AbsentFeatures) {
@@ -141,9 +153,35 @@ TEST_F(VulkanFaults, LostDevice) {
 }
 
 TEST_F(VulkanFaults, QueueTimeout) {
+  device->api.GetSemaphoreCounterValue = notReached;
+  device->api.WaitSemaphores = timelineTimeout;
+  expect(runNothing(), TACQ_DEVICE_FAILURE, "did not finish in time");
+}
+
+/// A queue of the same device that knows no timeline semaphores.
+TEST_F(VulkanFaults, Fences) {
+  VulkanQueue queue(device->api);
+  ASSERT_FALSE(queue.create(device->device, 0, /*hasTimeline=*/false, UINT64_MAX));
+  VkCommandBuffer commands = VK_NULL_HANDLE;
+  ASSERT_FALSE(device->makeCommandBuffer(commands));
+  ASSERT_FALSE(device->begin(commands));
+  ASSERT_FALSE(device->end(commands));
+  for (uint64_t i = 1; i <= 5; ++i) {
+    uint64_t number = 0;
+    ASSERT_FALSE(queue.submit(commands, number));
+    EXPECT_EQ(number, i);
+    ASSERT_FALSE(queue.wait(number));
+  }
+  auto realStatus = device->api.GetFenceStatus;
   device->api.GetFenceStatus = notReady;
   device->api.WaitForFences = timeout;
-  expect(runNothing(), TACQ_DEVICE_FAILURE, "did not finish in time");
+  uint64_t number = 0;
+  ASSERT_FALSE(queue.submit(commands, number));
+  expect(queue.wait(number), TACQ_DEVICE_FAILURE, "did not finish in time");
+  device->api.GetFenceStatus = realStatus;
+  device->api.DeviceWaitIdle(device->device);
+  queue.close();
+  device->freeCommandBuffer(commands);
 }
 
 TEST_F(VulkanFaults, DamagedExecutables) {

@@ -1,6 +1,9 @@
 //===- CircuitStabilityTest.cpp - How sure the choice of a circuit is -----===//
 
 #include "tacq/Quantize/CircuitStability.h"
+#include "tacq/Quantize/Nearest.h"
+#include "tacq/Quantize/Saliency.h"
+#include "tacq/Quantize/SketchedSaliency.h"
 #include "gtest/gtest.h"
 #include <cmath>
 #include <random>
@@ -115,4 +118,54 @@ TEST(CircuitStability, WhatItNeeds) {
   CircuitComparison comparison;
   EXPECT_NE(compareCircuits(a, "a", b, "b", {}, comparison).message().find("different models"),
             std::string::npos);
+}
+
+TEST(SketchedSaliency, IsExactWhereAllRowsAreSketched) {
+  constexpr int64_t fewRows = 4;
+  std::mt19937 random(3);
+  std::normal_distribution<double> normal;
+  Statistics statistics;
+  statistics.hasFolds = true;
+  TensorStatistics tensor;
+  tensor.name = "w";
+  tensor.rows = fewRows;
+  tensor.columns = columns;
+  ASSERT_EQ(tensor.sketchedRows(), fewRows);
+  constexpr size_t count = fewRows * columns;
+  tensor.sketch = StatisticsSum::zeros(count);
+  tensor.gradient = StatisticsSum::zeros(count);
+  tensor.foldGradients = StatisticsSum::zeros(sampleFolds * count);
+  std::vector<float> weight;
+  for (size_t i = 0; i < count; ++i) {
+    weight.push_back(float(normal(random)));
+    tensor.sketch.mutableValues()[i] = weight.back();
+    for (int64_t fold = 0; fold < sampleFolds; ++fold) {
+      double gradient = std::fabs(normal(random));
+      tensor.foldGradients.mutableValues()[fold * count + i] = gradient;
+      tensor.gradient.mutableValues()[i] += gradient;
+    }
+  }
+  statistics.tensors.push_back(tensor);
+
+  WeightFormat format;
+  format.bits = 2;
+  MixedWeight quantized;
+  WeightView view{weight.data(), fewRows, columns};
+  ASSERT_FALSE(quantizeNearest(view, format, CircuitMask(), NearestOptions(), quantized));
+  double expected = 0;
+  for (float one : computeSaliency(view, quantized.decode(), tensor.gradient.values()))
+    expected += one;
+  std::vector<double> saliency;
+  ASSERT_FALSE(sketchedSaliency(statistics, "s", 2, saliency));
+  ASSERT_EQ(saliency.size(), 1u);
+  EXPECT_NEAR(saliency[0] / expected, 1, 1e-5); // float sums
+
+  // Gradients elsewhere count as much as those in the sketch.
+  for (double &value : statistics.tensors[0].gradient.mutableValues())
+    value *= 3;
+  saliency.clear();
+  ASSERT_FALSE(sketchedSaliency(statistics, "s", 2, saliency));
+  EXPECT_NEAR(saliency[0] / expected, 3, 1e-5);
+  statistics.hasFolds = false;
+  EXPECT_TRUE(sketchedSaliency(statistics, "s", 2, saliency));
 }

@@ -11,18 +11,24 @@
 !y = tensor<?x64xf32, #tacq.shape<["rows", "64"]>>
 !w = !tacq.mixed<64x256, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 0, exact>>
 
-// A workgroup does a panel. Codes are read 16 bytes at once and multiplied four at a time, under masks
-// where they are; the sums are shifted. The counts of slots are summed over the panel.
+// A workgroup does a panel. Codes are read 16 bytes at once, and a slot ahead; the counts of slots are
+// summed over the panel. Only then the input is waited for, and read into shared memory. Codes are
+// multiplied four at a time, under masks where they are; the sums are shifted.
 // CHECK-LABEL: func.func @linear
 // CHECK-SAME: tacq.workgroup = 32 : i32
-// CHECK: memref.alloc() : memref<{{.*}}xf32, #spirv.storage_class<Workgroup>>
-// CHECK: builtin.unrealized_conversion_cast %{{.*}} : memref<?xi8> to memref<?xvector<4xi32>, #spirv.storage_class<StorageBuffer>>
-// CHECK: memref.load %{{.*}} : memref<?xvector<4xi32>, #spirv.storage_class<StorageBuffer>>
+// CHECK: %[[ROW:.*]] = memref.alloc() : memref<16xvector<4xi32>, #spirv.storage_class<Workgroup>>
+// CHECK: %[[CODES:.*]] = builtin.unrealized_conversion_cast %{{.*}} : memref<?xi8> to memref<?xvector<4xi32>, #spirv.storage_class<StorageBuffer>>
+// CHECK: memref.load %[[CODES]]{{.*}} : memref<?xvector<4xi32>, #spirv.storage_class<StorageBuffer>>
+// CHECK: memref.load %{{.*}} : memref<?xf16, #spirv.storage_class<StorageBuffer>>
+// CHECK: spirv.GroupNonUniformIAdd {{.*}}InclusiveScan
+// CHECK: gpu.barrier
+// CHECK: gpu.barrier {tacq.await}
+// CHECK: memref.store %{{.*}}, %[[ROW]]
+// CHECK: gpu.barrier
+// CHECK: memref.load %[[ROW]]
 // CHECK: arith.andi %{{.*}}, %c50529027_i32
 // CHECK: spirv.SUDot %{{.*}}, %{{.*}}, <PackedVectorFormat4x8Bit> : i32 -> i32
 // CHECK: arith.andi %{{.*}}, %c202116108_i32
-// CHECK: spirv.GroupNonUniformIAdd {{.*}}InclusiveScan
-// CHECK: gpu.barrier
 // CHECK: spirv.GroupNonUniformShuffleXor
 // CHECK: gpu.barrier
 

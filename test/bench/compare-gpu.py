@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """TACQ's Vulkan target beside llama.cpp's Vulkan backend on one GPU.
 
-    compare-gpu.py prepare FOLDER [--build build] [--profile nvidia-hopper] [--copies 16]
+    compare-gpu.py prepare FOLDER [--build build] [--profile nvidia-hopper]
     compare-gpu.py run FOLDER [--bin build/bin] [--device vulkan:0] [--llama llama_vulkan.sh PEER]
                    [--json]
 
@@ -19,18 +19,18 @@ import subprocess
 import sys
 import time
 
-import numpy as np
-
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MAKE_LLAMA = ROOT / "tools/dev/make-llama.py"
-MAKE_MATVEC = ROOT / "tools/dev/make-matvec.py"
 CIRCUIT = ("--method", "nearest", "--no-clip", "--group", "128", "--circuit-from", "random",
            "--circuit", "0.35%")
 SHAPES = {"1.1b": "22,2048,5632,32,4,32000", "7.2b": "32,4096,14336,32,8,32000"}
-OUTPUTS, INPUTS = 4096, 14336
+MATRIX = ("--m", "4096", "--k", "14336")
+# Weights are rotated through so many bytes, which no cache holds.
+ROTATED = "1G"
 # What the work is, the peer's type, and by what factor it is to be faster.
 ROWS = {"matvec-2bit": ("q2_K", 1.7), "matvec-3bit": ("q3_K", 2.5), "decode-7.2b": ("Q2_K", 2.5),
-        "decode-1.1b": ("Q2_K", 3.5), "prefill-7.2b": ("Q4_0", 1.3)}
+        "decode-1.1b": ("Q2_K", 3.5), "prefill-7.2b": ("Q4_0", 1.3),
+        "matvec-2bit bandwidth": ("", 0.7), "first-token-1.1b": ("Q2_K", 0.7)}
 
 
 def run(*command, **options):
@@ -46,11 +46,9 @@ def prepare(options):
     folder.mkdir(parents=True, exist_ok=True)
     target = ("--target", f"vulkan={options.profile}", "--quiet")
     for bits in (2, 3):
-        model = folder / "matvec.onnx"
-        run(sys.executable, MAKE_MATVEC, model, "--outputs", OUTPUTS, "--inputs", INPUTS, "--copies",
-            options.copies)
-        run(compiler, model, *CIRCUIT, "--bits", bits, *target, "-o",
-            folder / f"matvec-{bits}bit.tacq")
+        run(options.build / "bin/tacq-bench", "--kernel", "matvec", *MATRIX, "--bits", bits,
+            "--group", "128", "--circuit", "0.35%", "--device", "vulkan", "--target",
+            f"vulkan={options.profile}", "--save", folder / f"matvec-{bits}bit.tacq")
     for preset in SHAPES:
         model = folder / f"{preset}.onnx"
         run(sys.executable, MAKE_LLAMA, model, "--preset", preset, "--type", "f16")
@@ -58,21 +56,13 @@ def prepare(options):
             folder / f"{preset}.tacq")
     for path in folder.glob("*.onnx*"):
         path.unlink()
-    (folder / "matvec.json").write_text(json.dumps({"copies": options.copies}))
 
 
-def matvec_microseconds(options, module):
-    """Of one product: what more runs take, over the products in them."""
-    copies = json.loads((options.folder / "matvec.json").read_text())["copies"]
-    x = options.folder / "x.npy"
-    np.save(x, np.random.default_rng(1).standard_normal((1, INPUTS)).astype(np.float16))
-    nanoseconds = {}
-    for repeat in (20, 220):
-        text = run(options.bin / "tacq-run", module, "--device", options.device, "--input",
-                   f"x=@{x}", "--output", f"y=@{options.folder / 'y.npy'}", "--repeat", repeat,
-                   "--stats").stderr
-        nanoseconds[repeat] = int(re.search(r"run_ns: (\d+)", text)[1])
-    return (nanoseconds[220] - nanoseconds[20]) / 200 / copies / 1e3
+def matvec(options, module):
+    """What tacq-bench finds of one product; its time behind others is what a model has."""
+    text = run(options.bin / "tacq-bench", module, "--rotate", ROTATED, "--device", options.device,
+               "--json").stdout
+    return json.loads(text)[0]
 
 
 def tokens_per_second(options, preset, prompt, decode):
@@ -81,23 +71,49 @@ def tokens_per_second(options, preset, prompt, decode):
     return json.loads(text)[0]["avg_ts"]
 
 
-def first_token_seconds(options):
-    prompts = options.folder / "prompt.jsonl"
-    prompts.write_text('{"tokens":[1]}\n')
+def first_line_seconds(*command, **options):
+    """From the start of the process to the first line that it prints, of the best of four runs; one
+    more comes before, which fills the caches of pipelines."""
     seconds = []
-    for _ in range(4):  # the first fills the pipeline cache
+    for _ in range(5):
         start = time.monotonic()
-        run(options.bin / "tacq-run", options.folder / "1.1b.tacq", "--generate", "--prompts", prompts,
-            "--max-new", 1, "--capacity", 128, "--device", options.device, "--output",
-            options.folder / "first.jsonl")
-        seconds.append(time.monotonic() - start)
+        with subprocess.Popen([str(each) for each in command], stdout=subprocess.PIPE,
+                              stderr=subprocess.DEVNULL, text=True, **options) as process:
+            line = process.stdout.readline()
+            seconds.append(time.monotonic() - start)
+            process.communicate()
+        if process.returncode != 0 or not line.startswith("{"):
+            sys.exit(f"{pathlib.Path(str(command[0])).name} printed no result")
     return min(seconds[1:])
 
 
+def first_token_seconds(options):
+    prompts = options.folder / "prompt.jsonl"
+    prompts.write_text('{"tokens":[1]}\n')
+    return first_line_seconds(options.bin / "tacq-run", options.folder / "1.1b.tacq", "--generate",
+                              "--prompts", prompts, "--max-new", 1, "--capacity", 128, "--device",
+                              options.device)
+
+
+def peer_first_token_seconds(folder):
+    """Of the peer's own benchmark with one token and no run before it, from what its script left."""
+    work = pathlib.Path(os.environ.get("TMPDIR", "/tmp")) / "llama-vulkan"
+    model = work / "first.gguf"
+    run(sys.executable, pathlib.Path(folder) / "random_blocks_gguf.py", SHAPES["1.1b"], "Q2_K", model,
+        env=dict(os.environ, PYTHONPATH=str(work / "site")))
+    seconds = first_line_seconds(work / "bin/llama-bench", "-m", model, "-ngl", 99, "-p", 0, "-n", 1,
+                                 "-r", 1, "--no-warmup", "-o", "jsonl")
+    model.unlink()
+    return seconds
+
+
 def ours(options):
-    found = {f"matvec-{bits}bit": matvec_microseconds(options,
-                                                      options.folder / f"matvec-{bits}bit.tacq")
-             for bits in (2, 3) if (options.folder / f"matvec-{bits}bit.tacq").exists()}
+    found = {}
+    for path in sorted(options.folder.glob("matvec-*bit.tacq")):
+        product = matvec(options, path)
+        found[path.stem] = product["microseconds"]
+        found[f"{path.stem} bandwidth"] = product["bandwidth_fraction"]
+        found[f"{path.stem} overlapping"] = product["overlapping_microseconds"]
     found["decode-1.1b"] = tokens_per_second(options, "1.1b", 0, 64)
     found["decode-7.2b"] = tokens_per_second(options, "7.2b", 0, 64)
     found["prefill-7.2b"] = tokens_per_second(options, "7.2b", 512, 0)
@@ -128,12 +144,17 @@ def compare(mine, peer):
     for row, value in mine.items():
         _, reach = ROWS.get(row, ("", None))
         other = peer.get(row)
-        # Times are better small, speeds large.
+        # Times are better small, speeds large; the first token's is a share of the peer's.
         ratio = other and (other / value if row.startswith("matvec") else value / other)
         rows.append({"row": row, "tacq": value, "peer": other, "ratio": ratio, "reach": reach,
-                     "unit": "us" if row.startswith("matvec") else
-                             "s" if row.startswith("first") else "tok/s"})
+                     "unit": unit_of(row)})
     return rows
+
+
+def unit_of(row):
+    if row.endswith("bandwidth"):
+        return "of reading"
+    return "us" if row.startswith("matvec") else "s" if row.startswith("first") else "tok/s"
 
 
 def print_table(rows):
@@ -152,6 +173,7 @@ def measure(options):
         script, folder = options.llama
         environment = dict(os.environ, TYPES="Q2_K Q4_0")
         peer = parse_peer(run("bash", script, "run", folder, env=environment).stdout)
+        peer["first-token-1.1b"] = peer_first_token_seconds(folder)
     rows = compare(mine, peer)
     if options.json:
         print(json.dumps(rows, indent=2))
@@ -166,7 +188,6 @@ def main():
     first.add_argument("folder", type=pathlib.Path)
     first.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     first.add_argument("--profile", default="nvidia-hopper")
-    first.add_argument("--copies", type=int, default=16)
     second = commands.add_parser("run")
     second.add_argument("folder", type=pathlib.Path)
     second.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/bin")

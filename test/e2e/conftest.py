@@ -10,6 +10,8 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import exports  # noqa: E402
 
+SAMPLES = 20  # of the sets that `calibrated` makes
+
 BUILD = pathlib.Path(os.environ.get("TACQ_BUILD", exports.ROOT / "build")).resolve()
 
 
@@ -51,7 +53,8 @@ def tools():
 
 @pytest.fixture(scope="session")
 def work():
-    folder = BUILD / "test" / "e2e"
+    """A folder of this process: pytest-xdist runs several."""
+    folder = BUILD / "test" / "e2e" / os.environ.get("PYTEST_XDIST_WORKER", "")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 
@@ -94,4 +97,37 @@ def statistics(tools, work, onnx_file, sample):
     """What tacq-calibrate finds in it."""
     path = work / "sample.stats"
     tools.run("tacq-calibrate", onnx_file("dynamo_past_opset18"), "--data", sample, "-o", path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def probed_plan(tools, work, onnx_file, statistics, sample):
+    """A plan for 2.4 bits per weight with measurements, what tacq-plan printed, and the options of
+    each weight."""
+    path, options = work / "plan.json", work / "plan-options.json"
+    result = tools.run("tacq-plan", onnx_file("dynamo_past_opset18"), "--stats", statistics,
+                       "--data", sample, "--probes", 8, "--probe-samples", 2, "--budget", "2.4bpw",
+                       "--candidates", options, "-o", path)
+    return path, result.stdout, json.loads(options.read_text())
+
+
+@pytest.fixture(scope="session")
+def calibrated(tools, onnx_file, tmp_path_factory):
+    """calibrated(NAME): statistics of the first or the next samples of the task, or of the first
+    ones backwards, which is another task for a language model."""
+    folder, done = tmp_path_factory.mktemp("samples"), {}
+    lines = (exports.TINY / "math_calib.jsonl").read_text().splitlines()
+    tokens = [json.loads(line)["tokens"][:64] for line in lines]
+    sets = {"first": tokens[:SAMPLES], "next": tokens[SAMPLES:2 * SAMPLES],
+            "backwards": [t[::-1] for t in tokens[:SAMPLES]], "few": tokens[:5]}
+
+    def path(name):
+        if name not in done:
+            data = folder / f"{name}.jsonl"
+            data.write_text("".join(json.dumps({"tokens": t}) + "\n" for t in sets[name]))
+            tools.run("tacq-calibrate", onnx_file("dynamo_past_opset18"), "--data", data, "-o",
+                      folder / f"{name}.stats")
+            done[name] = folder / f"{name}.stats"
+        return done[name]
+
     return path

@@ -71,7 +71,7 @@ def modules(tools, work, onnx_file, statistics):
 def tokens(work):
     path = work / "aarch64-ids.npy"
     line = (exports.TINY / "math_dev.jsonl").read_text().splitlines()[0]
-    np.save(path, np.array([json.loads(line)["tokens"][:24]], np.int64))
+    np.save(path, np.array([json.loads(line)["tokens"][:11]], np.int64))
     return path
 
 

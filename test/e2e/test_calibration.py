@@ -268,7 +268,7 @@ def interrupt(tools, model, data, output):
 
 
 def test_interrupted_run_goes_on(tools, onnx_file, calibrate, tmp_path):
-    data = head(24, tmp_path / "d.jsonl", 256)
+    data = head(24, tmp_path / "d.jsonl", 128)
     whole = calibrate(data, output=tmp_path / "whole.stats")
     output = tmp_path / "part.stats"
     status, text = interrupt(tools, onnx_file(CACHED), data, output)

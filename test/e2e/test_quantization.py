@@ -6,7 +6,9 @@ add up, decoded weights are those that run, and what users get wrong is said.
 import json
 
 import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import exports
 
@@ -145,12 +147,43 @@ def test_data_makes_a_difference(tools, quantized):
 # ---- plans
 
 @pytest.fixture(scope="session")
-def plan(tools, work, onnx_file, statistics):
-    path = work / "plan.json"
-    result = tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--budget", "2.4bpw",
-                       "-o", path)
-    assert sum(line.startswith("*") for line in result.stdout.splitlines()) == 1
-    return path
+def plan(probed_plan):
+    return probed_plan[0]
+
+
+def test_measured_plan(probed_plan):
+    """The plan fits, and was measured to lose less than the best candidate of one format."""
+    path, text, _ = probed_plan
+    made = json.loads(path.read_text())
+    header, *table = [line.split() for line in text.splitlines()]
+    assert header[-1] == "measured"
+    columns = [row[row[0] == "*":] for row in table]
+    assert [c["bytes"] for c in made["candidates"]] == [int(row[4]) for row in columns]
+    chosen, = [c for c in made["candidates"] if c.get("chosen")]
+    assert chosen["bpw"] <= 2.4 and "bits" not in chosen
+    assert chosen["bytes"] == made["bytes"] == sum(t["bytes"] for t in made["tensors"])
+    assert chosen["predicted_loss"] == pytest.approx(made["predicted_loss"], rel=1e-12)
+    assert table[made["candidates"].index(chosen)][0] == "*"
+    loss = float(columns[0][5].rstrip("%")) / 100 * made["mean_loss"]
+    assert made["candidates"][0]["predicted_loss"] == pytest.approx(loss, rel=0.01)
+    alike, = [c for c in made["candidates"] if "measured_loss" in c and c is not chosen]
+    assert alike["bpw"] <= 2.4 and 0 < chosen["measured_loss"] < alike["measured_loss"]
+
+
+def test_options_of_weights(probed_plan):
+    """More bytes for less loss, down to none, and the plan is made of them."""
+    path, _, tensors = probed_plan
+    options = {tensor["name"]: tensor["options"] for tensor in tensors}
+    assert len(options) == 42
+    for each in options.values():
+        for a, b in zip(each, each[1:]):
+            assert a["bytes"] < b["bytes"] and a["predicted_loss"] > b["predicted_loss"]
+        assert each[-1]["predicted_loss"] == 0
+        assert any(option["circuit"] > 0 for option in each)
+    keys = ("bits", "group", "codebook", "circuit", "bytes")
+    for tensor in json.loads(path.read_text())["tensors"]:
+        assert [tensor[key] for key in keys] in [[option[key] for key in keys]
+                                                 for option in options[tensor["name"]]]
 
 
 def test_plan_is_what_the_module_has(tools, work, onnx_file, statistics, plan):
@@ -159,6 +192,7 @@ def test_plan_is_what_the_module_has(tools, work, onnx_file, statistics, plan):
     planned = json.loads(plan.read_text())
     tensors = {tensor["name"]: tensor for tensor in mixed_tensors(dump(tools, module))}
     total = sum(tensor["bytes"] for tensor in tensors.values())
+    assert total <= planned["bytes"]
     assert 8 * total / sum(tensor["elements"] for tensor in tensors.values()) <= 2.4
     for entry in planned["tensors"]:
         assert tensors[entry["name"]]["bits"] == entry["bits"]
@@ -180,10 +214,44 @@ def test_edited_plan(tools, tmp_path, onnx_file, statistics, plan):
     assert tensors[names[2]]["circuit"] > 0
 
 
-def test_loss_budget(tools, tmp_path, onnx_file, statistics):
-    tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--max-loss-increase", "1000%",
-              "-o", tmp_path / "loss.json")
-    assert json.loads((tmp_path / "loss.json").read_text())["tensors"]
+@pytest.fixture(scope="module")
+def perceptron(tools, tmp_path_factory):
+    """A model that is planned in no time, and its statistics: two weights and the head."""
+    folder = tmp_path_factory.mktemp("perceptron")
+    random = np.random.default_rng(3)
+    sizes = [128, 256, 128, 16]
+    value = helper.make_tensor_value_info
+    nodes, weights, last = [], [], "x"
+    for i, (k, n) in enumerate(zip(sizes, sizes[1:])):
+        weight = random.standard_normal((k, n)).astype(np.float32) / np.sqrt(k)
+        weights.append(numpy_helper.from_array(weight.astype(np.float32), f"w{i}"))
+        nodes += [helper.make_node("MatMul", [last, f"w{i}"], [f"p{i}"]),
+                  helper.make_node("Tanh", [f"p{i}"], [f"h{i}"])]
+        last = f"h{i}"
+    nodes[-1].output[0] = "y"
+    graph = helper.make_graph(nodes, "g", [value("x", TensorProto.FLOAT, ["n", "t", sizes[0]])],
+                              [value("y", TensorProto.FLOAT, ["n", "t", sizes[-1]])], weights)
+    onnx.save(helper.make_model(graph, ir_version=8,
+                                opset_imports=[helper.make_opsetid("", 17)]), folder / "m.onnx")
+    np.savez(folder / "d.npz", x=random.standard_normal((20, 8, sizes[0])).astype(np.float32),
+             target=random.standard_normal((20, 8, sizes[-1])).astype(np.float32))
+    tools.run("tacq-calibrate", folder / "m.onnx", "--data", folder / "d.npz", "--loss", "mse",
+              "--loss-output", "y", "-o", folder / "m.stats")
+    return folder / "m.onnx", folder / "m.stats"
+
+
+def test_loss_budget(tools, tmp_path, perceptron):
+    """The least size within the loss: a smaller loss takes more bytes."""
+    model, statistics = perceptron
+    sizes = []
+    for budget in ("100%", "1%", "0.05%"):
+        tools.run("tacq-plan", model, "--stats", statistics, "--max-loss-increase", budget, "-o",
+                  tmp_path / "loss.json")
+        made = json.loads((tmp_path / "loss.json").read_text())
+        assert made["tensors"]
+        assert made["predicted_loss"] <= float(budget.rstrip("%")) / 100 * made["mean_loss"]
+        sizes.append(made["bytes"])
+    assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
 
 
 # ---- what users get wrong
@@ -243,11 +311,12 @@ def test_flags(tools, tmp_path, onnx_file, statistics, flags, status, says):
 
 
 @pytest.mark.parametrize("budget, status, says", [
-    ("1bpw", 1, "below the smallest"), ("10KiB", 1, "below the smallest"),
+    ("1bpw", 1, "below the smallest"), ("1KiB", 1, "below the smallest"),
     ("2", 1, "--budget takes"), ("-2bpw", 1, "--budget takes"), ("2%", 1, "--budget takes"),
 ])
-def test_budgets(tools, tmp_path, onnx_file, statistics, budget, status, says):
-    tools.fails("tacq-plan", onnx_file(EXPORT), "--stats", statistics, f"--budget={budget}", "-o",
+def test_budgets(tools, tmp_path, perceptron, budget, status, says):
+    model, statistics = perceptron
+    tools.fails("tacq-plan", model, "--stats", statistics, f"--budget={budget}", "-o",
                 tmp_path / "p.json", status=status, says=says)
     assert not list(tmp_path.iterdir())
 

@@ -6,31 +6,9 @@ import numpy as np
 import pytest
 
 import exports
+from conftest import SAMPLES
 
 EXPORT = "dynamo_past_opset18"
-SAMPLES, LENGTH = 20, 64
-
-
-@pytest.fixture(scope="module")
-def calibrated(tools, work, onnx_file, tmp_path_factory):
-    """calibrated(NAME): statistics of the first or the next samples of the task, or of the first
-    ones backwards, which is another task for a language model."""
-    folder, done = tmp_path_factory.mktemp("samples"), {}
-    lines = (exports.TINY / "math_calib.jsonl").read_text().splitlines()
-    tokens = [json.loads(line)["tokens"][:LENGTH] for line in lines]
-    sets = {"first": tokens[:SAMPLES], "next": tokens[SAMPLES:2 * SAMPLES],
-            "backwards": [t[::-1] for t in tokens[:SAMPLES]], "few": tokens[:5]}
-
-    def path(name):
-        if name not in done:
-            data = folder / f"{name}.jsonl"
-            data.write_text("".join(json.dumps({"tokens": t}) + "\n" for t in sets[name]))
-            tools.run("tacq-calibrate", onnx_file(EXPORT), "--data", data, "-o",
-                      folder / f"{name}.stats")
-            done[name] = folder / f"{name}.stats"
-        return done[name]
-
-    return path
 
 
 def inspect(tools, *arguments):

@@ -13,16 +13,15 @@ TENSORS = 14
 
 
 @pytest.fixture(scope="module")
-def plan(tools, work, onnx_file, statistics):
+def plan(work, probed_plan):
     """A few weights in 2 bits; the others stay."""
     path = work / "tuning-plan.json"
-    tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--budget", "3bpw", "--quiet",
-              "-o", path)
-    plan = json.loads(path.read_text())
+    plan = json.loads(probed_plan[0].read_text())
     plan["circuit"] = 0.0035
     for i, tensor in enumerate(plan["tensors"]):
         tensor["bits"], tensor["group"] = (2 if i < TENSORS else 16), 0
         tensor["codebook"] = i < TENSORS and i % 2 == 0
+        del tensor["circuit"]
     path.write_text(json.dumps(plan))
     return path
 

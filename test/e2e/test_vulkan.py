@@ -70,10 +70,10 @@ def shaders(module):
     at = data.find(b"TQSV")
     while at >= 0:
         _, version, count, variants = struct.unpack_from("<4I", data, at)
-        assert version == 3
+        assert version == 4
         codes = []
         for i in range(count + variants):
-            offset, size = struct.unpack_from("<2Q", data, at + 16 + 48 * i)
+            offset, size = struct.unpack_from("<2Q", data, at + 24 + 48 * i)
             codes.append(data[at + offset:at + offset + size])
         yield codes
         at = data.find(b"TQSV", at + 16)
@@ -108,6 +108,7 @@ def test_shaders_are_valid(modules, work):
                 used |= {(profile, each) for each in capabilities(code)}
         # Codes are multiplied four at a time.
         assert name == "plain" or ("nvidia-hopper", 6018) in used
+        # Products of many rows.
         assert name == "plain" or ("nvidia-hopper", 6022) in used
 
 
@@ -132,11 +133,14 @@ def test_logits_are_those_of_the_cpu(tools, work, modules, name):
         np.save(folder / f"{key}.npy", array)
         flags += ["--input", f"{key}=@{folder / key}.npy"]
     logits = {}
-    for device in ("cpu", "vulkan:0"):
-        path = folder / "logits.npy"
+    for device in ("cpu", "vulkan:0", "vulkan:0,staged"):
+        path, token = folder / "logits.npy", folder / "token.npy"
         tools.run("tacq-run", modules[name], "--device", device, *flags, "--output",
-                  f"logits=@{path}")
+                  f"logits=@{path}", "--output", f"next_token=@{token}")
         logits[device] = np.load(path)
+        # The device chooses as the host would.
+        assert np.load(token).tolist() == [[int(logits[device][0, -1].argmax())]]
+    np.testing.assert_array_equal(logits["vulkan:0,staged"], logits["vulkan:0"])
     assert np.abs(logits["cpu"]).max() > 5
     np.testing.assert_allclose(logits["vulkan:0"], logits["cpu"], rtol=0, atol=FORMATS[name][1])
 
@@ -220,3 +224,25 @@ def test_a_broken_pipeline_cache_is_ignored(tools, work, modules):
         data[len(data) // 2] ^= 255
         cache.write_bytes(data)
     tools.run(*run, "--device", "vulkan:0")
+
+
+@pytest.mark.parametrize("flags", [["--kernel", "matvec", "--circuit", "0.35%"],
+                                   ["--kernel", "matmul", "--n", 3, "--bits", 16]])
+def test_one_product_is_measured(tools, work, flags):
+    shape = ["--m", 64, "--k", 256, "--group", 128]
+    path = work / "product.tacq"
+    tools.run("tacq-bench", *flags, *shape, "--device", "vulkan", "--target", "vulkan=lavapipe",
+              "--save", path)
+    copy_bytes = path.stat().st_size
+    result = tools.run("tacq-bench", path, "--rotate", "200K", "--device", "vulkan:0", "--json")
+    line, = json.loads(result.stdout)
+    assert line["copies"] == 200000 // line["streamed_bytes"] > 1
+    assert 64 * 256 * 2 / 8 < line["streamed_bytes"] < copy_bytes
+    for key in ("microseconds", "overlapping_microseconds", "gb_per_s", "read_gb_per_s"):
+        assert line[key] > 0
+
+
+def test_products_that_cannot_be_measured(tools, modules):
+    result = tools.run("tacq-bench", modules["plain"], "--rotate", "1M", "--device", "vulkan:0",
+                       status=2)
+    assert "what can be measured is a module of one product" in result.stderr

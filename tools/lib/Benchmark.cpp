@@ -99,9 +99,15 @@ Error tools::benchmark(LanguageModel &model, const BenchmarkCase &what, int64_t 
     if (what.prompt > 0)
       if (Error error = model.step(prompt))
         return error;
-    for (int64_t i = 0; i < what.generated; ++i)
-      if (Error error = model.step({tokenAt(model, what.prompt + i)}))
+    if (model.choosesTokens() && what.generated > 0) {
+      if (Error error = model.generate(
+              what.generated, [](int64_t) { return true; }, tokenAt(model, what.prompt)))
         return error;
+    } else {
+      for (int64_t i = 0; i < what.generated; ++i)
+        if (Error error = model.step({tokenAt(model, what.prompt + i)}))
+          return error;
+    }
     int64_t time = std::chrono::duration_cast<std::chrono::nanoseconds>(
                        std::chrono::steady_clock::now() - start)
                        .count();

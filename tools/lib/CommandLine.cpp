@@ -130,3 +130,17 @@ Error tools::parseCounts(const std::string &flag, const std::string &text,
     position = end + 1;
   }
 }
+
+Error tools::parseBytes(const std::string &flag, const std::string &text, uint64_t &bytes) {
+  char *rest = nullptr;
+  double number = std::strtod(text.c_str(), &rest), unit = 0;
+  for (auto [suffix, factor] :
+       {std::pair<const char *, double>{"", 1}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}})
+    if (std::string(rest) == suffix)
+      unit = factor;
+  if (rest == text.c_str() || unit == 0 || !(number >= 0 && number <= 1e15))
+    return makeError(TACQ_INVALID_ARGUMENT, "%s is a number as in 160M, not '%s'", flag.c_str(),
+                     text.c_str());
+  bytes = static_cast<uint64_t>(number * unit);
+  return success();
+}

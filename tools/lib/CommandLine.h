@@ -36,6 +36,8 @@ CLI::Validator wholeNumber(int64_t least);
 
 /// "1,2,8" as positive numbers.
 Error parseCounts(const std::string &flag, const std::string &text, std::vector<int64_t> &counts);
+/// A number with the suffix K, M or G (powers of ten), or none.
+Error parseBytes(const std::string &flag, const std::string &text, uint64_t &bytes);
 
 } // namespace tacq::tools
 

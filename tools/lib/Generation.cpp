@@ -25,16 +25,14 @@ static Error generateOne(LanguageModel &model, const TokenSequence &prompt,
   times.promptSeconds += secondsSince(start);
   times.promptTokens += static_cast<int64_t>(prompt.tokens.size());
   start = Clock::now();
-  for (;;) {
-    int64_t token = static_cast<int64_t>(argmax(model.logits(model.rows() - 1), model.width()));
+  auto accept = [&](int64_t token) {
     result.push_back(token);
-    if (static_cast<int64_t>(result.size()) >= options.maxNew ||
-        std::find(options.stops.begin(), options.stops.end(), token) != options.stops.end())
-      break;
-    if (Error error = model.step({token}))
-      return error;
-    ++times.newTokens;
-  }
+    return std::find(options.stops.begin(), options.stops.end(), token) == options.stops.end();
+  };
+  if (Error error = model.generate(options.maxNew, accept))
+    return error;
+  // The first one is of the prompt.
+  times.newTokens += static_cast<int64_t>(result.size()) - 1;
   times.newSeconds += secondsSince(start);
   return success();
 }

@@ -3,6 +3,8 @@
 #include "Handles.h"
 
 #include <cstdio>
+#include <thread>
+#include <utility>
 
 using namespace tacq;
 using namespace tacq::tools;
@@ -20,15 +22,17 @@ Error tools::load(const std::string &path, const std::string &device, Loaded &lo
   if (Error error = take(tacq_runtime_create(&options, &runtime)))
     return error;
   loaded.runtime.reset(runtime);
-  tacq_device_t *opened = nullptr;
-  if (Error error = take(tacq_device_open(runtime, device.c_str(), &opened)))
-    return error;
-  loaded.device.reset(opened);
+  // A GPU's driver takes a while to be there, and so does a large module to be verified.
   tacq_module_t *module = nullptr;
-  if (Error error = take(tacq_module_open(runtime, path.c_str(), nullptr, &module)))
-    return error;
+  Error moduleError;
+  std::thread opening(
+      [&] { moduleError = take(tacq_module_open(runtime, path.c_str(), nullptr, &module)); });
+  tacq_device_t *opened = nullptr;
+  Error error = take(tacq_device_open(runtime, device.c_str(), &opened));
+  opening.join();
+  loaded.device.reset(opened);
   loaded.module.reset(module);
-  return success();
+  return error ? std::move(error) : std::move(moduleError);
 }
 
 Error tools::inputInfo(const tacq_module_t *module, size_t index, tacq_tensor_info_t &info) {

@@ -111,6 +111,21 @@ Error LanguageModel::bind() {
                      file.c_str(), describeType(info).c_str());
   logitsType = info.element_type;
   vocabularySize = std::max<int64_t>(info.dims[2], 0);
+  return bindNextToken();
+}
+
+/// The result that tacq-compile adds, if it can be the next input of a model with a cache.
+Error LanguageModel::bindNextToken() {
+  int64_t index = tacq_module_find_output(module(), "next_token");
+  if (index < 0 || !cached)
+    return success();
+  tacq_tensor_info_t info;
+  if (Error error = outputInfo(module(), index, info))
+    return error;
+  if (info.rank != 2 || info.element_type != inputs[Ids].type || info.state >= 0)
+    return success();
+  nextTokenIndex = index;
+  nextTokenType = info.element_type;
   return success();
 }
 
@@ -152,38 +167,51 @@ Error LanguageModel::setInput(Role role, const std::vector<int64_t> &values) {
   Input &input = inputs[role];
   if (input.index < 0)
     return success();
-  input.data.resize(values.size() * tacq_element_size(input.type));
+  std::vector<char> &data = input.data[side];
+  data.resize(values.size() * tacq_element_size(input.type));
   for (size_t i = 0; i < values.size(); ++i)
-    storeElement(input.type, input.data.data(), i, values[i]);
+    storeElement(input.type, data.data(), i, values[i]);
   int64_t dims[2] = {1, static_cast<int64_t>(values.size())};
   bool vector = role == CachePositions;
   return take(tacq_session_set_input_data(current.get(), input.index, input.type,
-                                          vector ? dims + 1 : dims, vector ? 1 : 2,
-                                          input.data.data(), input.data.size()));
+                                          vector ? dims + 1 : dims, vector ? 1 : 2, data.data(),
+                                          data.size()));
 }
 
-Error LanguageModel::evaluate(const std::vector<int64_t> &tokens, size_t past,
-                              const std::map<std::string, std::vector<int64_t>> &given,
-                              size_t newRows) {
-  std::vector<int64_t> positions(tokens.size());
+/// Of a step behind `past` tokens; without `tokens` the input stays linked, to one token.
+Error LanguageModel::setInputs(const std::vector<int64_t> &tokens, size_t past,
+                               const std::map<std::string, std::vector<int64_t>> &given) {
+  size_t count = std::max<size_t>(tokens.size(), 1);
+  std::vector<int64_t> positions(count);
   std::iota(positions.begin(), positions.end(), static_cast<int64_t>(past));
-  const std::vector<int64_t> defaults[RoleCount] = {
-      tokens, std::vector<int64_t>(past + tokens.size(), 1), positions, positions,
-      std::vector<int64_t>(tokens.size(), 0)};
-  // The buffers that inputs borrow are about to change; outputs of before may go.
-  output.reset();
-  for (int role = 0; role < RoleCount; ++role) {
+  const std::vector<int64_t> defaults[RoleCount] = {tokens, std::vector<int64_t>(past + count, 1),
+                                                    positions, positions,
+                                                    std::vector<int64_t>(count, 0)};
+  for (int role = tokens.empty() ? Mask : Ids; role < RoleCount; ++role) {
     auto own = given.find(kRoleNames[role]);
     if (Error error =
             setInput(static_cast<Role>(role), own == given.end() ? defaults[role] : own->second))
       return error;
   }
-  if (Error error = take(tacq_session_run(current.get())))
-    return error;
-  return execute(tokens.size(), newRows);
+  return success();
 }
 
-Error LanguageModel::execute(size_t tokenCount, size_t newRows) {
+Error LanguageModel::evaluate(const std::vector<int64_t> &tokens, size_t past,
+                              const std::map<std::string, std::vector<int64_t>> &given,
+                              size_t newRows) {
+  // The buffers that inputs borrow are about to change; outputs of before may go.
+  output.reset();
+  if (Error error = setInputs(tokens, past, given))
+    return error;
+  if (Error error = take(tacq_session_run(current.get())))
+    return error;
+  tokenCount = tokens.size();
+  rowCount = newRows;
+  firstRow = tokenCount - newRows;
+  return success();
+}
+
+Error LanguageModel::fetchLogits() {
   if (Error error = fetch(current.get(), logitsIndex, output))
     return error;
   const DLTensor &tensor = output->dl_tensor;
@@ -193,8 +221,6 @@ Error LanguageModel::execute(size_t tokenCount, size_t newRows) {
                      "%s: the logits of %zu tokens have another shape than [1, %zu, vocabulary]",
                      file.c_str(), tokenCount, tokenCount);
   rowWidth = tensor.shape[2];
-  rowCount = newRows;
-  firstRow = tokenCount - newRows;
   return success();
 }
 
@@ -203,6 +229,8 @@ Error LanguageModel::step(const std::vector<int64_t> &tokens) {
   history.insert(history.end(), tokens.begin(), tokens.end());
   Error error =
       cached ? evaluate(tokens, past, {}, tokens.size()) : evaluate(history, 0, {}, tokens.size());
+  if (!error && !choosesTokens())
+    error = fetchLogits();
   if (error)
     history.resize(past);
   return error;
@@ -214,7 +242,7 @@ Error LanguageModel::run(const TokenSequence &sequence) {
   if (Error error = evaluate(sequence.tokens, 0, sequence.inputs, sequence.tokens.size()))
     return error;
   history = sequence.tokens;
-  return success();
+  return fetchLogits();
 }
 
 const float *LanguageModel::logits(size_t row) {
@@ -225,6 +253,81 @@ const float *LanguageModel::logits(size_t row) {
   converted.resize(rowWidth);
   convertToFloat(logitsType, data, rowWidth, converted.data());
   return converted.data();
+}
+
+Error LanguageModel::readToken(int64_t &token) {
+  char bytes[sizeof(int64_t)] = {};
+  size_t size = tacq_element_size(nextTokenType);
+  if (Error error = take(tacq_session_copy_output(
+          current.get(), static_cast<size_t>(nextTokenIndex), bytes, size)))
+    return error;
+  token = static_cast<int64_t>(elementAsDouble(nextTokenType, bytes, 0));
+  return success();
+}
+
+Error LanguageModel::generateAhead(int64_t count, const std::function<bool(int64_t)> &accept,
+                                   std::optional<int64_t> first) {
+  // What was started takes the token of the run before from the device.
+  auto start = [&](const std::vector<int64_t> &tokens) {
+    side = 1 - side;
+    output.reset();
+    if (Error error = setInputs(tokens, history.size(), {}))
+      return error;
+    history.push_back(0);
+    if (Error error = take(tacq_session_start(current.get())))
+      return error;
+    return take(tacq_session_link(current.get(), static_cast<size_t>(nextTokenIndex),
+                                  static_cast<size_t>(inputs[Ids].index)));
+  };
+  int64_t token = 0, running = 0;
+  if (first) {
+    if (Error error = start({*first}))
+      return error;
+    running = 1;
+  } else {
+    if (Error error = readToken(token))
+      return error;
+    if (count < 1 || !accept(token) || --count < 1)
+      return success();
+    if (Error error = start({token}))
+      return error;
+    running = 1;
+  }
+  Error tooFar; // where a token that may not be wanted has no place
+  bool goesOn = true;
+  while (running > 0) {
+    if (goesOn && !tooFar && running < std::min<int64_t>(2, count)) {
+      tooFar = start({});
+      running += !tooFar;
+      continue;
+    }
+    if (Error error = take(tacq_session_finish(current.get())))
+      return error;
+    --running;
+    if (!goesOn)
+      continue;
+    if (Error error = readToken(token))
+      return error;
+    goesOn = accept(token) && --count > 0;
+  }
+  // It is an error only if the token was wanted.
+  return goesOn ? std::move(tooFar) : success();
+}
+
+Error LanguageModel::generate(int64_t count, const std::function<bool(int64_t)> &accept,
+                              std::optional<int64_t> first) {
+  if (choosesTokens())
+    return generateAhead(count, accept, first);
+  if (first)
+    if (Error error = step({*first}))
+      return error;
+  for (;;) {
+    auto token = static_cast<int64_t>(argmax(logits(rowCount - 1), rowWidth));
+    if (count < 1 || !accept(token) || --count < 1)
+      return success();
+    if (Error error = step({token}))
+      return error;
+  }
 }
 
 size_t tools::argmax(const float *values, size_t count) {

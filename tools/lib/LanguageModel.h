@@ -16,7 +16,9 @@
 #include "TokenFiles.h"
 
 #include <array>
+#include <functional>
 #include <memory>
+#include <optional>
 
 namespace tacq::tools {
 
@@ -38,6 +40,8 @@ public:
   const tacq_device_t *device() const { return loaded.device.get(); }
   tacq_session_t *session() const { return current.get(); }
   bool hasCache() const { return cached; }
+  /// The module has the likeliest next token as a result, and can have it as its next input.
+  bool choosesTokens() const { return nextTokenIndex >= 0; }
   /// Number of logits per token; 0 when it is not fixed.
   int64_t vocabulary() const { return vocabularySize; }
 
@@ -48,12 +52,19 @@ public:
   Error reset();
   /// Appends tokens to the sequence and computes their logits.
   Error step(const std::vector<int64_t> &tokens);
+  /// Appends the likeliest tokens, one at a time, until there are `count` of them or `accept`,
+  /// which sees each, returns false. Begins with the token behind the last step, or with what
+  /// follows `first`, if given. A model that chooses itself works on the token behind while the
+  /// host looks at one. Afterwards only reset() and run() are possible.
+  Error generate(int64_t count, const std::function<bool(int64_t)> &accept,
+                 std::optional<int64_t> first = std::nullopt);
   /// Starts over with a whole sequence and the inputs it brings.
   Error run(const TokenSequence &sequence);
 
   /// Number of tokens whose logits are there: those of the last step.
   size_t rows() const { return rowCount; }
-  /// Logits of token `row` of the last step; valid until the next call on this object.
+  /// Logits of token `row` of the last step, or of run(); valid until the next call on this object.
+  /// A step of a model that chooses tokens has none, which would have to be copied from the device.
   const float *logits(size_t row);
   size_t width() const { return rowWidth; }
 
@@ -62,12 +73,19 @@ private:
   struct Input {
     int64_t index = -1;
     tacq_element_type_t type = TACQ_ELEMENT_NONE;
-    std::vector<char> data;
+    /// One for each of the runs that borrow them at the same time.
+    std::array<std::vector<char>, 2> data;
   };
 
   Error bind();
+  Error bindNextToken();
   Error setInput(Role role, const std::vector<int64_t> &values);
-  Error execute(size_t tokenCount, size_t newRows);
+  Error fetchLogits();
+  Error setInputs(const std::vector<int64_t> &tokens, size_t past,
+                  const std::map<std::string, std::vector<int64_t>> &given);
+  Error generateAhead(int64_t count, const std::function<bool(int64_t)> &accept,
+                      std::optional<int64_t> first);
+  Error readToken(int64_t &token);
   Error evaluate(const std::vector<int64_t> &tokens, size_t past,
                  const std::map<std::string, std::vector<int64_t>> &given, size_t newRows);
 
@@ -80,7 +98,11 @@ private:
   int64_t vocabularySize = 0;
   bool cached = false;
   std::vector<int64_t> history; // tokens so far; only the count matters with a cache
-  Output output;
+  int64_t nextTokenIndex = -1;
+  tacq_element_type_t nextTokenType = TACQ_ELEMENT_NONE;
+  size_t side = 0; // of the inputs' data
+  Output output;   // the logits, once they are asked for
+  size_t tokenCount = 0;
   size_t rowCount = 0, rowWidth = 0, firstRow = 0;
   std::vector<float> converted;
 };

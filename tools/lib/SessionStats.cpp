@@ -39,6 +39,7 @@ Error tools::printCounters(const tacq_session_t *session) {
       {"bytes_output", counters.bytes_output},
       {"bytes_copied", counters.bytes_copied},
       {"run_ns", counters.run_ns},
+      {"device_ns", counters.device_ns},
       {"peak_resident_bytes", static_cast<uint64_t>(peakResidentBytes())}};
   for (const auto &[name, value] : lines)
     std::fprintf(stderr, "%s: %" PRIu64 "\n", name, value);

@@ -8,7 +8,7 @@ cd "$(dirname "$0")/../.."
 packages=(
   # LLVM and MLIR 19.1, the compiler and the linker that the build uses
   libmlir-19-dev mlir-19-tools llvm-19-dev llvm-19-tools llvm-19
-  clang-19 clang-format-19 clang-tidy-19 lld-19
+  clang-19 clang-format-19 clang-tidy-19 libclang-19-dev lld-19
   cmake ninja-build ccache git
   # ONNX files, module files, .npz
   libprotobuf-dev protobuf-compiler libonnx-dev
@@ -19,7 +19,7 @@ packages=(
   libvulkan-dev mesa-vulkan-drivers spirv-tools vulkan-validationlayers
   # tools and tests
   libclang-rt-19-dev libcli11-dev nlohmann-json3-dev libgtest-dev libgmock-dev
-  python3 python3-venv xz-utils
+  python3 python3-venv xz-utils chromium-headless-shell
   # the runtime for AArch64, and what runs it here
   crossbuild-essential-arm64 qemu-user
 )

@@ -3,11 +3,12 @@
 #include "KernelMode.h"
 
 #include "BuildCommit.h"
+#include "ProductMode.h"
 #include "tacq/KernelBenchmark.h"
+#include "tacq/Vulkan/VulkanTarget.h"
 
 #include <algorithm>
 #include <cstdio>
-#include <map>
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
@@ -18,7 +19,7 @@ using Circuit = WeightFormat::Circuit;
 using Kernel = KernelBenchmarkOptions::Kernel;
 
 struct KernelMode::Options {
-  std::string kernel, circuit = "0", layout = "slots", streamed = "160M", target = "host";
+  std::string kernel, circuit = "0", layout = "slots", streamed = "160M", target = "host", save;
   int64_t outputs = 4096, inputs = 4096, rows = 0, bits = 2, group = 128;
   int64_t heads = 32, keyHeads = 8, headSize = 128, past = 1024;
   std::optional<int64_t> taskRows;
@@ -82,7 +83,13 @@ KernelMode::KernelMode(CLI::App &app) : options(std::make_unique<Options>()) {
                  "Bytes of all copies of the weight or cache, as in 160M (default)")
       ->group(group);
   app.add_option("--target", o.target,
-                 "Another target that this machine runs, as in x86-64-v3 (default: host)")
+                 "Another target that this machine runs, as in x86-64-v3 (default: host); with "
+                 "--device vulkan a profile (default: the best one that the device has)")
+      ->group(group);
+  app.add_option("--save", o.save,
+                 "With --device vulkan: only write the kernel's module, for --rotate on a machine "
+                 "without a compiler")
+      ->type_name("M.tacq")
       ->group(group);
 }
 
@@ -98,18 +105,6 @@ static bool parseShare(const std::string &text, double &share) {
   if (unit == "%")
     share /= 100;
   return rest != text.c_str() && (unit.empty() || unit == "%") && share >= 0 && share <= 1;
-}
-
-/// A number with the suffix K, M or G (powers of ten), or none.
-static bool parseBytes(const std::string &text, uint64_t &bytes) {
-  static const std::map<std::string, double> units = {{"", 1}, {"K", 1e3}, {"M", 1e6}, {"G", 1e9}};
-  char *rest = nullptr;
-  double number = std::strtod(text.c_str(), &rest);
-  auto unit = units.find(rest);
-  if (rest == text.c_str() || unit == units.end() || !(number >= 0 && number <= 1e15))
-    return false;
-  bytes = static_cast<uint64_t>(number * unit->second);
-  return true;
 }
 
 Error KernelMode::benchmarkOptions(KernelBenchmarkOptions &benchmark) const {
@@ -135,9 +130,8 @@ Error KernelMode::benchmarkOptions(KernelBenchmarkOptions &benchmark) const {
   if (!parseShare(o.circuit, benchmark.circuitShare))
     return makeError(TACQ_INVALID_ARGUMENT, "--circuit is a share as in 0.35%%, not '%s'",
                      o.circuit.c_str());
-  if (!parseBytes(o.streamed, benchmark.streamedBytes))
-    return makeError(TACQ_INVALID_ARGUMENT, "--streamed-bytes is a number as in 160M, not '%s'",
-                     o.streamed.c_str());
+  if (Error error = parseBytes("--streamed-bytes", o.streamed, benchmark.streamedBytes))
+    return error;
   if (benchmark.circuitShare > 0 && o.bits != 16)
     benchmark.format.circuit = o.layout == "slots"       ? Circuit::Slots
                                : o.layout == "uniform"   ? Circuit::Uniform
@@ -221,7 +215,36 @@ static void printLine(const ordered_json &line) {
               line["bound"].get<std::string>().c_str());
 }
 
-Error KernelMode::run(const std::string &threads, bool json) const {
+/// A module of the kernel for the device's profiles, which is kept if it has a name.
+Error KernelMode::runOnVulkan(const std::string &device, bool json) const {
+  const Options &o = *options;
+  if (o.kernel == "attention")
+    return makeError(TACQ_UNSUPPORTED,
+                     "--kernel attention is measured on the CPU only; leave --device out");
+  KernelBenchmarkOptions benchmark;
+  if (Error error = benchmarkOptions(benchmark))
+    return error;
+  std::vector<std::string> profiles = vulkanProfileNames();
+  if (o.target != "host")
+    profiles = {o.target.rfind("vulkan=", 0) == 0 ? o.target.substr(7) : o.target};
+  TemporaryModule file;
+  ProductBenchmarkOptions product;
+  product.module = o.save.empty() ? file.path : o.save;
+  product.device = device;
+  product.streamedBytes = benchmark.streamedBytes;
+  if (Error error = compileKernelModule(benchmark, profiles, product.module))
+    return error;
+  return o.save.empty() ? runProductMode(product, json) : success();
+}
+
+Error KernelMode::run(const std::string &device, const std::string &threads, bool json) const {
+  if (device.rfind("vulkan", 0) == 0)
+    return runOnVulkan(device, json);
+  if (device != "cpu")
+    return makeError(TACQ_INVALID_ARGUMENT, "--kernel runs on cpu or vulkan, not on '%s'",
+                     device.c_str());
+  if (!options->save.empty())
+    return makeError(TACQ_INVALID_ARGUMENT, "--save is for kernels of --device vulkan");
   KernelBenchmarkOptions benchmark;
   if (Error error = benchmarkOptions(benchmark))
     return error;

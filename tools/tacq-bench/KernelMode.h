@@ -22,9 +22,10 @@ public:
   ~KernelMode();
 
   bool isAsked() const;
-  Error run(const std::string &threads, bool json) const;
+  Error run(const std::string &device, const std::string &threads, bool json) const;
 
 private:
+  Error runOnVulkan(const std::string &device, bool json) const;
   Error benchmarkOptions(KernelBenchmarkOptions &benchmark) const;
   nlohmann::ordered_json toJson(const KernelBenchmarkOptions &benchmark,
                                 const KernelBenchmarkResult &result) const;

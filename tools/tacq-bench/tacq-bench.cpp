@@ -11,6 +11,7 @@
 #ifdef TACQ_HAS_COMPILER
 #include "KernelMode.h"
 #endif
+#include "ProductMode.h"
 #include "SessionStats.h"
 
 #include <cstdio>
@@ -26,7 +27,7 @@ using nlohmann::ordered_json;
 
 namespace {
 struct Options {
-  std::string module, device = "cpu", threads;
+  std::string module, device = "cpu", threads, rotate;
   int64_t prompt = 512, decode = 64, both = 0, repetitions = 5;
   bool json = false, overhead = false;
 };
@@ -274,6 +275,10 @@ int main(int argc, char **argv) {
       ->type_name("DEVICE");
   app.add_flag("--overhead", options.overhead,
                "Also measure what a generated token takes besides its kernels");
+  app.add_option("--rotate", options.rotate,
+                 "Instead, measure the module's one product with its weight copied to so many "
+                 "bytes, as in 1G")
+      ->type_name("BYTES");
   app.add_flag("--json", options.json, "Print a list with llama-bench's names");
 #ifdef TACQ_HAS_COMPILER
   KernelMode kernelMode(app);
@@ -281,14 +286,22 @@ int main(int argc, char **argv) {
   describeTool(app,
                "  tacq-bench m.tacq --prompt 512 --decode 64 --threads 1,2\n"
                "  tacq-bench m.tacq --prompt 0 --decode 128 --json\n"
-               "  tacq-bench --kernel matvec --bits 2 --group 128 --circuit 0.35% --threads 1\n");
+               "  tacq-bench --kernel matvec --bits 2 --group 128 --circuit 0.35% --threads 1\n"
+               "  tacq-bench --kernel matvec --bits 2 --streamed-bytes 1G --device vulkan:0\n");
   return runTool(app, argc, argv, [&] {
 #ifdef TACQ_HAS_COMPILER
     if (kernelMode.isAsked())
-      return kernelMode.run(options.threads, options.json);
+      return kernelMode.run(options.device, options.threads, options.json);
 #endif
     if (options.module.empty())
       return makeError(TACQ_INVALID_ARGUMENT, "a module is required (or --kernel); see --help");
-    return run(options);
+    if (options.rotate.empty())
+      return run(options);
+    ProductBenchmarkOptions product;
+    product.module = options.module;
+    product.device = options.device;
+    if (Error error = parseBytes("--rotate", options.rotate, product.streamedBytes))
+      return error;
+    return runProductMode(product, options.json);
   });
 }

@@ -77,6 +77,12 @@ void QuantizationFlags::addTo(CLI::App &app) {
                  "in a language model, to measure speed without a sample (default: statistics)")
       ->check(CLI::IsMember({"statistics", "random"}))
       ->group(group);
+  app.add_option("--saliency", saliency,
+                 "What the circuit is chosen by: gradient, as TaCQ does, or curvature, the loss "
+                 "that a weight's rounding costs to second order (default: curvature with fitted "
+                 "levels, else gradient)")
+      ->check(CLI::IsMember({"automatic", "gradient", "curvature"}))
+      ->group(group);
   app.add_option("--head-bits", headBits,
                  "The projection into the vocabulary in so many bits, with the same groups and no "
                  "circuit: 2, 3, 4 or 8 (default: it stays dense)")
@@ -259,6 +265,7 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
     options.gptq.clip.steps = 0;
   if (circuitSource == "random")
     options.randomCircuitSeed = 0;
+  options.saliency = *parseSaliencyKind(saliency);
   options.statistics = statisticsFile.empty() ? nullptr : &statistics;
   options.samples = data.empty() ? nullptr : &samples;
   options.threads = threads;

@@ -30,7 +30,8 @@ private:
   std::vector<std::string> dataFiles;
   int64_t bits = 0, group = 0, headBits = 0;
   bool codebook = false;
-  std::string method = "gptq", circuitValues = "compensated", circuitSource = "statistics";
+  std::string method = "gptq", circuitValues = "compensated", circuitSource = "statistics",
+              saliency = "automatic";
   bool noClip = false, activationOrder = false;
   double damping = 0.01;
   unsigned threads = 0;

@@ -30,6 +30,10 @@ void TuningFlags::addTo(CLI::App &app) {
       ->check(CLI::Range(1, 1000000).description(""))
       ->type_name("N")
       ->group(group);
+  app.add_option("--tune-batch", batch, "Samples of a step (default: 4)")
+      ->check(CLI::Range(1, 1000000).description(""))
+      ->type_name("N")
+      ->group(group);
   app.add_option("--tune-rate", rate,
                  "The first steps' size, as a part of a row's weights (default: as --tune says)")
       ->check(CLI::Range(1e-6, 1.0).description(""))
@@ -54,31 +58,14 @@ TuneOptions TuningFlags::options() const {
   options.loss = loss == "kl" ? TuneOptions::Loss::Divergence : TuneOptions::Loss::Labels;
   options.resample = resample;
   options.codes = codes;
+  if (batch > 0)
+    options.batch = batch;
   options.steps = steps ? steps : effort == "best" ? 600 : 200;
   if (rate > 0) {
     options.codeRate *= rate / options.rate;
     options.rate = rate;
   }
   return options;
-}
-
-/// The file that a sample is of; the sample's number becomes that in the file.
-static CalibrationData &fileOf(const SampleData &data, size_t &sample) {
-  size_t file = 0;
-  while (sample >= data[file]->size())
-    sample -= data[file++]->size();
-  return *data[file];
-}
-
-SampleSource tacq::tools::samplesOf(const SampleData &data) {
-  SampleSource samples;
-  for (const auto &file : data)
-    samples.count += file->size();
-  samples.load = [&data](size_t sample, std::map<std::string, TensorView> &inputs) {
-    CalibrationData &file = fileOf(data, sample);
-    return file.load(sample, inputs);
-  };
-  return samples;
 }
 
 static void print(const TuneReport &report) {
@@ -105,10 +92,7 @@ Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
   tuning.file = model;
   tuning.stateFile = output.empty() || output == "-" ? "" : output + ".tuning";
   tuning.resume = resume;
-  tuning.place = [&](size_t sample) {
-    const CalibrationData &file = fileOf(data, sample);
-    return file.place(sample);
-  };
+  tuning.place = [&](size_t sample) { return placeOf(data, sample); };
   if (!resume && !tuning.stateFile.empty() && access(tuning.stateFile.c_str(), F_OK) == 0)
     std::fprintf(stderr,
                  "warning: %s of an interrupted tuning is not used and will be replaced; --resume "

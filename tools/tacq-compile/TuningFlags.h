@@ -3,16 +3,13 @@
 #ifndef TACQ_COMPILE_TUNINGFLAGS_H
 #define TACQ_COMPILE_TUNINGFLAGS_H
 
-#include "CalibrationData.h"
+#include "SampleData.h"
 #include "tacq/Compile.h"
 #include "tacq/Tune/Tuner.h"
 
 #include <CLI/App.hpp>
 
 namespace tacq::tools {
-
-/// Sample files, one behind the other.
-using SampleData = std::vector<std::unique_ptr<CalibrationData>>;
 
 /// How levels are to be tuned, as the user says it.
 class TuningFlags {
@@ -29,13 +26,10 @@ private:
   TuneOptions options() const;
 
   std::string effort = "off", loss = "kl";
-  unsigned steps = 0;
+  unsigned steps = 0, batch = 0;
   double rate = 0, resample = 0.25;
   bool resume = false, codes = false;
 };
-
-/// The samples of all files, which are bound; `data` must outlive the result.
-SampleSource samplesOf(const SampleData &data);
 
 } // namespace tacq::tools
 

@@ -76,6 +76,17 @@ int main(int argc, char **argv) {
       ->transform(CLI::CheckedTransformer(kStages, CLI::ignore_case)
                       .description("")) // the list in the help is the one above
       ->type_name("STAGE");
+  app.add_option_function<std::string>(
+         "--next-token",
+         [&](const std::string &choice) {
+           if (choice != "auto")
+             options.compile.nextToken = choice == "yes";
+         },
+         "Whether the module has a result next_token, the likeliest token behind the last "
+         "position, so that a device need not hand over all logits: yes, no, or auto where a "
+         "target is vulkan (default: auto)")
+      ->check(CLI::IsMember({"auto", "yes", "no"}).description(""))
+      ->type_name("CHOICE");
   app.add_flag("--report", options.compile.reportRecognition,
                "Say on stderr which linear layers, attentions, norms and rotary embeddings were "
                "recognized, and what nearly was one");

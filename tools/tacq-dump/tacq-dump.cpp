@@ -5,6 +5,8 @@
 #include "ModuleSummary.h"
 #ifdef TACQ_HAS_COMPILER
 #include "DecodedWeights.h"
+#include "Report.h"
+#include "tacq/OutputFile.h"
 #endif
 
 #include <cstdio>
@@ -17,16 +19,26 @@ namespace {
 struct Options {
   std::string module, target, kernel, decodeFolder;
   bool json = false, disassemble = false, schedule = false;
+#ifdef TACQ_HAS_COMPILER
+  ReportOptions report;
+#endif
 };
 } // namespace
 
 static Error run(const Options &options) {
+#ifdef TACQ_HAS_COMPILER
+  if (!options.report.output.empty())
+    if (Error error = checkOutputFile(options.report.output, OutputKind::Any))
+      return error;
+#endif
   std::unique_ptr<ModuleView> view;
   if (Error error = ModuleView::open(options.module, {}, view))
     return error;
 #ifdef TACQ_HAS_COMPILER
   if (!options.decodeFolder.empty())
     return writeDecodedWeights(*view, options.decodeFolder);
+  if (!options.report.output.empty())
+    return writeReport(*view, options.report);
 #endif
   if (options.disassemble)
     return disassemble(*view, options.target, options.kernel);
@@ -57,17 +69,40 @@ int main(int argc, char **argv) {
   app.add_option("--target", options.target, "Of this target only")->needs(code);
   app.add_option("--kernel", options.kernel, "Of this kernel only")->needs(code);
 #ifdef TACQ_HAS_COMPILER
-  app.add_option("--decode", options.decodeFolder,
-                 "Write the mixed-precision weights, decoded, as .npy files to this folder instead")
-      ->type_name("FOLDER")
-      ->excludes(json)
-      ->excludes(schedule)
-      ->excludes(code);
+  CLI::Option *decode =
+      app.add_option(
+             "--decode", options.decodeFolder,
+             "Write the mixed-precision weights, decoded, as .npy files to this folder instead")
+          ->type_name("FOLDER")
+          ->excludes(json)
+          ->excludes(schedule)
+          ->excludes(code);
+  CLI::Option *report =
+      app.add_option("--report", options.report.output,
+                     "Write a page for a browser instead: where in the network the task lives, and "
+                     "what each tensor takes")
+          ->type_name("OUT.html")
+          ->excludes(json)
+          ->excludes(schedule)
+          ->excludes(code)
+          ->excludes(decode);
+  app.add_option("--plan", options.report.plan,
+                 "The plan that the module was compiled by: predicted losses, and the candidates "
+                 "that it was chosen from, for the report")
+      ->type_name("PLAN.json")
+      ->needs(report);
+  app.add_option("--stats", options.report.statistics,
+                 "Statistics of a task, by tacq-calibrate: saliency, and how sure the circuit is, "
+                 "for the report; may be repeated")
+      ->type_name("S.stats")
+      ->allow_extra_args(false)
+      ->needs(report);
 #endif
   json->excludes(schedule)->excludes(code);
   schedule->excludes(code);
   describeTool(app, "  tacq-dump m.tacq\n"
                     "  tacq-dump m.tacq --json\n"
-                    "  tacq-dump m.tacq --disassemble --target x86-64-v4\n");
+                    "  tacq-dump m.tacq --disassemble --target x86-64-v4\n"
+                    "  tacq-dump m.tacq --report m.html --plan plan.json --stats task.stats\n");
   return runTool(app, argc, argv, [&] { return run(options); });
 }

@@ -2,11 +2,16 @@
 
 #include "CommandLine.h"
 #include "Progress.h"
+#include "SampleData.h"
 #include "mlir/IR/MLIRContext.h"
 #include "tacq/Calibrate/InProcessModule.h"
 #include "tacq/OutputFile.h"
 #include "tacq/Quantize/Planner.h"
 #include "tacq/Register.h"
+#include "tacq/TextFile.h"
+#include "tacq/Tune/Tuner.h"
+
+#include "llvm/Support/JSON.h"
 
 #include <cstdio>
 
@@ -15,8 +20,9 @@ using namespace tacq::tools;
 
 namespace {
 struct Options {
-  std::string model, statistics, budget, lossIncrease, output, layout = "slots";
-  unsigned threads = 0;
+  std::string model, statistics, budget, lossIncrease, output, layout = "slots", candidates;
+  std::vector<std::string> dataFiles;
+  unsigned threads = 0, probes = 48, probeSamples = 4;
   bool quiet = false;
 };
 } // namespace
@@ -38,8 +44,10 @@ static Error readBudget(const Options &options, Budget &budget) {
 }
 
 static void printTable(const std::vector<Candidate> &candidates, size_t chosen, double baseLoss) {
-  std::printf("  %5s  %6s  %8s  %6s  %12s  %15s\n", "bits", "group", "circuit", "bpw", "bytes",
-              "predicted loss");
+  bool isMeasured = llvm::any_of(
+      candidates, [](const Candidate &candidate) { return candidate.measuredLoss.has_value(); });
+  std::printf("  %5s  %6s  %8s  %6s  %12s  %15s%s\n", "bits", "group", "circuit", "bpw", "bytes",
+              "predicted loss", isMeasured ? "        measured" : "");
   for (size_t i = 0; i < candidates.size(); ++i) {
     const Candidate &candidate = candidates[i];
     std::string bits = "mixed", group = "mixed";
@@ -49,11 +57,63 @@ static void printTable(const std::vector<Candidate> &candidates, size_t chosen, 
               : candidate.format->group == 0 ? "row"
                                              : std::to_string(candidate.format->group);
     }
-    std::printf("%s %5s  %6s  %7.2f%%  %6.3f  %12llu  %+14.2f%%\n", i == chosen ? "*" : " ",
+    std::printf("%s %5s  %6s  %7.2f%%  %6.3f  %12llu  %+14.2f%%", i == chosen ? "*" : " ",
                 bits.c_str(), group.c_str(), candidate.circuit * 100, candidate.bitsPerWeight,
                 static_cast<unsigned long long>(candidate.bytes),
                 100 * candidate.predictedLoss / baseLoss);
+    if (candidate.measuredLoss)
+      std::printf("  %+14.2f%%", 100 * *candidate.measuredLoss / baseLoss);
+    std::printf("\n");
   }
+}
+
+/// What each weight could become, for scripts that draw plans of their own.
+static Error writeOptions(const std::string &path, const std::vector<TensorOptions> &tensors) {
+  return writeTextFile(path, [&](llvm::raw_ostream &os) {
+    llvm::json::OStream stream(os, 1);
+    stream.array([&] {
+      for (const TensorOptions &tensor : tensors)
+        stream.object([&] {
+          stream.attribute("name", tensor.name);
+          stream.attributeArray("options", [&] {
+            for (const TensorPlan &option : tensor.options)
+              stream.object([&] {
+                stream.attribute("bits", int64_t(option.bits));
+                stream.attribute("group", option.group);
+                stream.attribute("codebook", option.codebook);
+                stream.attribute("circuit", option.circuit.value_or(0));
+                stream.attribute("bytes", int64_t(option.bytes));
+                stream.attribute("predicted_loss", option.predictedLoss);
+              });
+          });
+        });
+    });
+    os << "\n";
+  });
+}
+
+/// The plan that was chosen, with what it was chosen from.
+static Plan &choose(PlanResult &result, double baseLoss) {
+  std::vector<Candidate> &candidates = result.candidates;
+  Plan &plan = candidates[result.chosen].plan;
+  plan.meanLoss = baseLoss;
+  for (size_t i = 0; i < candidates.size(); ++i) {
+    const Candidate &candidate = candidates[i];
+    PricedPlan &priced = plan.candidates.emplace_back();
+    priced.mixed = !candidate.format;
+    if (candidate.format) {
+      priced.bits = candidate.format->bits;
+      priced.group = candidate.format->group;
+      priced.codebook = candidate.format->codebook;
+    }
+    priced.circuit = candidate.circuit;
+    priced.bytes = candidate.bytes;
+    priced.bitsPerWeight = candidate.bitsPerWeight;
+    priced.predictedLoss = candidate.predictedLoss;
+    priced.measuredLoss = candidate.measuredLoss;
+    priced.chosen = i == result.chosen;
+  }
+  return plan;
 }
 
 static Error run(const Options &options) {
@@ -62,6 +122,9 @@ static Error run(const Options &options) {
     return error;
   if (Error error = checkOutputFile(options.output, OutputKind::Any))
     return error;
+  if (!options.candidates.empty())
+    if (Error error = checkOutputFile(options.candidates, OutputKind::Any))
+      return error;
   Statistics statistics;
   if (Error error = Statistics::read(options.statistics, statistics))
     return error;
@@ -81,23 +144,43 @@ static Error run(const Options &options) {
   planner.circuitLayout = *parseCircuitLayout(options.layout);
   planner.threads = options.threads;
   planner.file = options.model;
+  planner.probes = options.probes;
+  planner.probeSamples = options.probeSamples;
+  SampleData data;
+  for (const std::string &file : options.dataFiles) {
+    if (Error error = CalibrationData::open(file, data.emplace_back()))
+      return error;
+    if (Error error = data.back()->bind(tuningInputs(*model.module), vocabularyOf(*model.module),
+                                        /*allTokens=*/false))
+      return error;
+  }
+  SampleSource samples = samplesOf(data);
+  planner.samples = data.empty() ? nullptr : &samples;
   std::unique_ptr<Progress> progress;
-  planner.progress = [&](unsigned done, unsigned total) {
+  std::string current;
+  planner.progress = [&](const std::string &stage, unsigned done, unsigned total) {
     if (options.quiet)
       return;
-    if (!progress)
-      progress = std::make_unique<Progress>("plan", total, "formats");
+    if (stage != current) {
+      progress = std::make_unique<Progress>(stage, total,
+                                            stage == "predict" ? "layers"
+                                            : stage == "plan"  ? "formats"
+                                                               : "measurements");
+      current = stage;
+    }
     if (done > 0)
       progress->advance();
   };
-  std::vector<Candidate> candidates;
-  size_t chosen = 0;
-  Error error = planModel(model, statistics, planner, candidates, chosen);
+  PlanResult result;
+  Error error = planModel(model, statistics, planner, result);
   progress.reset();
   if (error)
     return error;
-  printTable(candidates, chosen, statistics.meanLoss());
-  return writePlan(options.output, candidates[chosen].plan);
+  printTable(result.candidates, result.chosen, statistics.meanLoss());
+  if (!options.candidates.empty())
+    if (Error error = writeOptions(options.candidates, result.tensors))
+      return error;
+  return writePlan(options.output, choose(result, statistics.meanLoss()));
 }
 
 int main(int argc, char **argv) {
@@ -122,6 +205,21 @@ int main(int argc, char **argv) {
   app.add_option("--circuit-layout", options.layout,
                  "slots, scattered, uniform, or none (default: slots)")
       ->check(CLI::IsMember({"slots", "scattered", "uniform", "none"}));
+  app.add_option("--data", options.dataFiles,
+                 "The sample: predictions are corrected by measurements on it, and the plan is "
+                 "measured. May be repeated")
+      ->allow_extra_args(false)
+      ->type_name("D.jsonl|D.npz");
+  app.add_option("--probes", options.probes,
+                 "Weights, or groups of neighbours, that are measured at most (default: 48)")
+      ->check(CLI::Range(1, 1000000).description(""))
+      ->type_name("N");
+  app.add_option("--probe-samples", options.probeSamples, "Samples of a measurement (default: 4)")
+      ->check(CLI::Range(1, 1000000).description(""))
+      ->type_name("N");
+  app.add_option("--candidates", options.candidates,
+                 "Also write what each weight could become, with bytes and predicted losses")
+      ->type_name("C.json");
   app.add_option("--threads", options.threads, "Threads (default: all)");
   app.add_flag("--quiet", options.quiet, "Print no progress");
   describeTool(app, "  tacq-plan model.onnx --stats task.stats --budget 2.25bpw -o plan.json\n"

@@ -69,10 +69,12 @@ static Error runGeneration(const Options &options) {
     return error;
   reportGeneration(times);
   std::string text = tokenLines(results);
-  if (outputs.empty())
+  if (outputs.empty()) {
     std::fwrite(text.data(), 1, text.size(), stdout);
-  else if (Error error = writeText(outputs.front(), text))
+    std::fflush(stdout); // before the device is closed, which takes a while
+  } else if (Error error = writeText(outputs.front(), text)) {
     return error;
+  }
   return report(options, model->session());
 }
 

@@ -10,6 +10,7 @@
 #include "tacq/Quantize/Plan.h"
 #include "llvm/ADT/StringMap.h"
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -64,6 +65,9 @@ struct CompileOptions {
   /// Multiply mixed-precision weights with the input as it is, not with int8. Slower; of CPU
   /// targets only.
   bool floatActivations = false;
+  /// Let the model choose the likeliest token (tacq-append-next-token); by default where a target
+  /// is a GPU, from which all logits would have to be read.
+  std::optional<bool> nextToken;
   /// Reports each stage when it begins; `done` of `total` are behind it.
   std::function<void(const std::string &stage, unsigned done, unsigned total)> progress;
   /// One line for each recognized operation, and for what nearly was one, to stderr.
@@ -82,12 +86,12 @@ Error compileModel(const std::string &path, const CompileOptions &options);
 void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
                       const GraphPipelineOptions &options);
 /// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
-/// matrices stored as f16 in `parameters`, or without int8 input of linear operations; `fuseRows`
-/// is for modules without shaders.
+/// matrices stored as f16 in `parameters`, or without int8 input of linear operations; `forShaders`
+/// if the module has shaders; `nextToken` adds the result next_token.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                        llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
                        bool floatActivations, llvm::ArrayRef<std::string> cpuTargets,
-                       bool fuseRows);
+                       bool forShaders, bool nextToken);
 
 } // namespace tacq
 

@@ -75,6 +75,14 @@ Error benchmarkKernel(const KernelBenchmarkOptions &options, KernelBenchmarkResu
 /// The seconds of the kernel's best run, for one copy, and nothing else.
 Error timeKernel(const KernelBenchmarkOptions &options, double &seconds);
 
+/// The kernel that reads a weight and does nothing else, in the modules of compileKernelModule.
+inline constexpr const char *readingKernelName = "tacq.read";
+
+/// Writes a module of one linear operation with a random weight to `path`, for these Vulkan
+/// profiles. Its executables have the reading kernel behind their own ones; no command launches it.
+Error compileKernelModule(const KernelBenchmarkOptions &options,
+                          const std::vector<std::string> &profiles, const std::string &path);
+
 } // namespace tacq
 
 #endif // TACQ_KERNELBENCHMARK_H

@@ -42,7 +42,7 @@ void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
 void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                              llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
                              bool floatActivations, ArrayRef<std::string> cpuTargets,
-                             bool fuseRows) {
+                             bool forShaders, bool nextToken) {
   if (last <= EmitStage::Fused)
     return;
   if (!mixed.empty())
@@ -51,8 +51,10 @@ void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterSt
     manager.addPass(createNarrowParameters(parameters));
   if (last == EmitStage::Quantized)
     return;
+  if (nextToken)
+    manager.nest<func::FuncOp>().addPass(createAppendNextToken());
   manager.addPass(createPackWeights({floatActivations ? "f32" : "int8"}));
-  manager.addPass(createFormDispatches({fuseRows}));
+  manager.addPass(createFormDispatches({/*fuseRows=*/true, /*repeatRows=*/forShaders}));
   manager.addPass(createTileKernels({SmallVector<std::string>(cpuTargets)}));
   if (last == EmitStage::Dispatches)
     return;
@@ -267,7 +269,8 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
     cpuTargets.push_back(target.name);
   if (Error error = run([&](PassManager &manager) {
         buildModuleStages(manager, last, model.parameters, forms, options.narrowDense,
-                          options.floatActivations, cpuTargets, targets.vulkan.empty());
+                          options.floatActivations, cpuTargets, !targets.vulkan.empty(),
+                          options.nextToken.value_or(!targets.vulkan.empty()));
       }))
     return error;
   if (options.emit <= EmitStage::Schedule)

@@ -34,7 +34,8 @@ static void fillHalves(std::vector<uint8_t> &bytes, std::mt19937 &random) {
 // Linear
 //===----------------------------------------------------------------------===//
 
-static MixedWeight randomWeight(const KernelBenchmarkOptions &options, std::mt19937 &random) {
+MixedWeight tacq::randomWeight(const KernelBenchmarkOptions &options) {
+  std::mt19937 random(7);
   MixedWeight weight;
   weight.rows = options.outputs;
   weight.columns = options.inputs;
@@ -98,7 +99,7 @@ static Error makeLinear(const KernelBenchmarkOptions &options, MLIRContext &cont
   } else {
     MixedWeight made;
     if (!options.weight)
-      made = randomWeight(options, random);
+      made = randomWeight(options);
     const MixedWeight &weight = options.weight ? *options.weight : made;
     MixedType type = cpuMixedType(&context, weight);
     LayoutAttr layout = cpuMixedLayout(type, !weight.order.empty());

@@ -24,6 +24,9 @@ struct KernelCase {
   bool integers = false;
 };
 
+/// A weight with random codes and a random circuit.
+MixedWeight randomWeight(const KernelBenchmarkOptions &options);
+
 Error makeKernelCase(const KernelBenchmarkOptions &options, mlir::MLIRContext &context,
                      KernelCase &result);
 

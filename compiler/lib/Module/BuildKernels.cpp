@@ -5,6 +5,7 @@
 #include "tacq/CPU/HotKernels.h"
 #include "tacq/CPU/KernelCost.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
+#include "llvm/ADT/BitVector.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -45,12 +46,33 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
   return kernels;
 }
 
+/// Of each kernel, the buffers of which no workgroup reads what others write in the same call, or
+/// has read what was there before, in all of its launches: constants, and caches.
+static llvm::StringMap<SmallVector<int32_t>> unsharedBuffers(ModuleOp module) {
+  llvm::StringMap<llvm::BitVector> written;
+  module.walk([&](rt::LaunchOp launch) {
+    llvm::BitVector &own = written[launch.getKernel()];
+    own.resize(std::max<size_t>(own.size(), launch->getNumOperands()));
+    for (auto [i, buffer] : llvm::enumerate(launch->getOperands()))
+      if (rt::BufferKind kind = buffer.getDefiningOp<rt::BufferOp>().getKind();
+          kind != rt::BufferKind::Constant && kind != rt::BufferKind::State)
+        own.set(i);
+  });
+  llvm::StringMap<SmallVector<int32_t>> result;
+  for (const auto &[name, own] : written)
+    for (unsigned i = 0; i < own.size(); ++i)
+      if (!own.test(i))
+        result[name].push_back(int32_t(i));
+  return result;
+}
+
 FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
                                                           VulkanProfileAttr profile,
                                                           llvm::StringMap<KernelCode> &codes) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
   bool failed = false;
+  llvm::StringMap<SmallVector<int32_t>> constants = unsharedBuffers(module);
   for (auto kernel : module.getOps<rt::KernelOp>()) {
     builder.setInsertionPointToEnd(kernels->getBody());
     KernelCode &code = codes[kernel.getSymName()];
@@ -60,6 +82,11 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
       failed = true;
       continue;
     }
+    k->function()->setAttr(vulkanConstantsAttr,
+                           builder.getDenseI32ArrayAttr(constants[kernel.getSymName()]));
+    // The schedule's launch is that of all profiles; a shader knows when it has nothing to do.
+    code.launchTasks =
+        code.launchTasks ? Sym::max(*code.launchTasks, k->taskCount()) : k->taskCount();
     code.shaderTasks = k->taskCount();
     for (bool first : {false, true}) {
       std::string name = kernel.getSymName().str() + (first ? "_many_rows_first" : "_many_rows");

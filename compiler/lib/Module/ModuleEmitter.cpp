@@ -117,8 +117,9 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
     return Error(TACQ_UNSUPPORTED,
                  "'" + file + "' cannot be compiled for vulkan=" + profile.getName().str() + ":\n" +
                      StringRef(refusals).rtrim().str());
+  bool ordered = profile.has(vulkanOrderedFeature);
   tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION,
-                               uint32_t(kernelNumbers.size()), 0};
+                               uint32_t(kernelNumbers.size()), ordered ? TACQ_VULKAN_ORDERED : 0, 0, 0};
   header.variant_count = uint32_t(shaders.size()) - header.kernel_count;
   std::vector<char> bytes(sizeof(header) + shaders.size() * sizeof(tacq_vulkan_kernel));
   memcpy(bytes.data(), &header, sizeof(header));
@@ -143,7 +144,6 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
     entry.code_size = shader.code.size() * sizeof(uint32_t);
     entry.read_count = body.getNumArguments();
     entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
-    buffers = std::max(buffers, entry.buffer_count + 2);
     entry.tasks_per_group = shader.tasksPerGroup;
     const Sym &tasks = shader.role == Role::Kernel    ? code.shaderTasks
                        : shader.role == Role::Variant ? code.variantTasks
@@ -164,7 +164,7 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
     // Linear operations' variants have the workspace behind the outputs.
     bool hasWorkspace = shader.role == Role::First || entry.first != TACQ_VULKAN_NO_SHADER;
     entry.buffer_count += hasWorkspace;
-    buffers = std::max(buffers, entry.buffer_count + 2);
+    buffers = std::max(buffers, entry.buffer_count + (ordered ? 3 : 2));
     memcpy(bytes.data() + sizeof(header) + number * sizeof(entry), &entry, sizeof(entry));
     auto *words = reinterpret_cast<const char *>(shader.code.data());
     bytes.insert(bytes.end(), words, words + entry.code_size);
@@ -487,7 +487,7 @@ void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion
     dispatch.bindings.push_back(workspaceNumber(symbols.lower(specialize(code.workspace))));
   for (const Sym &symbol : code.symbols.list())
     dispatch.symbols.push_back(symbols.lower(specialize(symbol)));
-  Sym tasks = specialize(code.tasks ? *code.tasks : code.shaderTasks);
+  Sym tasks = specialize(code.tasks ? *code.tasks : *code.launchTasks);
   dispatch.tasks = symbols.lower(tasks);
   if (mixed)
     dispatch.shares = taskShares(op, *mixed);

@@ -29,6 +29,8 @@ struct KernelCode {
   Sym shaderTasks;
   /// Of its variant for many rows, if it has one, and of what runs before that.
   Sym variantTasks, firstTasks;
+  /// The most that a profile's shader has.
+  std::optional<Sym> launchTasks;
 };
 
 /// Builds the functions of all kernels of the module for one target. `codes` collects what they ask

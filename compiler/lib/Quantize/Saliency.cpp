@@ -21,6 +21,33 @@ std::vector<float> tacq::computeSaliency(WeightView weight, llvm::ArrayRef<float
   return result;
 }
 
+std::vector<float> tacq::computeCurvatureSaliency(WeightView weight,
+                                                  llvm::ArrayRef<float> quantized,
+                                                  llvm::ArrayRef<double> gradient,
+                                                  llvm::ArrayRef<double> hessian) {
+  size_t count = static_cast<size_t>(weight.elements());
+  int64_t columns = weight.columns;
+  assert(quantized.size() == count && gradient.size() == count && "of another weight");
+  assert(hessian.size() == static_cast<size_t>(columns * columns) && "not columns x columns");
+  double trace = 0;
+  for (int64_t k = 0; k < columns; ++k)
+    trace += hessian[k * (columns + 1)];
+  std::vector<float> result(count);
+  if (!(trace > 0))
+    return result;
+  for (int64_t n = 0; n < weight.rows; ++n) {
+    double squares = 0;
+    for (int64_t i = n * columns; i < (n + 1) * columns; ++i)
+      squares += gradient[i] * gradient[i];
+    for (int64_t k = 0; k < columns; ++k) {
+      double error = double(weight.row(n)[k]) - quantized[n * columns + k];
+      double saliency = squares / trace * hessian[k * (columns + 1)] * error * error;
+      result[n * columns + k] = saliency > 0 ? static_cast<float>(saliency) : 0;
+    }
+  }
+  return result;
+}
+
 /// Numbers that are not negative are ordered as their bits are.
 static uint32_t keyOf(float saliency) {
   uint32_t bits;

@@ -16,14 +16,11 @@ static TileGrid gridOf(WeightView saliency, const SlotOptions &options) {
   return {saliency.rows, saliency.columns, options.tileRows, options.tileColumns};
 }
 
-static int64_t budgetOf(llvm::ArrayRef<WeightView> saliency,
-                        llvm::ArrayRef<CircuitMask> scattered) {
-  assert(saliency.size() == scattered.size() && "there is a circuit for each tensor");
-  int64_t bytes = 0;
-  for (size_t t = 0; t < saliency.size(); ++t)
-    bytes += scatteredBytes(saliency[t].rows, saliency[t].columns,
-                            static_cast<int64_t>(scattered[t].positions.size()));
-  return bytes;
+static int64_t budgetOf(llvm::ArrayRef<CircuitMask> scattered) {
+  int64_t entries = 0;
+  for (const CircuitMask &mask : scattered)
+    entries += static_cast<int64_t>(mask.positions.size());
+  return entries * entryBytes;
 }
 
 /// In each block of rows that a byte can number, those with more entries of the circuit first; of
@@ -42,7 +39,8 @@ static std::vector<uint32_t> sortedRows(int64_t rows, const CircuitMask &mask) {
 namespace {
 
 /// How many slots each tensor gets. Tensors of the same shape have circuits all or none, so that
-/// they share kernels: code costs more bytes than the tables of a circuit that keeps nothing.
+/// they share kernels: code costs more bytes than the tables of a circuit that keeps nothing. So a
+/// shape has circuits if they are worth their code, too, though the budget is for weights alone.
 class SlotChoice {
 public:
   SlotChoice(llvm::ArrayRef<SlotTable> tables, int64_t bytesOfSlot);
@@ -107,7 +105,6 @@ int64_t SlotChoice::costOfNext(size_t tensor) const {
   int64_t with = bytesOf(tensor, slots[tensor] + 1);
   if (isPresent(tensor))
     return with - bytesOf(tensor, slots[tensor]);
-  with += codeBytes();
   for (size_t other : ofShape[shapeOf[tensor]])
     if (other != tensor)
       with += bytesOf(other, 0);
@@ -138,7 +135,7 @@ void SlotChoice::spendRemainder(int64_t budget) {
 }
 
 int64_t SlotChoice::bytes() const {
-  int64_t sum = llvm::count(present, true) * codeBytes();
+  int64_t sum = 0;
   for (size_t t = 0; t < tables.size(); ++t)
     if (isPresent(t))
       sum += bytesOf(t, slots[t]);
@@ -177,7 +174,8 @@ static SlotChoice spend(llvm::ArrayRef<SlotTable> tables, int64_t budget, int64_
 std::vector<SlotCircuit> tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
                                            llvm::ArrayRef<CircuitMask> scattered,
                                            const SlotOptions &options) {
-  int64_t budget = budgetOf(saliency, scattered);
+  assert(saliency.size() == scattered.size() && "there is a circuit for each tensor");
+  int64_t budget = budgetOf(scattered);
   int64_t bytesOfSlot = slotBytes({0, 0, options.tileRows, options.tileColumns});
   auto limit = static_cast<uint64_t>(budget / bytesOfSlot);
   std::vector<SlotCircuit> result;
@@ -205,7 +203,8 @@ std::vector<SlotCircuit> tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
 std::vector<SlotCircuit> tacq::selectUniform(llvm::ArrayRef<WeightView> saliency,
                                              llvm::ArrayRef<CircuitMask> scattered,
                                              const SlotOptions &options) {
-  int64_t budget = budgetOf(saliency, scattered), widest = options.tileColumns;
+  assert(saliency.size() == scattered.size() && "there is a circuit for each tensor");
+  int64_t budget = budgetOf(scattered), widest = options.tileColumns;
   if (budget == 0)
     return std::vector<SlotCircuit>(saliency.size());
   for (const WeightView &view : saliency) {

@@ -68,6 +68,9 @@ public:
   void number(llvm::StringRef name, double &value) {
     read(name, value, "a number", [](const json::Value &v) { return v.getAsNumber(); });
   }
+  void bytes(llvm::StringRef name, uint64_t &value) {
+    read(name, value, "a number of bytes", [](const json::Value &v) { return v.getAsUINT64(); });
+  }
   void boolean(llvm::StringRef name, bool &value) {
     read(name, value, "true or false", [](const json::Value &v) { return v.getAsBoolean(); });
   }
@@ -109,8 +112,10 @@ static std::string readTensor(const json::Object &object, size_t index, TensorPl
   reader.integer("group", tensor.group);
   reader.boolean("codebook", tensor.codebook);
   reader.number("circuit", circuit);
-  for (const char *name : {"bytes", "bpw", "predicted_loss", "shape"})
-    reader.ignore(name);
+  reader.bytes("bytes", tensor.bytes);
+  reader.number("bpw", tensor.bitsPerWeight);
+  reader.number("predicted_loss", tensor.predictedLoss);
+  reader.ignore("shape");
   if (tensor.name.empty())
     reader.fail("it has no 'name'");
   if (bits != 2 && bits != 3 && bits != 4 && bits != 8 && bits != 16)
@@ -161,6 +166,24 @@ static std::string readKernel(const json::Object &object, size_t index, KernelTi
   return reader.finish();
 }
 
+static std::string readCandidate(const json::Object &object, size_t index, PricedPlan &candidate) {
+  ObjectReader reader(object, "candidate " + std::to_string(index + 1) + ": ");
+  int64_t bits = 0;
+  reader.integer("bits", bits);
+  reader.integer("group", candidate.group);
+  reader.boolean("codebook", candidate.codebook);
+  reader.number("circuit", candidate.circuit);
+  reader.bytes("bytes", candidate.bytes);
+  reader.number("bpw", candidate.bitsPerWeight);
+  reader.number("predicted_loss", candidate.predictedLoss);
+  if (object.get("measured_loss"))
+    reader.number("measured_loss", candidate.measuredLoss.emplace());
+  reader.boolean("chosen", candidate.chosen);
+  candidate.mixed = !object.get("bits");
+  candidate.bits = unsigned(bits);
+  return reader.finish();
+}
+
 /// Reads the members of the list `name`, if there is one.
 template <typename Entry>
 static std::string readList(const json::Object &object, llvm::StringRef name,
@@ -187,7 +210,9 @@ static std::string readObject(const json::Object &object, Plan &plan) {
   reader.string("model", plan.modelHash);
   reader.string("circuit_layout", layout);
   reader.number("circuit", plan.circuit);
-  for (const char *name : {"tensors", "kernels", "budget", "bpw", "bytes", "predicted_loss"})
+  reader.number("mean_loss", plan.meanLoss);
+  for (const char *name :
+       {"tensors", "kernels", "candidates", "budget", "bpw", "bytes", "predicted_loss"})
     reader.ignore(name);
   if (version != planVersion)
     reader.fail("'version' is " + std::to_string(version) +
@@ -205,6 +230,8 @@ static std::string readObject(const json::Object &object, Plan &plan) {
     reason = readList(object, "tensors", plan.tensors, readTensor);
   if (reason.empty())
     reason = readList(object, "kernels", plan.kernels, readKernel);
+  if (reason.empty())
+    reason = readList(object, "candidates", plan.candidates, readCandidate);
   if (!reason.empty())
     return reason;
   llvm::StringSet<> names;
@@ -234,6 +261,24 @@ Error tacq::readPlan(const std::string &path, Plan &plan) {
   return Error();
 }
 
+static void writeCandidate(json::OStream &stream, const PricedPlan &candidate) {
+  stream.object([&] {
+    if (!candidate.mixed) {
+      stream.attribute("bits", int64_t(candidate.bits));
+      stream.attribute("group", candidate.group);
+      stream.attribute("codebook", candidate.codebook);
+    }
+    stream.attribute("circuit", candidate.circuit);
+    stream.attribute("bytes", int64_t(candidate.bytes));
+    stream.attribute("bpw", candidate.bitsPerWeight);
+    stream.attribute("predicted_loss", candidate.predictedLoss);
+    if (candidate.measuredLoss)
+      stream.attribute("measured_loss", *candidate.measuredLoss);
+    if (candidate.chosen)
+      stream.attribute("chosen", true);
+  });
+}
+
 Error tacq::writePlan(const std::string &path, const Plan &plan) {
   return writeTextFile(path, [&](llvm::raw_ostream &os) {
     uint64_t bytes = 0;
@@ -250,6 +295,8 @@ Error tacq::writePlan(const std::string &path, const Plan &plan) {
         stream.attribute("bytes", int64_t(bytes));
         stream.attribute("predicted_loss", loss);
       }
+      if (plan.meanLoss > 0)
+        stream.attribute("mean_loss", plan.meanLoss);
       stream.attribute("circuit_layout", circuitLayoutName(plan.circuitLayout));
       stream.attribute("circuit", plan.circuit);
       if (!plan.kernels.empty())
@@ -278,6 +325,11 @@ Error tacq::writePlan(const std::string &path, const Plan &plan) {
             stream.attribute("predicted_loss", tensor.predictedLoss);
           });
       });
+      if (!plan.candidates.empty())
+        stream.attributeArray("candidates", [&] {
+          for (const PricedPlan &candidate : plan.candidates)
+            writeCandidate(stream, candidate);
+        });
     });
     os << "\n";
   });

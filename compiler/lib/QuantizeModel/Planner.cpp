@@ -1,32 +1,30 @@
 //===- Planner.cpp - A plan for a budget ----------------------------------===//
 
-#include "tacq/Quantize/Planner.h"
 #include "GraphSegments.h"
-#include "tacq/CPU/MixedPacking.h"
-#include "tacq/Dialect/TACQ/MixedStorage.h"
+#include "ModelPlanner.h"
 #include "tacq/Import/WeightElements.h"
 #include "tacq/Quantize/Knapsack.h"
-#include "tacq/Quantize/Nearest.h"
-#include "tacq/Quantize/NearestLevels.h"
-#include "tacq/Quantize/PredictedLoss.h"
-#include "tacq/Quantize/QuantizeModel.h"
-#include "tacq/Quantize/Saliency.h"
 #include "tacq/Quantize/Slots.h"
 #include "llvm/Support/Format.h"
 #include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
 
 using namespace mlir;
 using namespace tacq;
 
+/// By bits; circuits are chosen by fitted levels, the first of each width.
 static constexpr CandidateFormat candidateFormats[] = {
-    {2, 0, false},   {2, 0, true},    {2, 128, false}, {2, 64, false},  {3, 0, false},
-    {3, 0, true},    {3, 128, false}, {3, 64, false},  {4, 0, false},   {4, 0, true},
-    {4, 128, false}, {4, 64, false},  {8, 0, false},   {8, 128, false}, {8, 64, false}};
+    {2, 0, true},    {2, 0, false},   {2, 128, false}, {2, 64, false}, {3, 0, true},
+    {3, 0, false},   {3, 128, false}, {3, 64, false},  {4, 0, true},   {4, 0, false},
+    {4, 128, false}, {4, 64, false},  {8, 0, false},   {8, 128, false}};
 static constexpr size_t formatCount = std::size(candidateFormats);
-static constexpr double candidateCircuits[] = {0, 0.0035, 0.01};
-static constexpr size_t circuitCount = std::size(candidateCircuits);
-/// How often the budget of a mixture is tightened.
-static constexpr int mostAttempts = 8;
+/// Circuits of all weights together, and of a weight by itself.
+static constexpr double sharedCircuits[] = {0.0035, 0.01};
+static constexpr double ownCircuits[] = {0.002, 0.005, 0.01, 0.02};
+/// Wider codes leave a circuit nothing to save.
+static constexpr unsigned widestWithCircuit = 4;
 /// Tensors that a message names.
 static constexpr size_t namedTensors = 3;
 
@@ -59,190 +57,191 @@ std::optional<Budget> tacq::parseBudget(llvm::StringRef text) {
   return budget;
 }
 
-namespace {
-
-struct PlannedTensor {
-  std::string name;
-  LinearOp linear;
-  const TensorStatistics *statistics;
-  const InputStatistics *input;
-  int64_t rows, columns;
-  std::vector<float> weight, quantized, saliency;
-};
-
-class ModelPlanner {
-public:
-  ModelPlanner(const ImportedModel &model, const Statistics &statistics,
-               const PlannerOptions &options)
-      : model(model), statistics(statistics), options(options) {}
-
-  Error collect();
-  Error priceAlike(std::vector<Candidate> &candidates);
-  Error mix(double circuit, size_t circuitNumber, std::vector<Candidate> &candidates);
-  double sizeOf(const Candidate &candidate) const;
-  bool fits(const Candidate &candidate) const;
-
-private:
-  Error quantize(PlannedTensor &tensor, const CandidateFormat &format);
-  double predictedLoss(const PlannedTensor &tensor, const CircuitMask &mask);
-  void price(ArrayRef<CandidateFormat> formats, double circuit, Candidate &candidate);
-  TensorPlan priceTensor(const PlannedTensor &tensor, const CandidateFormat &format,
-                         const CircuitMask &mask);
-  bool isPossible(const PlannedTensor &tensor, const CandidateFormat &format) const {
-    return format.group <= tensor.columns;
-  }
-
-  const ImportedModel &model;
-  const Statistics &statistics;
-  const PlannerOptions &options;
-  std::vector<PlannedTensor> tensors;
-  llvm::DenseMap<uint32_t, std::vector<double>> hessians; // both triangles, by input
-  /// Of each circuit and tensor, what each format costs where all tensors have it.
-  std::vector<std::vector<KnapsackOption>> costs[circuitCount];
-};
-
-} // namespace
-
 Error ModelPlanner::collect() {
   std::vector<std::string> names = quantizableWeights(*model.module);
-  auto function = mainFunction(*model.module);
-  for (const LinearGroup &group : collectLinearGroups(
-           function, [&](StringRef name) { return llvm::is_contained(names, name); }))
+  for (const LinearGroup &group :
+       collectLinearGroups(mainFunction(*model.module),
+                           [&](StringRef name) { return llvm::is_contained(names, name); })) {
+    groups.emplace_back();
     for (LinearOp linear : group.linears) {
-      PlannedTensor tensor;
-      tensor.name = weightName(linear).str();
-      tensor.linear = linear;
-      tensor.statistics = statistics.find(tensor.name);
-      if (!tensor.statistics || tensor.statistics->gradient.empty())
-        return Error(TACQ_INVALID_INPUT, "the statistics have no gradients of the tensor '" +
-                                             tensor.name + "'; calibrate this model again");
-      tensor.input = &statistics.inputs[tensor.statistics->input];
-      tensor.rows = tensor.statistics->rows;
-      tensor.columns = tensor.statistics->columns;
-      if (Error error = readWeight(model.parameters, linear, tensor.weight))
+      std::string name = weightName(linear).str();
+      const TensorStatistics *own = statistics.find(name);
+      if (!own || own->gradient.empty())
+        return Error(TACQ_INVALID_INPUT, "the statistics have no gradients of the tensor '" + name +
+                                             "'; calibrate this model again");
+      std::vector<float> weight;
+      if (Error error = readWeight(model.parameters, linear, weight))
         return error;
-      std::vector<double> &hessian = hessians[tensor.statistics->input];
+      std::vector<double> &hessian = hessians[own->input];
       if (hessian.empty())
-        tensor.input->expand(hessian);
-      tensors.push_back(std::move(tensor));
+        statistics.inputs[own->input].expand(hessian);
+      groups.back().push_back(tensors.size());
+      tensors.emplace_back(name, statistics, *own).setWeight(std::move(weight));
+      elements += double(own->rows) * double(own->columns);
     }
+  }
   if (tensors.empty())
     return Error(TACQ_UNSUPPORTED,
                  "'" + options.file + "' has no linear layers with weights of their own to plan");
+  losses.assign(tensors.size(), std::vector<double>(formatCount));
+  for (const PricedTensor &tensor : tensors)
+    result.tensors.push_back({tensor.name, {}});
   return Error();
 }
 
-double ModelPlanner::predictedLoss(const PlannedTensor &tensor, const CircuitMask &mask) {
-  std::vector<float> quantized = tensor.quantized;
-  for (int64_t row = 0; row < tensor.rows; ++row)
-    for (uint32_t column : mask.row(row)) {
-      int64_t at = row * tensor.columns + column;
-      quantized[at] = tensor.weight[at];
-    }
-  return secondOrderLoss({tensor.weight.data(), tensor.rows, tensor.columns}, quantized,
-                         tensor.statistics->gradient.values(), hessians[tensor.statistics->input],
-                         {statistics.sampleCount(), tensor.input->tokens});
-}
-
-/// The nearest numbers of a format, and the saliency of what is lost.
-Error ModelPlanner::quantize(PlannedTensor &tensor, const CandidateFormat &format) {
-  WeightView weight{tensor.weight.data(), tensor.rows, tensor.columns};
-  if (format.bits == 16) {
-    tensor.quantized = tensor.weight;
-  } else if (format.codebook) {
-    if (Error error = checkFinite(weight))
-      return Error(error.code(), "tensor '" + tensor.name + "': " + error.message());
-    tensor.quantized = nearestLevels(weight, format.bits, options.threads);
-  } else {
-    NearestOptions nearest;
-    nearest.clip.steps = 10;
-    nearest.clip.grid = 20;
-    nearest.threads = options.threads;
-    MixedWeight quantized;
-    if (Error error = quantizeNearest(weight, {format.bits, format.group, false, {}}, CircuitMask(),
-                                      nearest, quantized))
-      return Error(error.code(), "tensor '" + tensor.name + "': " + error.message());
-    tensor.quantized = quantized.decode();
+/// What the quantizer loses of each tensor in each format.
+Error ModelPlanner::predict() {
+  for (auto [done, group] : llvm::enumerate(groups)) {
+    report("predict", done, groups.size());
+    const PricedTensor &first = tensors[group[0]];
+    HessianFactor factor;
+    if (Error error = HessianFactor::compute(hessianOf(first), first.columns, {}, factor))
+      return Error(error.code(), "the input of tensor '" + first.name + "': " + error.message());
+    for (size_t t : group)
+      for (auto [f, format] : llvm::enumerate(candidateFormats))
+        if (tensors[t].isPossible(format))
+          if (Error error = tensors[t].predict(format, factor, hessianOf(first), options.threads,
+                                               losses[t][f]))
+            return error;
   }
-  tensor.saliency = computeSaliency(weight, tensor.quantized, tensor.statistics->gradient.values());
+  report("predict", groups.size(), groups.size());
   return Error();
 }
 
-TensorPlan ModelPlanner::priceTensor(const PlannedTensor &tensor, const CandidateFormat &format,
-                                     const CircuitMask &mask) {
-  TensorPlan planned;
-  planned.name = tensor.name;
-  planned.bits = format.bits;
-  planned.group = format.group;
-  planned.codebook = format.codebook;
-  auto elements = static_cast<double>(tensor.rows * tensor.columns);
-  if (format.bits == 16) {
-    planned.bytes = uint64_t(tensor.rows) * uint64_t(tensor.columns) * 2;
-  } else {
-    WeightFormat stored{format.bits, format.group, format.codebook,
-                        mask.empty() ? WeightFormat::Circuit::None : options.circuitLayout};
-    WeightView shape{nullptr, tensor.rows, tensor.columns};
-    MixedType type =
-        cpuMixedType(model.module.get().getContext(), makeMixedWeight(shape, stored, mask));
-    LayoutAttr layout = cpuMixedLayout(type, /*sorted=*/!mask.order.empty());
-    planned.bytes = storedBytes(type, layout).total();
-    planned.predictedLoss = predictedLoss(tensor, mask);
-  }
-  planned.bitsPerWeight = double(planned.bytes) * 8 / elements;
-  return planned;
+void ModelPlanner::addOption(size_t t, const CandidateFormat &format, double circuit,
+                             uint64_t bytes, double loss) {
+  TensorPlan option;
+  option.name = tensors[t].name;
+  option.bits = format.bits;
+  option.group = format.group;
+  option.codebook = format.codebook;
+  option.circuit = circuit;
+  option.bytes = bytes;
+  option.bitsPerWeight = double(bytes) * 8 / double(tensors[t].rows * tensors[t].columns);
+  option.predictedLoss = loss;
+  result.tensors[t].options.push_back(std::move(option));
 }
 
-/// Expects that the tensors were quantized in these formats.
-void ModelPlanner::price(ArrayRef<CandidateFormat> formats, double circuit, Candidate &candidate) {
+/// Circuits of all tensors together and of each by itself, by the errors of a format that stands
+/// for all of its width.
+Error ModelPlanner::selectCircuits(const CandidateFormat &format) {
+  shared.clear();
+  own.clear();
   std::vector<WeightView> saliency;
-  for (auto [tensor, format] : llvm::zip(tensors, formats))
-    if (format.bits != 16)
-      saliency.push_back({tensor.saliency.data(), tensor.rows, tensor.columns});
-  std::vector<CircuitMask> masks(saliency.size());
-  if (circuit > 0 && !saliency.empty())
-    masks = selectCircuit(options.circuitLayout, saliency, circuit);
+  for (PricedTensor &tensor : tensors) {
+    if (Error error = tensor.round(format, hessianOf(tensor), options.threads))
+      return error;
+    saliency.push_back(tensor.saliency());
+  }
+  auto add = [&](std::vector<PricedCircuit> &circuits, size_t t, CircuitMask mask) {
+    double left = tensors[t].partLeft(mask, hessianOf(tensors[t]));
+    circuits.push_back({std::move(mask), left});
+  };
+  for (double circuit : sharedCircuits) {
+    std::vector<PricedCircuit> &circuits = shared.emplace_back();
+    for (auto [t, mask] : llvm::enumerate(selectCircuit(options.circuitLayout, saliency, circuit)))
+      add(circuits, t, std::move(mask));
+  }
+  for (double circuit : ownCircuits) {
+    std::vector<PricedCircuit> &circuits = own.emplace_back();
+    for (size_t t = 0; t < tensors.size(); ++t)
+      add(circuits, t, std::move(selectCircuit(options.circuitLayout, saliency[t], circuit)[0]));
+  }
+  return Error();
+}
+
+/// All weights in the same format, with circuits of all together.
+Candidate ModelPlanner::priceAlike(size_t f, double circuit, ArrayRef<PricedCircuit> circuits) {
+  const CandidateFormat &format = candidateFormats[f];
+  Candidate candidate;
+  candidate.format = format;
   candidate.circuit = circuit;
   candidate.plan.modelHash = statistics.modelHash;
   candidate.plan.circuitLayout = options.circuitLayout;
   candidate.plan.circuit = circuit;
-  static const CircuitMask none;
-  auto mask = masks.begin();
-  double elements = 0;
-  for (auto [tensor, format] : llvm::zip(tensors, formats)) {
-    TensorPlan planned = priceTensor(tensor, format, format.bits == 16 ? none : *mask++);
+  static const PricedCircuit none;
+  for (size_t t = 0; t < tensors.size(); ++t) {
+    const PricedTensor &tensor = tensors[t];
+    const PricedCircuit &kept = circuits.empty() ? none : circuits[t];
+    TensorPlan planned;
+    planned.name = tensor.name;
+    planned.bits = format.bits;
+    planned.group = format.group;
+    planned.codebook = format.codebook;
+    planned.bytes =
+        tensor.bytes(model.module->getContext(), format, options.circuitLayout, kept.mask);
+    planned.bitsPerWeight = double(planned.bytes) * 8 / double(tensor.rows * tensor.columns);
+    planned.predictedLoss = losses[t][f] * kept.lossLeft;
     candidate.bytes += planned.bytes;
     candidate.predictedLoss += planned.predictedLoss;
-    elements += double(tensor.rows) * double(tensor.columns);
     candidate.plan.tensors.push_back(std::move(planned));
   }
   candidate.bitsPerWeight = double(candidate.bytes) * 8 / elements;
+  return candidate;
 }
 
-/// All weights in the same format, with all circuits.
-Error ModelPlanner::priceAlike(std::vector<Candidate> &candidates) {
-  for (auto &byTensor : costs)
-    byTensor.resize(tensors.size());
-  unsigned done = 0;
-  for (const CandidateFormat &format : candidateFormats) {
-    if (options.progress)
-      options.progress(done++, formatCount + circuitCount);
-    std::vector<CandidateFormat> formats(tensors.size(), format);
-    for (PlannedTensor &tensor : tensors)
-      if (Error error = quantize(tensor, format))
-        return error;
-    for (auto [i, circuit] : llvm::enumerate(candidateCircuits)) {
-      if (circuit > 0 && options.circuitLayout == WeightFormat::Circuit::None)
-        continue;
-      Candidate candidate;
-      candidate.format = format;
-      price(formats, circuit, candidate);
-      for (auto [tensor, planned] : llvm::enumerate(candidate.plan.tensors))
-        costs[i][tensor].push_back({planned.bytes, planned.predictedLoss});
-      if (llvm::all_of(tensors, [&](const auto &tensor) { return isPossible(tensor, format); }))
-        candidates.push_back(std::move(candidate));
-    }
+/// Options of a tensor in the format.
+void ModelPlanner::priceOwn(size_t t, size_t f, bool withCircuits) {
+  const CandidateFormat &format = candidateFormats[f];
+  const PricedTensor &tensor = tensors[t];
+  MLIRContext *context = model.module->getContext();
+  uint64_t without = tensor.bytes(context, format, options.circuitLayout, CircuitMask());
+  addOption(t, format, 0, without, losses[t][f]);
+  if (!withCircuits)
+    return;
+  for (size_t i = 0; i < std::size(ownCircuits); ++i) {
+    const auto &[mask, lossLeft] = own[i][t];
+    if (mask.empty())
+      continue;
+    // The circuit will be chosen again by what the quantizer leaves, and may then fill its bytes.
+    auto entries = uint64_t(std::llround(ownCircuits[i] * double(tensor.rows * tensor.columns)));
+    uint64_t bytes = std::max(tensor.bytes(context, format, options.circuitLayout, mask),
+                              without + entries * entryBytes);
+    addOption(t, format, ownCircuits[i], bytes, losses[t][f] * lossLeft);
   }
+}
+
+Error ModelPlanner::price() {
+  unsigned bits = 0;
+  for (size_t f = 0; f < formatCount; ++f) {
+    const CandidateFormat &format = candidateFormats[f];
+    report("plan", f, formatCount);
+    bool withCircuits =
+        options.circuitLayout != WeightFormat::Circuit::None && format.bits <= widestWithCircuit;
+    if (withCircuits && std::exchange(bits, format.bits) != format.bits)
+      if (Error error = selectCircuits(format))
+        return error;
+    bool isEverywhere = true;
+    for (size_t t = 0; t < tensors.size(); ++t) {
+      isEverywhere &= tensors[t].isPossible(format);
+      if (tensors[t].isPossible(format))
+        priceOwn(t, f, withCircuits);
+    }
+    if (!isEverywhere)
+      continue;
+    result.candidates.push_back(priceAlike(f, 0, {}));
+    if (withCircuits)
+      for (auto [circuit, circuits] : llvm::zip(sharedCircuits, shared))
+        result.candidates.push_back(priceAlike(f, circuit, circuits));
+  }
+  for (auto [t, tensor] : llvm::enumerate(tensors))
+    addOption(t, {16}, 0, tensor.denseBytes(), 0);
+  report("plan", formatCount, formatCount);
   return Error();
+}
+
+/// Leaves the options of each tensor that no other one beats in both bytes and loss, by bytes.
+void ModelPlanner::dropBeaten() {
+  for (TensorOptions &tensor : result.tensors) {
+    llvm::stable_sort(tensor.options, [](const TensorPlan &a, const TensorPlan &b) {
+      return a.bytes != b.bytes ? a.bytes < b.bytes : a.predictedLoss < b.predictedLoss;
+    });
+    std::vector<TensorPlan> kept;
+    for (TensorPlan &option : tensor.options)
+      if (kept.empty() || option.predictedLoss < kept.back().predictedLoss)
+        kept.push_back(std::move(option));
+    tensor.options = std::move(kept);
+  }
 }
 
 /// In units of the budget.
@@ -255,66 +254,52 @@ double ModelPlanner::sizeOf(const Candidate &candidate) const {
   case Budget::Kind::LossIncrease:
     break;
   }
-  return candidate.predictedLoss / statistics.meanLoss();
+  return candidate.measuredLoss.value_or(candidate.predictedLoss) / statistics.meanLoss();
 }
 
-bool ModelPlanner::fits(const Candidate &candidate) const {
-  return sizeOf(candidate) <= options.budget.value;
-}
-
-/// A format of its own for each weight, with this circuit; nothing is added if none fits.
-Error ModelPlanner::mix(double circuit, size_t circuitNumber, std::vector<Candidate> &candidates) {
+/// A format of its own for each weight within `limit`, of bytes or of predicted loss.
+bool ModelPlanner::mix(double limit, Candidate &candidate) {
   std::vector<std::vector<KnapsackOption>> items;
-  std::vector<std::vector<CandidateFormat>> meaning;
-  double elements = 0;
-  for (auto [tensor, priced] : llvm::zip(tensors, costs[circuitNumber])) {
-    if (priced.empty())
-      return Error();
+  for (const TensorOptions &tensor : result.tensors) {
     auto &item = items.emplace_back();
-    auto &formats = meaning.emplace_back();
-    for (auto [format, cost] : llvm::zip(candidateFormats, priced))
-      if (isPossible(tensor, format)) {
-        item.push_back(cost);
-        formats.push_back(format);
-      }
-    item.push_back({uint64_t(tensor.rows) * uint64_t(tensor.columns) * 2, 0});
-    formats.push_back({16});
-    elements += double(tensor.rows) * double(tensor.columns);
+    for (const TensorPlan &option : tensor.options)
+      item.push_back({option.bytes, option.predictedLoss});
   }
   KnapsackFront front = KnapsackFront::solve(items);
-  bool byLoss = options.budget.kind == Budget::Kind::LossIncrease;
-  double limit = options.budget.value;
-  if (options.budget.kind == Budget::Kind::BitsPerWeight)
-    limit *= elements / 8;
-  else if (byLoss)
-    limit *= statistics.meanLoss();
-  for (int attempt = 0; attempt < mostAttempts; ++attempt) {
-    std::optional<size_t> best;
-    for (auto [i, point] : llvm::enumerate(front.points())) {
-      bool within = byLoss ? point.loss <= limit : double(point.bytes) <= limit;
-      // Bytes rise and losses fall: the first within a loss, the last within a size.
-      if (within && (!byLoss || !best))
-        best = i;
-    }
-    if (!best)
-      return Error();
-    std::vector<CandidateFormat> formats;
-    for (auto [i, option] : llvm::enumerate(front.choice(*best)))
-      formats.push_back(meaning[i][option]);
-    for (auto [tensor, format] : llvm::zip(tensors, formats))
-      if (Error error = quantize(tensor, format))
-        return error;
-    Candidate candidate;
-    price(formats, circuit, candidate);
-    if (fits(candidate)) {
-      candidates.push_back(std::move(candidate));
-      return Error();
-    }
-    double actual = byLoss ? candidate.predictedLoss : double(candidate.bytes);
-    double expected = byLoss ? front.points()[*best].loss : double(front.points()[*best].bytes);
-    limit = std::min(limit, expected) - std::max(actual - limit, 0.0);
+  std::optional<size_t> best;
+  for (auto [i, point] : llvm::enumerate(front.points())) {
+    bool within = byLoss() ? point.loss <= limit : double(point.bytes) <= limit;
+    // Bytes rise and losses fall: the first within a loss, the last within a size.
+    if (within && (!byLoss() || !best))
+      best = i;
   }
-  return Error();
+  if (!best)
+    return false;
+  candidate.plan.modelHash = statistics.modelHash;
+  candidate.plan.circuitLayout = options.circuitLayout;
+  for (auto [t, option] : llvm::enumerate(front.choice(*best)))
+    candidate.plan.tensors.push_back(result.tensors[t].options[option]);
+  candidate.bytes = front.points()[*best].bytes;
+  candidate.bitsPerWeight = double(candidate.bytes) * 8 / elements;
+  candidate.predictedLoss = front.points()[*best].loss;
+  double kept = 0;
+  for (auto [tensor, planned] : llvm::zip(tensors, candidate.plan.tensors))
+    kept += planned.circuit.value_or(0) * double(tensor.rows * tensor.columns);
+  candidate.circuit = kept / elements;
+  return true;
+}
+
+/// The candidate that the budget allows and that loses least; of a tolerated loss, the smallest.
+std::optional<size_t> ModelPlanner::best(bool alikeOnly) const {
+  std::optional<size_t> found;
+  for (auto [i, candidate] : llvm::enumerate(result.candidates)) {
+    if (!fits(candidate) || (alikeOnly && !candidate.format))
+      continue;
+    if (!found || (byLoss() ? candidate.bytes < result.candidates[*found].bytes
+                            : candidate.predictedLoss < result.candidates[*found].predictedLoss))
+      found = i;
+  }
+  return found;
 }
 
 /// What the largest tensors take of a candidate.
@@ -333,50 +318,103 @@ static std::string largestTensors(const Candidate &candidate) {
   return text;
 }
 
-Error tacq::planModel(const ImportedModel &model, const Statistics &statistics,
-                      const PlannerOptions &options, std::vector<Candidate> &candidates,
-                      size_t &chosen) {
-  ModelPlanner planner(model, statistics, options);
-  if (Error error = planner.collect())
+static Error tooSmall(ArrayRef<Candidate> candidates) {
+  const Candidate &smallest =
+      *std::min_element(candidates.begin(), candidates.end(),
+                        [](const Candidate &a, const Candidate &b) { return a.bytes < b.bytes; });
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << "the budget is below the smallest candidate, which takes " << smallest.bytes << " bytes ("
+     << llvm::format("%.3f", smallest.bitsPerWeight) << " bpw); most of it for their size take "
+     << largestTensors(smallest);
+  return Error(TACQ_INVALID_ARGUMENT, text);
+}
+
+/// Refuses a size that no formats fit into, before any work on losses.
+Error ModelPlanner::checkSize() {
+  std::vector<Candidate> alike;
+  for (size_t f = 0; f < formatCount; ++f)
+    alike.push_back(priceAlike(f, 0, {}));
+  double least = 0;
+  for (size_t t = 0; t < tensors.size(); ++t) {
+    uint64_t bytes = std::numeric_limits<uint64_t>::max();
+    for (const Candidate &candidate : alike)
+      if (tensors[t].isPossible(*candidate.format))
+        bytes = std::min(bytes, candidate.plan.tensors[t].bytes);
+    least += double(bytes);
+  }
+  bool fits = options.budget.kind == Budget::Kind::Bytes
+                  ? least <= options.budget.value
+                  : least * 8 <= options.budget.value * elements;
+  return fits ? Error() : tooSmall(alike);
+}
+
+Error ModelPlanner::noneFits() const {
+  if (!byLoss())
+    return tooSmall(result.candidates);
+  double least = std::numeric_limits<double>::max();
+  for (const Candidate &candidate : result.candidates)
+    least = std::min(least, candidate.predictedLoss);
+  std::string text;
+  llvm::raw_string_ostream os(text);
+  os << "no candidate keeps the predicted loss within the budget: the least increase that is "
+        "predicted is "
+     << llvm::format("%.3g", 100 * least / statistics.meanLoss()) << "%";
+  return Error(TACQ_INVALID_ARGUMENT, text);
+}
+
+Error ModelPlanner::choose() {
+  Candidate mixed;
+  double limit = options.budget.value;
+  if (options.budget.kind == Budget::Kind::BitsPerWeight)
+    limit *= elements / 8;
+  else if (byLoss())
+    limit *= statistics.meanLoss();
+  if (mix(limit, mixed))
+    result.candidates.push_back(std::move(mixed));
+  std::optional<size_t> found = best(/*alikeOnly=*/false);
+  if (!found)
+    return noneFits();
+  result.chosen = *found;
+  if (!prober)
+    return Error();
+  return byLoss() ? confirmLoss() : confirmSize();
+}
+
+Error ModelPlanner::run() {
+  if (Error error = collect())
     return error;
-  if (Error error = planner.priceAlike(candidates))
-    return error;
-  for (auto [i, circuit] : llvm::enumerate(candidateCircuits)) {
-    if (options.progress)
-      options.progress(formatCount + i, formatCount + circuitCount);
-    if (Error error = planner.mix(circuit, i, candidates))
+  if (!byLoss())
+    if (Error error = checkSize())
       return error;
+  if (Error error = predict())
+    return error;
+  if (Error error = price())
+    return error;
+  if (options.samples)
+    if (Error error = probe())
+      return error;
+  dropBeaten();
+  if (Error error = choose())
+    return error;
+  std::vector<size_t> order(result.candidates.size());
+  std::iota(order.begin(), order.end(), 0);
+  llvm::stable_sort(order, [&](size_t a, size_t b) {
+    return result.candidates[a].bytes < result.candidates[b].bytes;
+  });
+  std::vector<Candidate> sorted;
+  size_t chosen = 0;
+  for (size_t i : order) {
+    if (i == result.chosen)
+      chosen = sorted.size();
+    sorted.push_back(std::move(result.candidates[i]));
   }
-  if (options.progress)
-    options.progress(formatCount + circuitCount, formatCount + circuitCount);
-  llvm::stable_sort(candidates,
-                    [](const Candidate &a, const Candidate &b) { return a.bytes < b.bytes; });
-  const Budget &budget = options.budget;
-  std::optional<size_t> best;
-  for (auto [i, candidate] : llvm::enumerate(candidates)) {
-    if (!planner.fits(candidate))
-      continue;
-    // Candidates are ordered by size: the first that keeps the loss is the smallest.
-    if (budget.kind == Budget::Kind::LossIncrease && best)
-      break;
-    if (!best || candidate.predictedLoss < candidates[*best].predictedLoss)
-      best = i;
-  }
-  if (!best) {
-    std::string text;
-    llvm::raw_string_ostream os(text);
-    const Candidate &end =
-        budget.kind == Budget::Kind::LossIncrease ? candidates.back() : candidates.front();
-    if (budget.kind == Budget::Kind::LossIncrease)
-      os << "no candidate keeps the predicted loss within the budget: the largest, "
-         << end.format->bits << " bits, is predicted to increase it by "
-         << llvm::format("%.3g", 100 * end.predictedLoss / statistics.meanLoss()) << "%";
-    else
-      os << "the budget is below the smallest candidate, which takes " << end.bytes << " bytes ("
-         << llvm::format("%.3f", end.bitsPerWeight) << " bpw); most of it for their size take "
-         << largestTensors(end);
-    return Error(TACQ_INVALID_ARGUMENT, text);
-  }
-  chosen = *best;
+  result.candidates = std::move(sorted);
+  result.chosen = chosen;
   return Error();
+}
+
+Error tacq::planModel(ImportedModel &model, const Statistics &statistics,
+                      const PlannerOptions &options, PlanResult &result) {
+  return ModelPlanner(model, statistics, options, result).run();
 }

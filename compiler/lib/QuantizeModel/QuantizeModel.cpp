@@ -9,6 +9,14 @@
 using namespace mlir;
 using namespace tacq;
 
+std::optional<SaliencyKind> tacq::parseSaliencyKind(const std::string &name) {
+  if (name == "automatic")
+    return SaliencyKind::Automatic;
+  if (name == "gradient")
+    return SaliencyKind::Gradient;
+  return name == "curvature" ? std::optional(SaliencyKind::Curvature) : std::nullopt;
+}
+
 /// Weights that only linear operations read: those of the head, or all others.
 static std::vector<std::string> weightsOf(ModuleOp model, bool head) {
   auto function = mainFunction(model);

@@ -2,6 +2,7 @@
 
 #include "../Quantize/Parallel.h"
 #include "../QuantizeModel/GraphSegments.h"
+#include "../QuantizeModel/LossGraph.h"
 #include "ModelTuner.h"
 #include "tacq/Half.h"
 #include "tacq/Import/WeightElements.h"

@@ -2,6 +2,7 @@
 
 #include "TuningGraph.h"
 #include "../QuantizeModel/GraphSegments.h"
+#include "../QuantizeModel/LossGraph.h"
 #include "mlir/Pass/PassManager.h"
 #include "tacq/Differentiate/DifferentiatePasses.h"
 #include "tacq/Graph/GraphMatch.h"
@@ -9,40 +10,6 @@
 
 using namespace mlir;
 using namespace tacq;
-
-std::string tacq::predictionsOf(ModuleOp graph) {
-  func::FuncOp function = mainFunction(graph);
-  std::string found;
-  unsigned candidates = 0;
-  for (auto [i, value] :
-       llvm::enumerate(function.getBody().front().getTerminator()->getOperands())) {
-    auto name = function.getResultAttrOfType<StringAttr>(i, "tacq.name");
-    std::optional<Dims> dims = dimsOf(value);
-    if (!name || !dims || dims->size() != 3)
-      continue;
-    if (name == "logits")
-      return "logits";
-    found = name.str();
-    ++candidates;
-  }
-  return candidates == 1 ? found : "";
-}
-
-/// Linear operations read the weight as f32 [N, K], as it decodes.
-static void readDecoded(ModuleOp module, const std::vector<std::string> &weights) {
-  OpBuilder builder(module.getContext());
-  mainFunction(module).walk([&](LinearOp linear) {
-    StringRef name = weightName(linear);
-    if (name.empty() || !llvm::is_contained(weights, name))
-      return;
-    int64_t n = dimsOf(linear.getResults()[0])->back().constant().value();
-    int64_t k = dimsOf(linear.getX())->back().constant().value();
-    auto type = RankedTensorType::get({n, k}, builder.getF32Type());
-    linear.getWeights()[0].setType(type);
-    cast<ParamOp>(module.lookupSymbol(name)).setType(type);
-    linear.setWeightOrderAttr(builder.getI32ArrayAttr({int32_t(WeightOrder::NK)}));
-  });
-}
 
 /// Parameters that are nothing but gains, possibly cast, of norms.
 static std::vector<std::string> gainsOf(func::FuncOp function) {
@@ -73,7 +40,7 @@ Error tacq::buildTuningGraph(ModuleOp graph, const std::vector<std::string> &wei
                              const std::string &file, TuningGraph &result) {
   result.module = graph.clone();
   func::FuncOp function = mainFunction(*result.module);
-  readDecoded(*result.module, weights);
+  readDecodedWeights(*result.module, weights);
   result.gains = gainsOf(function);
   PassManager manager(graph.getContext());
   AppendLossOptions loss;

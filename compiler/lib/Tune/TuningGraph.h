@@ -20,10 +20,6 @@ struct TuningGraph {
   std::vector<std::string> gains;
 };
 
-/// The output whose predictions are compared: "logits", or the only one with three axes; "" if
-/// there is none.
-std::string predictionsOf(mlir::ModuleOp graph);
-
 /// Appends the loss `kind` of `output` to a copy of `graph`, and gradients by the weights named and
 /// by the gains of all norms. The copy reads the weights as f32 [N, K].
 Error buildTuningGraph(mlir::ModuleOp graph, const std::vector<std::string> &weights,

@@ -11,16 +11,16 @@ LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
   for (auto attention : body.getOps<AttentionOp>())
     return options.append ? emitCacheAppend(kernel, attention, target, options)
                           : emitAttention(kernel, attention, target, options);
+  for (auto linear : body.getOps<LinearOp>())
+    return isa<MixedType>(linear.getWeights()[0].getType())
+               ? emitMixedLinear(kernel, linear, target, options)
+               : emitLinear(kernel, linear, target);
   for (auto quantize : body.getOps<QuantizeRowsOp>())
     if (auto norm = quantize.getX().getDefiningOp<NormOp>())
       return emitQuantizedNorm(kernel, norm, quantize);
     else
       return emitQuantizeRows(kernel, quantize);
   for (Operation &op : body) {
-    if (auto linear = dyn_cast<LinearOp>(op))
-      return isa<MixedType>(linear.getWeights()[0].getType())
-                 ? emitMixedLinear(kernel, linear, target, options)
-                 : emitLinear(kernel, linear, target);
     if (auto attention = dyn_cast<AttentionGradOp>(op))
       return emitAttentionGrad(kernel, attention, target);
     if (auto norm = dyn_cast<NormOp>(op))

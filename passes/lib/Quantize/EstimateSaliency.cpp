@@ -36,6 +36,14 @@ struct EstimateSaliencyPass : tacq::impl::EstimateSaliencyBase<EstimateSaliencyP
     if (Error error = inputs.open(getOperation(), context,
                                   {stats, folder, method, damping, actOrder, clip, threads}))
       return error;
+    if (!context) {
+      std::optional<SaliencyKind> kind = parseSaliencyKind(saliency);
+      if (!kind)
+        return Error(TACQ_INVALID_ARGUMENT, "'" + saliency +
+                                                "' is no saliency: it is automatic, gradient or "
+                                                "curvature");
+      inputs.options.saliency = *kind;
+    }
     auto &state = getAnalysis<QuantizationState>();
     Error error = estimateSaliency(getOperation(), *inputs.parameters, inputs.options, state);
     numWeights += state.saliency.size();

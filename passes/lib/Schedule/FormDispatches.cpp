@@ -22,6 +22,8 @@ static constexpr size_t maxRecomputations = 8;
 static constexpr unsigned maxDepth = 256;
 /// Columns of a normalized row that a kernel keeps on its stack.
 static constexpr int64_t maxStackColumns = 16384;
+/// Columns of a row that each workgroup of a product quantizes again.
+static constexpr int64_t maxRepeatedColumns = 8192;
 
 static bool isView(NodeOp node) {
   static const llvm::StringRef views[] = {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity"};
@@ -48,8 +50,9 @@ static bool isSmallConstant(Operation *op) {
 namespace {
 class DispatchFormer {
 public:
-  DispatchFormer(ModuleOp module, func::FuncOp function, bool fuseRows)
-      : module(module), function(function), fuseRows(fuseRows), builder(module.getContext()) {}
+  DispatchFormer(ModuleOp module, func::FuncOp function, bool fuseRows, bool repeatRows)
+      : module(module), function(function), fuseRows(fuseRows), repeatRows(repeatRows),
+        builder(module.getContext()) {}
 
   LogicalResult run();
   unsigned dispatchCount = 0;
@@ -69,6 +72,7 @@ private:
 
   void fuse(Operation *op, Operation *user);
   void findFusedRows();
+  void findRepeatedRows();
   void place(Block &block);
   void hold(Value value);
   bool isHeld(Value value);
@@ -78,13 +82,15 @@ private:
 
   ModuleOp module;
   func::FuncOp function;
-  bool fuseRows;
+  bool fuseRows, repeatRows;
   OpBuilder builder;
   /// Operations that are part of the kernel of the only operation that uses them, and these.
   llvm::DenseMap<Operation *, Operation *> users;
   llvm::DenseMap<Operation *, SmallVector<Operation *, 2>> fused;
   /// Results of element nodes that are computed inside of the kernel that quantizes them.
   llvm::DenseMap<Value, QuantizeRowsOp> quantized;
+  /// Of linear operations, the quantization of their input that their kernel may repeat.
+  llvm::DenseMap<Operation *, QuantizeRowsOp> repeated;
   llvm::DenseMap<Value, Placement> placements;
   llvm::StringMap<std::string> kernelsByText;
 };
@@ -148,6 +154,23 @@ void DispatchFormer::findFusedRows() {
       return;
     fuse(queries, attention);
     fuse(keys, attention);
+  });
+}
+
+/// Quantizations of which only products read the result, and of what is in memory or normalized.
+void DispatchFormer::findRepeatedRows() {
+  function.walk([&](QuantizeRowsOp quantize) {
+    std::optional<int64_t> columns = dimsOf(quantize.getX())->back().constant();
+    if (!columns || *columns > maxRepeatedColumns || quantized.contains(quantize.getX()))
+      return;
+    for (Operation *user : quantize->getUsers()) {
+      auto linear = dyn_cast<LinearOp>(user);
+      if (!linear || linear->getBlock() != quantize->getBlock() || linear.getX() != quantize.getQ())
+        return;
+    }
+    quantize->setAttr(repeatedRowsAttribute, builder.getUnitAttr());
+    for (Operation *user : quantize->getUsers())
+      repeated[user] = quantize;
   });
 }
 
@@ -264,18 +287,26 @@ LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> result
     ops.insert(root);
   }
 
+  // What the kernel may repeat comes behind what it computes, which takes it from memory.
+  llvm::SetVector<Operation *> repeats;
+  if (QuantizeRowsOp quantize = repeated.lookup(root)) {
+    repeats.insert(fused[quantize].begin(), fused[quantize].end());
+    repeats.insert(quantize);
+  }
+
   OpBuilder::InsertionGuard guard(builder);
   builder.setInsertionPointToEnd(module.getBody());
   auto kernel = builder.create<rt::KernelOp>(root->getLoc(), "kernel", 0, ArrayAttr());
   Block &body = kernel.getBody().emplaceBlock();
   IRMapping mapping;
   SmallVector<Value> inputs;
-  for (Operation *op : ops)
-    for (Value operand : op->getOperands())
-      if (!mapping.contains(operand) && !ops.contains(operand.getDefiningOp())) {
-        mapping.map(operand, body.addArgument(kernelType(operand.getType()), operand.getLoc()));
-        inputs.push_back(operand);
-      }
+  for (const auto &part : {ops, repeats})
+    for (Operation *op : part)
+      for (Value operand : op->getOperands())
+        if (!mapping.contains(operand) && !part.contains(operand.getDefiningOp())) {
+          mapping.map(operand, body.addArgument(kernelType(operand.getType()), operand.getLoc()));
+          inputs.push_back(operand);
+        }
   SmallVector<Attribute> names, opNames;
   builder.setInsertionPointToEnd(&body);
   auto empty = builder.getStringAttr("");
@@ -290,6 +321,8 @@ LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> result
                            : builder.getStringAttr(op->getName().getStringRef()));
     copy->setAttr("node_name", empty);
   }
+  for (Operation *op : repeats)
+    builder.clone(*op, mapping)->setAttr("node_name", empty);
   SmallVector<Value> yielded;
   for (Value result : results)
     yielded.push_back(mapping.lookup(result));
@@ -371,6 +404,8 @@ LogicalResult DispatchFormer::form(Block &block) {
 LogicalResult DispatchFormer::run() {
   if (fuseRows)
     findFusedRows();
+  if (repeatRows)
+    findRepeatedRows();
   place(function.getBody().front());
   if (failed(form(function.getBody().front())))
     return failure();
@@ -391,7 +426,7 @@ class FormDispatchesPass : public tacq::impl::FormDispatchesBase<FormDispatchesP
 
   void runOnOperation() override {
     for (auto function : llvm::to_vector(getOperation().getOps<func::FuncOp>())) {
-      DispatchFormer former(getOperation(), function, fuseRows);
+      DispatchFormer former(getOperation(), function, fuseRows, repeatRows);
       if (failed(former.run()))
         return signalPassFailure();
       numDispatches += former.dispatchCount;

@@ -52,6 +52,29 @@ static void markReadOnly(spirv::ModuleOp module) {
       variable->setAttr("non_writable", UnitAttr::get(module.getContext()));
 }
 
+/// Says that other workgroups write to the buffers while the shader runs, of all bindings but the
+/// constants; the flags change while they are looked at.
+static void markCoherent(SmallVectorImpl<uint32_t> &code, ArrayRef<int32_t> constants,
+                         uint32_t flags) {
+  constexpr uint32_t headerWords = 5;
+  SmallVector<uint32_t> marked(code.begin(), code.begin() + headerWords);
+  auto decorate = [&](uint32_t id, spirv::Decoration decoration) {
+    marked.append({3u << 16 | uint32_t(spirv::Opcode::OpDecorate), id, uint32_t(decoration)});
+  };
+  for (size_t at = headerWords, size = 0; at < code.size(); at += size) {
+    size = code[at] >> 16;
+    marked.append(code.begin() + at, code.begin() + at + size);
+    if ((code[at] & 0xFFFF) != uint32_t(spirv::Opcode::OpDecorate) || size != 4 ||
+        code[at + 2] != uint32_t(spirv::Decoration::Binding))
+      continue;
+    if (!llvm::is_contained(constants, int32_t(code[at + 3])))
+      decorate(code[at + 1], spirv::Decoration::Coherent);
+    if (code[at + 3] == flags)
+      decorate(code[at + 1], spirv::Decoration::Volatile);
+  }
+  code = std::move(marked);
+}
+
 /// From SPIR-V 1.4 on, an entry point lists all variables that it uses.
 static void listInterface(spirv::ModuleOp module) {
   std::optional<spirv::VerCapExtAttr> needs = module.getVceTriple();
@@ -103,6 +126,13 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
         shader.refusal += (shader.refusal.empty() ? "" : "; ") + diagnostic.str();
       return success();
     });
+    bool ordered = profile.has(vulkanOrderedFeature) && !variantOf;
+    auto constants = function->getAttrOfType<DenseI32ArrayAttr>(vulkanConstantsAttr);
+    // Buffers are followed by the symbols, the status and the flags.
+    uint32_t flags = 2;
+    for (Type type : function.getArgumentTypes())
+      flags += isa<MemRefType>(type);
+    --flags; // the status is an argument, too
     OwningOpRef<ModuleOp> own = ModuleOp::create(function.getLoc());
     function->moveBefore(own->getBody(), own->getBody()->end());
     PassManager manager(kernels.getContext(), ModuleOp::getOperationName());
@@ -117,6 +147,14 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
       if (shader.refusal.empty())
         shader.refusal = "it has no form in SPIR-V";
       continue;
+    }
+    if (ordered) {
+      SmallVector<int32_t> unchanged;
+      if (constants)
+        llvm::append_range(unchanged, constants.asArrayRef());
+      unchanged.push_back(flags - 2); // the symbols
+      markCoherent(code, unchanged, flags);
+      shader.features.push_back(vulkanOrderedFeature.str());
     }
     shader.code.assign(code.begin(), code.end());
     collectFeatures(*own->getOps<spirv::ModuleOp>().begin(), profile, shader.features);

@@ -6,8 +6,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "RowShaders.h"
 #include "ShaderKernels.h"
-#include "WorkgroupCode.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "tacq/Codegen/AttentionTensors.h"
@@ -27,36 +27,75 @@ constexpr int64_t sharedNumbers = 4096;
 /// Keys that a subgroup has under way at once.
 constexpr int64_t keysAtOnce = 2;
 
+/// Whether there are several new keys, or a cache that is not in place: then another kernel
+/// appends.
+Sym isAppendedBefore(const Sym &added, std::optional<Sym> capacity, VulkanProfileAttr profile,
+                     int64_t depth, int64_t valueDepth) {
+  int64_t width = std::max(1u, profile.getSubgroup());
+  bool mayAttendAppend = capacity && width > 1 && depth % width == 0 && valueDepth % width == 0;
+  return mayAttendAppend ? Sym::min(added - Sym(1), Sym(1)) : Sym(1);
+}
+
 class AttentionShader : WorkgroupCode {
 public:
   AttentionShader(KernelBuilder &k, AttentionOp op, VulkanProfileAttr profile,
                   std::optional<Sym> capacity)
-      : WorkgroupCode(k, profile), op(op), t(op, capacity) {}
+      : WorkgroupCode(k, profile), op(op), t(op, capacity), capacity(capacity) {}
   LogicalResult emit();
 
 private:
   void emitRow(Value batch, Value position, Value head, Value task);
   void emitRowOfWorkgroup(Value batch, Value position, Value head, Value task);
+  LogicalResult collectAdded();
   Value endOfKeys(Value position);
   Value addBias(Value score, Value batch, Value position, Value head, Value key);
   Value rescaling(Value from, Value to) { return emitExpNonPositive(b, k.sub(from, to)); }
   void addKey(Value batch, Value position, Value head, Value query, Value key);
+  SmallVector<Value> addScores(ValueRange now, ArrayRef<Value> scores, ArrayRef<Value> visibles,
+                               ArrayRef<SmallVector<Value>> rows);
+  Value isVisible(Value batch, Value key);
 
   AttentionOp op;
   AttentionTensors t;
+  std::optional<Sym> capacity;
   Value sums, state; // state: maximum, denominator
+  Value subgroupWeights;
   Rows keyRows, valueRows;
+  /// A single new key and its value, if this kernel may append them.
+  Value addedKeys, addedValues;
+  std::optional<RopeRow> queryRope, keyRope;
 };
+
+/// Finds what the kernel reads instead of the cache, where it appends.
+LogicalResult AttentionShader::collectAdded() {
+  CacheTensors tensors(op, capacity);
+  if (!op.getPresentKey() ||
+      isAppendedBefore(t.kNew[1], capacity, profile, t.depth, t.valueDepth).isConstant(1))
+    return success();
+  if (failed(tensors.collect(*this)))
+    return failure();
+  RopeOp rope = tensors.keyRope();
+  addedKeys = inputBuffer(rope ? rope.getX() : op.getK());
+  addedValues = inputBuffer(op.getV());
+  if (rope && failed(keyRope.emplace(k, rope).collect()))
+    return failure();
+  if (RopeOp own = t.queryRope())
+    return queryRope.emplace(k, own).collect();
+  return success();
+}
 
 LogicalResult AttentionShader::emit() {
   if (failed(t.collect(*this)))
     return failure();
   Dims tasks = {t.q[0], t.q[1], t.q[2]};
+  if (failed(collectAdded()))
+    return failure();
   if (subgroup() > 1 && t.depth % subgroup() == 0 && t.valueDepth % subgroup() == 0) {
     int64_t most = std::min(largestWorkgroup / subgroup(), sharedNumbers / (t.valueDepth + 2));
     setWorkgroup(llvm::bit_floor(uint64_t(most)) * subgroup());
     sums = shared(subgroups() * t.valueDepth, b.getF32Type());
     state = shared(subgroups() * 2, b.getF32Type());
+    subgroupWeights = shared(subgroups(), b.getF32Type());
     k.parallel(elementCount(tasks), [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
       emitRowOfWorkgroup(at[0], at[1], at[2], task);
@@ -82,6 +121,31 @@ Value AttentionShader::addBias(Value score, Value batch, Value position, Value h
   return k.add(score, load(t.bias, k.add(t.biasRow(*this, batch, head, position), key)));
 }
 
+Value AttentionShader::isVisible(Value batch, Value key) {
+  Value mask = element(t.keyMask, k.add(t.maskRow(*this, batch), key));
+  return b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, mask, k.integer(mask.getType(), 0));
+}
+
+/// Adds keys with these scores and rows of values to a maximum, a denominator and sums.
+SmallVector<Value> AttentionShader::addScores(ValueRange now, ArrayRef<Value> scores,
+                                              ArrayRef<Value> visibles,
+                                              ArrayRef<SmallVector<Value>> rows) {
+  Value maximum = now[0];
+  for (Value score : scores)
+    maximum = b.create<arith::MaxNumFOp>(maximum, score);
+  Value rescale = rescaling(now[0], maximum);
+  SmallVector<Value> next = {maximum};
+  for (Value value : now.drop_front())
+    next.push_back(k.mul(value, rescale));
+  for (auto [score, visible, row] : llvm::zip(scores, visibles, rows)) {
+    Value weight = k.select(visible, rescaling(score, maximum), f(0.0));
+    next[1] = k.add(next[1], weight);
+    for (auto [i, value] : llvm::enumerate(row))
+      next[2 + i] = k.add(next[2 + i], k.mul(weight, value));
+  }
+  return next;
+}
+
 void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head, Value task) {
   Value keyHead = quotient(head, quotient(k.sym(t.q[2]), k.sym(t.kNew[2])));
   keyRows = t.keyRows(*this, batch, keyHead);
@@ -92,53 +156,103 @@ void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head
   // Neighbouring invocations have neighbouring features.
   auto feature = [&](int64_t i) { return plus(lane, i * subgroup()); };
   Value scale = f(op.getScale().convertToDouble()), end = endOfKeys(position);
-  SmallVector<Value> query;
-  for (int64_t i = 0; i < features; ++i)
-    query.push_back(load(t.queries, k.add(times(task, t.depth), feature(i))));
+  // A single new key is not in the cache yet.
+  Value isSingle = addedKeys ? k.lessEqual(k.sym(t.kNew[1]), k.index(1)) : Value();
+  Value start = times(task, t.depth);
+  auto ifSingle = [&](function_ref<SmallVector<Value>()> then,
+                      function_ref<SmallVector<Value>()> otherwise) {
+    return isSingle ? k.branch(isSingle, then, otherwise) : otherwise();
+  };
+  auto loadQuery = [&] {
+    SmallVector<Value> query;
+    for (int64_t i = 0; i < features; ++i)
+      query.push_back(load(t.queries, k.add(start, feature(i))));
+    return query;
+  };
+  SmallVector<Value> query =
+      !queryRope ? loadQuery()
+                 : ifSingle(
+                       [&] {
+                         SmallVector<Value> query;
+                         Type element = k.elementType(op.getQ());
+                         for (int64_t i = 0; i < features; ++i)
+                           query.push_back(k.roundTo(
+                               element, queryRope->element(batch, position, start, feature(i))));
+                         return query;
+                       },
+                       loadQuery);
   // Maximum, denominator, sums.
   SmallVector<Value> carried(2 + valueFeatures, f(0.0));
   carried[0] = f(lowest);
-  Value last = k.sub(end, k.index(1));
-  carried = loop(number, end, subgroups() * keysAtOnce, carried, [&](Value first, ValueRange now) {
-    SmallVector<Value> scores, visibles;
-    SmallVector<SmallVector<Value>> rows(keysAtOnce);
-    for (int64_t each = 0; each < keysAtOnce; ++each) {
-      Value place = plus(first, each * subgroups()), key = k.min(place, last);
-      Value visible = k.lessEqual(place, last);
-      if (t.keyMask) {
-        Value mask = element(t.keyMask, k.add(t.maskRow(*this, batch), key));
-        Value hidden = k.integer(mask.getType(), 0);
-        Value shown = b.create<arith::CmpIOp>(arith::CmpIPredicate::ne, mask, hidden);
-        visible = k.logicalAnd(visible, shown);
-      }
-      Value from = k.add(keyRows.start, k.mul(key, keyRows.stride));
-      Value value = k.add(valueRows.start, k.mul(key, valueRows.stride));
-      Value score = f(0.0);
-      for (int64_t i = 0; i < features; ++i)
-        score = k.add(score, k.mul(query[i], load(t.keys, k.add(from, feature(i)))));
-      for (int64_t i = 0; i < valueFeatures; ++i)
-        rows[each].push_back(load(t.values, k.add(value, feature(i))));
-      score = k.mul(sumSubgroup(score, 1), scale);
-      if (t.bias)
-        score = addBias(score, batch, position, head, key);
-      scores.push_back(k.select(visible, score, f(lowest)));
-      visibles.push_back(visible);
-    }
-    Value maximum = now[0];
-    for (Value score : scores)
-      maximum = b.create<arith::MaxNumFOp>(maximum, score);
-    Value rescale = rescaling(now[0], maximum);
-    SmallVector<Value> next = {maximum};
-    for (Value value : now.drop_front())
-      next.push_back(k.mul(value, rescale));
-    for (int64_t each = 0; each < keysAtOnce; ++each) {
-      Value weight = k.select(visibles[each], rescaling(scores[each], maximum), f(0.0));
-      next[1] = k.add(next[1], weight);
-      for (int64_t i = 0; i < valueFeatures; ++i)
-        next[2 + i] = k.add(next[2 + i], k.mul(weight, rows[each][i]));
-    }
-    return next;
-  });
+  auto scoreOf = [&](ArrayRef<Value> key) {
+    Value score = f(0.0);
+    for (int64_t i = 0; i < features; ++i)
+      score = k.add(score, k.mul(query[i], key[i]));
+    return k.mul(sumSubgroup(score, 1), scale);
+  };
+  Value inCache = isSingle ? k.select(isSingle, k.sub(end, k.index(1)), end) : end;
+  Value last = k.sub(inCache, k.index(1));
+  carried =
+      loop(number, inCache, subgroups() * keysAtOnce, carried, [&](Value first, ValueRange now) {
+        SmallVector<Value> scores, visibles;
+        SmallVector<SmallVector<Value>> rows(keysAtOnce);
+        for (int64_t each = 0; each < keysAtOnce; ++each) {
+          Value place = plus(first, each * subgroups()), key = k.min(place, last);
+          Value visible = k.lessEqual(place, last);
+          if (t.keyMask)
+            visible = k.logicalAnd(visible, isVisible(batch, key));
+          Value from = k.add(keyRows.start, k.mul(key, keyRows.stride));
+          Value value = k.add(valueRows.start, k.mul(key, valueRows.stride));
+          SmallVector<Value> keyFeatures;
+          for (int64_t i = 0; i < features; ++i)
+            keyFeatures.push_back(load(t.keys, k.add(from, feature(i))));
+          for (int64_t i = 0; i < valueFeatures; ++i)
+            rows[each].push_back(load(t.values, k.add(value, feature(i))));
+          Value score = scoreOf(keyFeatures);
+          if (t.bias)
+            score = addBias(score, batch, position, head, key);
+          scores.push_back(k.select(visible, score, f(lowest)));
+          visibles.push_back(visible);
+        }
+        return addScores(now, scores, visibles, rows);
+      });
+  if (isSingle) {
+    // The first subgroup attends to the new key, and of the first head that shares it, appends it.
+    Value isFirst = k.logicalAnd(isSingle, k.equal(number, k.index(0)));
+    carried = k.branch(
+        isFirst,
+        [&] {
+          Value key = k.sub(end, k.index(1)), heads = k.sym(t.kNew[2]);
+          Value row = k.add(k.mul(batch, heads), keyHead);
+          Value keyStart = times(row, t.depth), valueStart = times(row, t.valueDepth);
+          SmallVector<Value> keyFeatures, valueRow;
+          Type keyElement = k.elementType(op.getPresentKey());
+          Type valueElement = k.elementType(op.getPresentValue());
+          for (int64_t i = 0; i < features; ++i)
+            keyFeatures.push_back(k.roundTo(
+                keyElement, keyRope ? keyRope->element(batch, position, keyStart, feature(i))
+                                    : load(addedKeys, k.add(keyStart, feature(i)))));
+          for (int64_t i = 0; i < valueFeatures; ++i)
+            valueRow.push_back(
+                k.roundTo(valueElement, load(addedValues, k.add(valueStart, feature(i)))));
+          Value group = quotient(k.sym(t.q[2]), heads);
+          when(k.equal(remainder(head, group), k.index(0)), [&] {
+            Value to = k.add(keyRows.start, k.mul(key, keyRows.stride));
+            Value valueTo = k.add(valueRows.start, k.mul(key, valueRows.stride));
+            for (int64_t i = 0; i < features; ++i)
+              store(keyFeatures[i], t.keys, k.add(to, feature(i)));
+            for (int64_t i = 0; i < valueFeatures; ++i)
+              store(valueRow[i], t.values, k.add(valueTo, feature(i)));
+          });
+          Value score = scoreOf(keyFeatures);
+          if (t.bias)
+            score = addBias(score, batch, position, head, key);
+          Value visible = t.keyMask ? isVisible(batch, key) : k.equal(key, key);
+          score = k.select(visible, score, f(lowest));
+          return addScores(carried, {score}, {visible}, {valueRow});
+        },
+        [&] { return carried; });
+  }
   when(k.equal(lane, k.index(0)), [&] {
     storeShared(carried[0], state, times(number, 2));
     storeShared(carried[1], state, plus(times(number, 2), 1));
@@ -149,10 +263,15 @@ void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head
   Value maximum = loadShared(state, k.index(0));
   for (int64_t i = 1; i < subgroups(); ++i)
     maximum = b.create<arith::MaxNumFOp>(maximum, loadShared(state, k.index(2 * i)));
+  // Each invocation makes the weight of one subgroup.
+  Value each = remainder(own, k.index(subgroups()));
+  Value weight = rescaling(loadShared(state, times(each, 2)), maximum);
+  storeShared(weight, subgroupWeights, each);
+  barrier();
   SmallVector<Value> weights;
   Value denominator = f(0.0);
   for (int64_t i = 0; i < subgroups(); ++i) {
-    weights.push_back(rescaling(loadShared(state, k.index(2 * i)), maximum));
+    weights.push_back(loadShared(subgroupWeights, k.index(i)));
     denominator = k.add(denominator, k.mul(weights.back(), loadShared(state, k.index(2 * i + 1))));
   }
   Value seen = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, denominator, f(0.0));
@@ -215,31 +334,63 @@ void AttentionShader::addKey(Value batch, Value position, Value head, Value quer
 }
 
 /// A task is a feature of one key of one head. With a capacity the past is in the buffer already;
-/// without, the present is a new buffer and the past is copied as well.
+/// without, the present is a new buffer and the past is copied as well. Rotary embeddings that are
+/// part of the kernel are applied on the way: to the keys, and to the queries of the heads that
+/// share the key head.
 class AppendShader : ShaderCode {
 public:
-  AppendShader(KernelBuilder &k, AttentionOp op, std::optional<Sym> capacity)
-      : ShaderCode(k), op(op), tensors(op, capacity) {}
+  AppendShader(KernelBuilder &k, AttentionOp op, VulkanProfileAttr profile,
+               std::optional<Sym> capacity)
+      : ShaderCode(k), op(op), tensors(op, capacity), attention(op, capacity), profile(profile),
+        capacity(capacity) {}
 
   LogicalResult emit() {
-    if (failed(tensors.collect(*this)))
+    if (failed(tensors.collect(*this)) || failed(attention.collect(*this)))
       return failure();
+    std::optional<RopeRow> keyRope, queryRope;
+    if (RopeOp rope = tensors.keyRope())
+      if (failed(keyRope.emplace(k, rope).collect()))
+        return failure();
+    if (RopeOp rope = attention.queryRope())
+      if (failed(queryRope.emplace(k, rope).collect()))
+        return failure();
     // One element of a row a task, of keys and of values.
     int64_t features = std::max(*k.dims(op.getK())[3].constant(), *k.dims(op.getV())[3].constant());
     Dims tasks = {tensors.added[0], tensors.added[2], tensors.total - tensors.first(), features};
-    k.parallel(elementCount(tasks), [&](Value task) {
+    Sym isOwn = isAppendedBefore(tensors.added[1], capacity, profile, attention.depth,
+                                 attention.valueDepth);
+    k.parallel(elementCount(tasks) * isOwn, [&](Value task) {
       KernelBuilder::Index at = k.delinearize(task, tasks);
+      Value feature = at[3],
+            position = k.sub(k.add(at[2], k.sym(tensors.first())), k.sym(tensors.past));
+      auto ifFeature = [&](int64_t count, function_ref<void()> emit) {
+        if (count == features)
+          emit();
+        else
+          when(k.less(feature, k.index(count)), emit);
+      };
       tensors.appendKey(
           *this, at[0], at[1], k.add(at[2], k.sym(tensors.first())),
           [&](const AppendedTensor &tensor, Value from, Value fromStart, Value toStart) {
-            auto copy = [&] {
-              store(load(from, k.add(fromStart, at[3])), tensor.present, k.add(toStart, at[3]));
-            };
-            if (tensor.features == features)
-              copy();
-            else
-              when(k.less(at[3], k.index(tensor.features)), copy);
+            ifFeature(tensor.features, [&] {
+              Value value = tensor.isKey && keyRope
+                                ? keyRope->element(at[0], position, fromStart, feature)
+                                : load(from, k.add(fromStart, feature));
+              store(value, tensor.present, k.add(toStart, feature));
+            });
           });
+      if (!queryRope)
+        return;
+      Value heads = k.sym(attention.q[2]), group = quotient(heads, k.sym(tensors.added[2]));
+      Value row = k.add(k.mul(at[0], k.sym(attention.q[1])), position);
+      Value first = k.add(k.mul(row, heads), k.mul(at[1], group));
+      ifFeature(attention.depth, [&] {
+        loop(k.index(0), group, 1, [&](Value i) {
+          Value start = times(k.add(first, i), attention.depth);
+          store(queryRope->element(at[0], position, start, feature), attention.queries,
+                k.add(start, feature));
+        });
+      });
     });
     return success();
   }
@@ -247,6 +398,9 @@ public:
 private:
   AttentionOp op;
   CacheTensors tensors;
+  AttentionTensors attention;
+  VulkanProfileAttr profile;
+  std::optional<Sym> capacity;
 };
 
 } // namespace
@@ -257,6 +411,6 @@ LogicalResult tacq::emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
 }
 
 LogicalResult tacq::emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,
-                                          std::optional<Sym> capacity) {
-  return AppendShader(kernel, op, capacity).emit();
+                                          VulkanProfileAttr profile, std::optional<Sym> capacity) {
+  return AppendShader(kernel, op, profile, capacity).emit();
 }

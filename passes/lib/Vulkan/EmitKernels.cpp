@@ -19,27 +19,34 @@ using namespace tacq;
 
 static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile,
                                 const KernelOptions &options) {
-  for (Operation &op : kernel.region().front()) {
-    if (auto linear = dyn_cast<LinearOp>(op))
-      return linear.getXScales() ? emitMixedLinearShader(kernel, linear, profile)
-                                 : emitLinearShader(kernel, linear);
-    if (auto quantize = dyn_cast<QuantizeRowsOp>(op))
+  Block &body = kernel.region().front();
+  for (auto attention : body.getOps<AttentionOp>())
+    return options.append ? emitCacheAppendShader(kernel, attention, profile, options.capacity)
+                          : emitAttentionShader(kernel, attention, profile, options.capacity);
+  for (auto linear : body.getOps<LinearOp>())
+    return linear.getXScales() ? emitMixedLinearShader(kernel, linear, profile)
+                               : emitLinearShader(kernel, linear);
+  for (auto quantize : body.getOps<QuantizeRowsOp>())
+    if (auto norm = quantize.getX().getDefiningOp<NormOp>())
+      return emitQuantizedNormShader(kernel, norm, quantize, profile);
+    else
       return emitQuantizeRowsShader(kernel, quantize, profile);
-    if (auto attention = dyn_cast<AttentionOp>(op))
-      return options.append ? emitCacheAppendShader(kernel, attention, options.capacity)
-                            : emitAttentionShader(kernel, attention, profile, options.capacity);
+  for (Operation &op : body) {
     if (auto attention = dyn_cast<AttentionGradOp>(op))
       return attention.emitError("there is no shader for the gradients of attention");
     if (auto norm = dyn_cast<NormOp>(op))
       return emitNormShader(kernel, norm, profile);
     if (auto rope = dyn_cast<RopeOp>(op))
       return emitRopeShader(kernel, rope);
+    auto node = dyn_cast<NodeOp>(op);
+    if (node && (node.getOpType() == "ArgMax" || node.getOpType() == "ArgMin") &&
+        emitArgMaxShader(kernel, node, profile))
+      return success();
   }
   return emitNodeKernel(kernel);
 }
 
-/// A shader knows how many tasks there are, and does not get the last one.
-static void replaceLastTask(KernelBuilder &kernel) {
+void tacq::passTaskCount(KernelBuilder &kernel) {
   func::FuncOp function = kernel.function();
   OpBuilder::InsertionGuard guard(kernel.b);
   kernel.b.setInsertionPointToStart(&function.getBody().front());
@@ -53,7 +60,7 @@ LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
   kernel.sharedStatus = true;
   if (failed(emitRegion(kernel, profile, options)))
     return failure();
-  replaceLastTask(kernel);
+  passTaskCount(kernel);
   return success();
 }
 
@@ -62,17 +69,19 @@ bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, b
   kernel.vectorBits = 0;
   kernel.sharedStatus = true;
   bool emitted = false;
+  // Barriers order variants.
+  func::FuncOp function = kernel.function();
+  function->setAttr(vulkanVariantAttr, function.getNameAttr());
+  // What makes a single row may be in the region, too.
   Block &body = kernel.region().front();
-  // What is fused with them is for few rows.
-  if (!llvm::hasNItems(body.without_terminator(), 1))
-    return false;
-  if (auto linear = dyn_cast<LinearOp>(body.front()))
+  for (auto linear : body.getOps<LinearOp>())
     emitted = linear.getXScales() && (first ? emitTileDecodeShader(kernel, linear, profile)
                                             : emitTileLinearShader(kernel, linear, profile));
-  else if (auto attention = dyn_cast<AttentionOp>(body.front()); attention && !options.append && !first)
-    emitted = emitTileAttentionShader(kernel, attention, profile, options.capacity);
+  for (auto attention : body.getOps<AttentionOp>())
+    emitted = !options.append && !first &&
+              emitTileAttentionShader(kernel, attention, profile, options.capacity);
   if (emitted)
-    replaceLastTask(kernel);
+    passTaskCount(kernel);
   return emitted;
 }
 

@@ -1,8 +1,8 @@
 //===- EmitPanelCircuit.cpp - Circuits of panels --------------------------===//
 //
-// Slots are numbered through the panel: where those of a tile begin is known by a sum over the
-// tiles' counts, and an invocation finds the tile of its slot in it. So all invocations have
-// equally many, wherever they are.
+// Slots are numbered through the panel, so that all invocations have equally many, wherever they
+// are. An invocation's first slots are read ahead; the tile of a slot is found in sums over the
+// tiles' counts.
 //
 //===----------------------------------------------------------------------===//
 
@@ -16,35 +16,39 @@ using namespace mlir;
 using namespace tacq;
 using Circuit = MixedFormat::Circuit;
 
-/// Loads what sumCounts needs, so that it is there after the codes have been multiplied.
-void PanelLinear::loadCounts(Place &place, unsigned number) {
+PanelLinear::Counts PanelLinear::loadCounts(const Place &place, Value panel) {
   const MixedFormat &format = place.weight->format;
-  int64_t tiles = format.columnsOfTiles, first = number * ownInvocations;
-  Value start = plus(place.panel, format.circuitAt / wordBytes);
-  place.slotsAt = plus(times(toIndex(element(place.weight->words, start)), format.slotBytes()),
-                       format.slotsAt());
+  int64_t tiles = format.columnsOfTiles, first = place.number * ownInvocations;
+  Counts result;
+  auto slotsBefore = [&](Value panel) {
+    return toIndex(element(place.weight->words, plus(panel, format.circuitAt / wordBytes)));
+  };
+  result.first = slotsBefore(panel);
+  result.next = slotsBefore(k.min(plus(panel, 1), k.index(format.rowsOfTiles - 1)));
   Value own = thread();
   for (int64_t base = 0; base < tiles; base += ownInvocations) {
     Value tile = plus(own, base - first);
     Value inside =
         k.logicalAnd(k.lessEqual(k.index(first), own),
                      k.less(own, k.index(first + std::min(ownInvocations, tiles - base))));
-    Value at = k.add(times(place.panel, tiles), k.select(inside, tile, k.index(0)));
+    Value at = k.add(times(panel, tiles), k.select(inside, tile, k.index(0)));
     Value byte = element(place.weight->bytes, plus(at, format.countsAt()));
     Value count = b.create<arith::ExtUIOp>(b.getI32Type(), byte);
-    place.counts.push_back(k.select(inside, count, word(0)));
+    result.counts.push_back(k.select(inside, count, word(0)));
   }
+  return result;
 }
 
-/// Makes the sums of the counts of all tiles up to each one. All invocations come here.
-void PanelLinear::sumCounts(Place &place, unsigned number) {
+/// Leaves the sums of the counts of all tiles up to each one in memory, and returns that of all.
+/// All invocations come here.
+Value PanelLinear::sumCounts(const Place &place, const Counts &loaded) {
   const MixedFormat &format = place.weight->format;
-  int64_t tiles = format.columnsOfTiles, first = number * ownInvocations;
-  int64_t at = number * tilesOfPrefix;
+  int64_t tiles = format.columnsOfTiles, first = place.number * ownInvocations;
+  int64_t at = place.number * tilesOfPrefix;
   Value own = thread(), before = word(0);
   Value group = quotient(own, k.index(subgroup()));
   int64_t groups = ownInvocations / subgroup(), firstGroup = first / subgroup();
-  for (auto [i, count] : llvm::enumerate(place.counts)) {
+  for (auto [i, count] : llvm::enumerate(loaded.counts)) {
     Value sum = count;
     if (subgroup() > 1)
       sum = b.create<spirv::GroupNonUniformIAddOp>(b.getI32Type(), spirv::Scope::Subgroup,
@@ -69,15 +73,13 @@ void PanelLinear::sumCounts(Place &place, unsigned number) {
     before = loadShared(prefixMemory, k.index(at + last));
   }
   // Sizes that are no power of two may leave entries that no count stands for.
-  int64_t stored = int64_t(place.counts.size()) * ownInvocations;
+  int64_t stored = int64_t(loaded.counts.size()) * ownInvocations;
   if (stored < tilesOfPrefix) {
     loop(k.add(k.index(at + stored), own), k.index(at + tilesOfPrefix), workgroup(),
          [&](Value i) { storeShared(word(std::numeric_limits<int32_t>::max()), prefixMemory, i); });
     barrier();
   }
-  place.prefix = prefixMemory;
-  place.prefixAt = k.index(at);
-  place.slots = toIndex(before);
+  return toIndex(before);
 }
 
 /// The tile of a slot of the panel: the number of tiles whose slots all come before it.
@@ -86,8 +88,9 @@ Value PanelLinear::slotTile(const Place &place, Value slot) {
   if (format.circuit == Circuit::Uniform)
     return quotient(slot, k.index(format.uniformSlots));
   Value number = b.create<arith::IndexCastOp>(b.getI32Type(), slot), at = k.index(0);
+  Value prefixAt = k.index(place.number * tilesOfPrefix);
   for (int64_t step = llvm::PowerOf2Ceil(format.columnsOfTiles) / 2; step >= 1; step /= 2) {
-    Value before = loadShared(place.prefix, k.add(place.prefixAt, plus(at, step - 1)));
+    Value before = loadShared(prefixMemory, k.add(prefixAt, plus(at, step - 1)));
     Value isBefore = b.create<arith::CmpIOp>(arith::CmpIPredicate::sle, before, number);
     at = k.select(isBefore, plus(at, step), at);
   }
@@ -106,56 +109,97 @@ Value PanelLinear::half(const Weight &weight, Value byteAt, bool aligned) {
   return halfOf(both, false);
 }
 
-Value PanelLinear::inputNumber(const Place &place, Value column) {
-  Value byte = element(x, k.add(times(place.row, inputColumns), column));
-  Value integer = b.create<arith::ExtSIOp>(b.getI32Type(), byte);
-  Value number = k.add(times(place.row, blocks), quotient(column, k.index(block)));
-  return k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), integer), load(xScales, times(number, 2)));
+/// The position in its tile and the value, as they are stored, of the slot that begins at a byte,
+/// for row `local` modulo 16.
+std::pair<Value, Value> PanelLinear::loadSlot(const Place &place, Value at) {
+  const MixedFormat &format = place.weight->format;
+  Value lane = remainder(place.local, k.index(formatTileRows));
+  bool aligned = format.slotsAt() % halfBytes == 0;
+  Value from = k.add(at, times(lane, format.positionBytes)), raw;
+  if (format.positionBytes == 1)
+    raw = element(place.weight->bytes, from);
+  else
+    raw = element(place.weight->shorts, quotient(from, k.index(halfBytes)));
+  Value valueAt = k.add(plus(at, formatTileRows * format.positionBytes), times(lane, halfBytes));
+  if (aligned)
+    return {raw, element(place.weight->halves, quotient(valueAt, k.index(halfBytes)))};
+  return {raw, half(*place.weight, valueAt, false)};
+}
+
+/// Before the tiles of the slots are known: of an invocation's first slots, positions and values.
+PanelLinear::Slots PanelLinear::loadSlots(const Place &place, Value panel, const Counts &counts) {
+  const MixedFormat &format = place.weight->format;
+  Slots result;
+  Value first = quotient(place.local, k.index(formatTileRows)), known;
+  result.rest = plus(first, slotsAhead * slotStride());
+  if (format.circuit == Circuit::Uniform) {
+    int64_t slots = format.columnsOfTiles * format.uniformSlots;
+    result.at = plus(times(panel, slots * format.slotBytes()), format.slotsAt());
+    result.count = known = k.index(slots);
+  } else {
+    result.at = plus(times(counts.first, format.slotBytes()), format.slotsAt());
+    // Of the last panel, it is not known how many there are, and nothing is read ahead.
+    known = k.sub(counts.next, counts.first);
+    result.rest = k.select(k.equal(panel, k.index(format.rowsOfTiles - 1)), first, result.rest);
+    result.count = known;
+  }
+  result.known = known;
+  for (int64_t i = 0; i < slotsAhead; ++i) {
+    Value slot = plus(first, i * slotStride());
+    // Read without a branch, and not looked at yet, so that nothing has to wait.
+    Value at = k.add(result.at, times(slot, format.slotBytes()));
+    auto [position, value] = loadSlot(place, k.select(k.less(slot, known), at, k.index(0)));
+    result.positions.push_back(position);
+    result.numbers.push_back(value);
+    result.tiles.push_back(k.index(0));
+  }
+  return result;
+}
+
+PanelLinear::Values PanelLinear::flatten(const Slots &slots) {
+  Values values = {slots.at, slots.count, slots.rest, slots.known};
+  llvm::append_range(values, slots.positions);
+  llvm::append_range(values, slots.numbers);
+  llvm::append_range(values, slots.tiles);
+  return values;
+}
+
+PanelLinear::Slots PanelLinear::slotsOf(const Place &place, ValueRange values) {
+  int64_t ahead = slotsAhead;
+  auto part = [&](int64_t i) { return Values(values.slice(4 + i * ahead, ahead)); };
+  return {values[0], values[1], values[2], values[3], part(0), part(1), part(2)};
 }
 
 /// What the slots of the invocation give for row `local` modulo 16.
-Value PanelLinear::addSlots(const Place &place) {
-  const MixedFormat &format = place.weight->format;
-  Value lane = remainder(place.local, k.index(formatTileRows));
-  int64_t stride = ownInvocations / formatTileRows;
-  Value first = quotient(place.local, k.index(formatTileRows));
-  bool aligned = format.slotsAt() % halfBytes == 0;
-  auto addSlot = [&](Value slot, Value sum) {
-    Value inside = k.less(slot, place.slots);
-    Value own = k.min(slot, k.sub(place.slots, k.index(1)));
-    Value tile = slotTile(place, own);
-    Value at = k.add(place.slotsAt, times(own, format.slotBytes()));
-    Value from = k.add(at, times(lane, format.positionBytes));
-    Value position;
-    if (format.positionBytes == 1) {
-      Value byte = element(place.weight->bytes, from);
-      position = b.create<arith::ExtUIOp>(b.getI32Type(), byte);
-    } else {
-      Value raw = element(place.weight->shorts, quotient(from, k.index(halfBytes)));
-      position = b.create<arith::ExtUIOp>(b.getI32Type(), raw);
-    }
-    Value value = half(
-        *place.weight,
-        k.add(plus(at, formatTileRows * format.positionBytes), times(lane, halfBytes)), aligned);
-    Value column = k.add(times(tile, formatTileColumns), toIndex(position));
-    Value product = k.mul(value, inputNumber(place, column));
-    return k.add(sum, k.select(inside, product, f(0.0)));
+Value PanelLinear::addSlots(const Place &place, const Slots &slots) {
+  Value sum = f(0.0), first = quotient(place.local, k.index(formatTileRows));
+  auto product = [&](Value position, Value tile, Value number) {
+    Value inTile = toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), position));
+    if (number.getType().isF16())
+      number = b.create<arith::ExtFOp>(b.getF32Type(), number);
+    Value column = k.add(times(tile, formatTileColumns), inTile);
+    // What was read in place of a slot that there is not may be no position.
+    column = k.min(column, k.index(inputColumns - 1));
+    return k.mul(number, inputNumber(place, column));
   };
-  return loop(first, place.slots, stride * slotsAtOnce, f(0.0),
-              [&](Value slot, ValueRange carried) {
-                Value sum = carried[0];
-                for (int64_t i = 0; i < slotsAtOnce; ++i)
-                  sum = addSlot(plus(slot, i * stride), sum);
-                return SmallVector<Value>{sum};
-              })[0];
+  for (auto [i, position] : llvm::enumerate(slots.positions)) {
+    Value inside = k.less(plus(first, i * slotStride()), slots.known);
+    sum = k.add(sum, k.select(inside, product(position, slots.tiles[i], slots.numbers[i]), f(0.0)));
+  }
+  // Those that were not read ahead.
+  return loop(slots.rest, slots.count, slotStride(), sum, [&](Value slot, ValueRange carried) {
+    int64_t bytes = place.weight->format.slotBytes();
+    auto [position, value] = loadSlot(place, k.add(slots.at, times(slot, bytes)));
+    return SmallVector<Value>{k.add(carried[0], product(position, slotTile(place, slot), value))};
+  })[0];
 }
 
-Value PanelLinear::addList(const Place &place) {
+Value PanelLinear::addList(const Place &place, Value panel) {
   const MixedFormat &format = place.weight->format;
   int64_t entryBytes = format.positionBytes + halfBytes;
   int64_t entriesAt = format.circuitAt + wordBytes * (format.rows + 1);
   Value lane = remainder(place.local, k.index(formatTileRows));
-  Value stored = k.add(times(place.panel, formatTileRows), lane);
+  Value stored = k.add(times(panel, formatTileRows), lane);
   auto start = [&](Value row) {
     Value at = plus(k.min(row, k.index(format.rows)), format.circuitAt / wordBytes);
     return toIndex(element(place.weight->words, at));

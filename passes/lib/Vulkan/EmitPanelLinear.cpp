@@ -1,23 +1,24 @@
 //===- EmitPanelLinear.cpp - Panels of mixed-precision weights ------------===//
 //
-// A task is a panel of 16 rows of a weight and one row of the input. An invocation reads 16 bytes
-// of codes at once, which are words of four rows, and multiplies all columns of a part of a tile
-// that way, so that what it does for a group is done once for some 64 columns; neighbouring
-// invocations read neighbouring rows and parts. Codes are not shifted out of a word: those of a
-// mask are multiplied where they are, and the sums shifted in the end.
+// A task is one row of the input and a panel of 16 rows of a weight. What does not depend on the
+// input is read before it is waited for.
 //
 //===----------------------------------------------------------------------===//
 
 #include "PanelLinear.h"
 #include "ShaderKernels.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
-#include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace tacq;
 using Circuit = MixedFormat::Circuit;
+
+/// Invocations that a weight has.
+static constexpr int64_t largestWorkgroup = 512;
+/// Columns of a row in shared memory, of which any device has 16 KiB, and those with wide subgroups
+/// have more.
+static constexpr int64_t sharedColumns = 8192, manySharedColumns = 16384;
 
 bool PanelLinear::addWeight(unsigned i) {
   auto type = cast<MixedType>(op.getWeights()[i].getType());
@@ -44,10 +45,7 @@ bool PanelLinear::addWeight(unsigned i) {
 }
 
 bool PanelLinear::collect() {
-  for (const char *feature : {"dot8", "int8", "int16", "float16", "storage8", "storage16"})
-    if (!profile.has(feature))
-      return false;
-  if (!op.getWeightLayouts())
+  if (!hasPanelFeatures(profile) || !op.getWeightLayouts())
     return false;
   Dims xDims = k.dims(op.getX()), scaleDims = k.dims(op.getXScales());
   inputColumns = *xDims.back().constant();
@@ -69,25 +67,28 @@ bool PanelLinear::collect() {
       return false;
   if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted))
     return false;
-  // A pass over all tiles is the least time from beginning to end, as long as the device has all
-  // panels under way at once; with more of them each invocation does better to have several passes.
-  int64_t panels = 0, sharing = op.getGated() ? 2 : 1;
-  for (const Weight &weight : weights)
-    panels += weight.format.rowsOfTiles;
-  int64_t tiles = weights[0].format.columnsOfTiles, whole = tiles * rowQuads * parts;
-  int64_t most = std::min<int64_t>(
-      8 * profile.getWorkgroup() / sharing,
-      std::clamp<int64_t>(llvm::alignDown(invocationsAtOnce / panels, 32), 32, 512));
-  int64_t passes = llvm::divideCeil(whole, most);
-  ownInvocations = llvm::alignTo(llvm::divideCeil(whole, passes), 32);
-  return true;
+  chooseShape();
+  int64_t most = profile.getSubgroup() >= 32 ? manySharedColumns : sharedColumns;
+  if (inputColumns <= most) {
+    rowQuadsMemory = shared(inputColumns / quadBytes, quadType());
+    rowScalesMemory = shared(2 * blocks, b.getF32Type());
+  }
+  return findRepeatedRow();
 }
 
-PanelLinear::Place PanelLinear::placeOf(const Weight &weight, Value panel, Value row,
-                                        unsigned number) {
+void PanelLinear::chooseShape() {
+  int64_t sharing = op.getGated() ? 2 : 1;
+  // A pass over all tiles is the least time from beginning to end.
+  int64_t whole = weights[0].format.columnsOfTiles * rowQuads * parts;
+  int64_t most = std::min<int64_t>(8 * profile.getWorkgroup() / sharing, largestWorkgroup);
+  int64_t passes = llvm::divideCeil(whole, most);
+  ownInvocations = llvm::alignTo(llvm::divideCeil(whole, passes), 32);
+}
+
+PanelLinear::Place PanelLinear::placeOf(const Weight &weight, Value row, unsigned number) {
   Place place;
   place.weight = &weight;
-  place.panel = panel;
+  place.number = number;
   place.row = row;
   place.local = plus(thread(), -int64_t(number) * ownInvocations);
   place.rowQuad = remainder(place.local, k.index(rowQuads));
@@ -97,224 +98,60 @@ PanelLinear::Place PanelLinear::placeOf(const Weight &weight, Value panel, Value
   return place;
 }
 
-/// The codes of four rows, of block `number` of those that the invocation has of a plane.
-Value PanelLinear::loadCodes(const Place &place, Value tile, size_t plane, int64_t number) {
-  const MixedFormat &format = place.weight->format;
-  int64_t bits = format.planes[plane], blocksOfPart = partColumns * bits / 32;
-  Value at = k.add(times(place.panel, format.rowOfTilesBytes() / quadBytes),
-                   times(tile, format.tileBytes(formatTileColumns) / quadBytes));
-  int64_t before = 0;
-  for (size_t i = 0; i < plane; ++i)
-    before += format.planes[i];
-  if (before) {
-    // A plane of the whole tile has 16 rows of so many bits for each column.
-    Value width = k.index(formatTileColumns * before / 8);
-    if (format.lastColumns)
-      width = k.select(k.equal(tile, k.index(format.wholeTiles)),
-                       k.index(format.lastColumns * before / 8), width);
-    at = k.add(at, width);
-  }
-  at = k.add(at, k.add(times(place.part, blocksOfPart * rowQuads), place.rowQuad));
-  return element(place.weight->quads, plus(at, number * rowQuads));
+PanelLinear::Values PanelLinear::ofOwn(ArrayRef<Place> places,
+                                       function_ref<Values(const Place &)> compute) {
+  if (places.size() == 1)
+    return compute(places[0]);
+  // The invocations of a gated operation's second weight are behind those of the first.
+  return k.branch(
+      k.less(thread(), k.index(ownInvocations)), [&] { return compute(places[0]); },
+      [&] { return compute(places[1]); });
 }
 
-SmallVector<Value> PanelLinear::inputWords(const Place &place, Value tile) {
-  Value at = k.add(times(place.row, inputColumns / quadBytes),
-                   k.add(times(tile, formatTileColumns / quadBytes),
-                         times(place.part, partColumns / quadBytes)));
-  SmallVector<Value> words;
-  for (int64_t i = 0; i < partColumns / quadBytes; ++i) {
-    Value quad = element(xWords, plus(at, i));
-    for (int64_t j = 0; j < 4; ++j)
-      words.push_back(component(quad, j));
-  }
-  return words;
+/// Reads what can be read of a panel at once.
+PanelLinear::Begun PanelLinear::beginPanel(ArrayRef<Place> places, Value panel) {
+  Begun begun;
+  for (const Place &place : places)
+    begun.counts.push_back(place.weight->format.circuit == Circuit::Slots ? loadCounts(place, panel)
+                                                                          : Counts());
+  begun.feature = featureOf(*places[0].weight, panel);
+  begun.tile = ofOwn(places, [&](const Place &place) {
+    return flatten(loadTile(place, panel, insideTile(place, place.tile)));
+  });
+  return begun;
 }
 
-static int64_t repeated(int64_t byte) { return byte * 0x01010101; }
-
-/// For four rows, the sums of the products of codes and input of a part of a tile.
-PanelLinear::Rows PanelLinear::planeDots(const Place &place, Value tile) {
-  const MixedFormat &format = place.weight->format;
-  SmallVector<Value> input = inputWords(place, tile);
-  Rows result(4);
-  int64_t low = 0;
-  for (auto [plane, bits] : llvm::enumerate(format.planes)) {
-    int64_t quads = 8 / bits, blocksOfPart = partColumns * bits / 32;
-    bool inPlace = quads <= 4;
-    SmallVector<Rows> sums(quads, Rows(4));
-    for (int64_t number = 0; number < blocksOfPart; ++number) {
-      Value codes = loadCodes(place, tile, plane, number);
-      for (int64_t row = 0; row < 4; ++row) {
-        Value word = component(codes, row);
-        for (int64_t quad = 0; quad < quads; ++quad) {
-          int64_t by = quad * bits, mask = repeated((1 << bits) - 1);
-          Value factor = input[number * quads + quad];
-          Value masked = inPlace ? word : shiftRight(word, by);
-          if (bits < 8)
-            masked =
-                b.create<arith::AndIOp>(masked, this->word(int32_t(inPlace ? mask << by : mask)));
-          Value &sum = sums[inPlace ? quad : 0][row];
-          sum = dot(sum, factor, masked);
-        }
-      }
-    }
-    for (int64_t row = 0; row < 4; ++row)
-      for (int64_t quad = 0; quad < (inPlace ? quads : 1); ++quad) {
-        Value sum = sums[quad][row];
-        if (quad)
-          sum = b.create<arith::ShRSIOp>(sum, word(quad * bits));
-        if (low)
-          sum = b.create<arith::ShLIOp>(sum, word(low));
-        result[row] = result[row] ? k.add(result[row], sum) : sum;
-      }
-    low += bits;
-  }
-  return result;
+static bool hasSlots(const MixedFormat &format) {
+  return format.circuit == Circuit::Slots || format.circuit == Circuit::Uniform;
 }
 
-/// A level is a sum over the sets of bits that its code has, of numbers that belong to the sets:
-/// term `set` of each of four rows. So levels need not be looked up.
-SmallVector<PanelLinear::Rows> PanelLinear::levelTerms(const Place &place) {
-  const MixedFormat &format = place.weight->format;
-  int64_t count = int64_t(1) << format.bits;
-  SmallVector<Rows> terms(count, Rows(4));
-  Value first = k.add(times(place.panel, formatTileRows), times(place.rowQuad, 4));
-  for (int64_t row = 0; row < 4; ++row) {
-    Value at = plus(times(plus(first, row), count / wordBytes), format.levelsAt / wordBytes);
-    for (int64_t i = 0; i < count; ++i) {
-      Value word = element(place.weight->words, plus(at, i / wordBytes));
-      terms[i][row] = b.create<arith::AndIOp>(shiftRight(word, i % wordBytes * 8), this->word(255));
-    }
-    for (int64_t bit = 1; bit < count; bit *= 2)
-      for (int64_t set = 0; set < count; ++set)
-        if (set & bit)
-          terms[set][row] = k.sub(terms[set][row], terms[set ^ bit][row]);
-  }
-  return terms;
-}
-
-PanelLinear::Rows PanelLinear::levelDots(const Place &place, Value tile, ArrayRef<Rows> terms) {
-  const MixedFormat &format = place.weight->format;
-  SmallVector<Value> input = inputWords(place, tile);
-  // Of each plane, the words of the invocation.
-  SmallVector<SmallVector<Value>> codes;
-  for (auto [plane, bits] : llvm::enumerate(format.planes)) {
-    codes.emplace_back();
-    for (int64_t number = 0; number < partColumns * int64_t(bits) / 32; ++number)
-      codes.back().push_back(loadCodes(place, tile, plane, number));
-  }
-  Value all;
-  for (Value quad : input)
-    all = dot(all, quad, word(repeated(1)));
-  Rows result(4);
-  for (int64_t row = 0; row < 4; ++row) {
-    SmallVector<Value> sums(terms.size());
-    for (auto [i, quad] : llvm::enumerate(input)) {
-      SmallVector<Value> sets(terms.size());
-      size_t bit = 1;
-      for (auto [plane, bits] : llvm::enumerate(format.planes)) {
-        int64_t quads = 8 / bits;
-        Value own = component(codes[plane][i / quads], row);
-        for (unsigned j = 0; j < bits; ++j, bit *= 2)
-          sets[bit] =
-              b.create<arith::AndIOp>(shiftRight(own, i % quads * bits + j), word(repeated(1)));
-      }
-      for (size_t set = 1; set < sets.size(); ++set) {
-        size_t highest = llvm::bit_floor(set);
-        if (set != highest)
-          sets[set] = b.create<arith::AndIOp>(sets[highest], sets[set ^ highest]);
-        sums[set] = dot(sums[set], quad, sets[set]);
-      }
-    }
-    result[row] = k.mul(all, terms[0][row]);
-    for (size_t set = 1; set < sums.size(); ++set)
-      result[row] = k.add(result[row], k.mul(sums[set], terms[set][row]));
-  }
-  return result;
-}
-
-PanelLinear::Rows PanelLinear::groupScales(const Place &place, Value group) {
-  const MixedFormat &format = place.weight->format;
-  Value at = k.add(times(place.panel, format.groups), group);
-  at = k.add(times(at, formatTileRows / 2), times(place.rowQuad, 2));
-  at = plus(at, format.scalesAt / wordBytes);
-  Value low = element(place.weight->words, at), high = element(place.weight->words, plus(at, 1));
-  return {halfOf(low, false), halfOf(low, true), halfOf(high, false), halfOf(high, true)};
-}
-
-PanelLinear::Rows PanelLinear::groupZeros(const Place &place, Value group) {
-  const MixedFormat &format = place.weight->format;
-  // Levels stand for level - 128.
-  if (format.codebook)
-    return Rows(4, f(128.0));
-  Value at = k.add(times(place.panel, format.groups), group);
-  at = k.add(times(at, rowQuads), place.rowQuad);
-  Value all = element(place.weight->words, plus(at, format.zerosAt / wordBytes));
-  Rows result;
-  for (int64_t row = 0; row < 4; ++row) {
-    Value zero = b.create<arith::AndIOp>(shiftRight(all, 8 * row), word(255));
-    result.push_back(b.create<arith::SIToFPOp>(b.getF32Type(), zero));
-  }
-  return result;
-}
-
-/// What the low section gives for four rows, of the tiles that are the invocation's.
-PanelLinear::Rows PanelLinear::tiles(const Place &place) {
-  const MixedFormat &format = place.weight->format;
-  SmallVector<Rows> terms;
-  if (format.codebook)
-    terms = levelTerms(place);
-  auto addTile = [&](Value tile, ValueRange carried) {
-    Rows sums = format.codebook ? levelDots(place, tile, terms) : planeDots(place, tile);
-    Value column = k.add(times(tile, formatTileColumns), times(place.part, partColumns));
-    Value number = k.add(times(place.row, blocks), quotient(column, k.index(block)));
-    Value scale = load(xScales, times(number, 2));
-    Value offset = load(xScales, plus(times(number, 2), 1));
-    // The block's sum is taken once, at its beginning.
-    if (block != partColumns)
-      offset = k.select(k.equal(remainder(column, k.index(block)), k.index(0)), offset, f(0.0));
-    SmallVector<Value> next(carried.begin(), carried.end());
-    Rows scales, zeros;
-    if (!format.oneGroup()) {
-      Value group = quotient(column, k.index(format.group));
-      scales = groupScales(place, group);
-      zeros = groupZeros(place, group);
-    }
-    for (int64_t row = 0; row < 4; ++row) {
-      Value low = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), sums[row]), scale);
-      if (!format.oneGroup())
-        low = k.mul(scales[row], k.sub(low, k.mul(zeros[row], offset)));
-      next[row] = k.add(carried[row], low);
-    }
-    if (format.oneGroup())
-      next[4] = k.add(carried[4], offset);
-    return next;
-  };
-  SmallVector<Value> carried(format.oneGroup() ? 5 : 4, f(0.0));
-  int64_t step = ownInvocations / (rowQuads * parts);
-  carried = loop(place.tile, k.index(format.columnsOfTiles), step, carried,
-                 [&](Value tile, ValueRange carried) {
-                   if (!format.lastColumns)
-                     return addTile(tile, carried);
-                   Value column =
-                       k.add(times(tile, formatTileColumns), times(place.part, partColumns));
-                   Value inside = k.less(column, k.index(format.storedColumns));
-                   return k.branch(
-                       inside, [&] { return addTile(tile, carried); },
-                       [&] { return SmallVector<Value>(carried); });
-                 });
-  Rows result(carried.begin(), carried.begin() + 4);
-  if (!format.oneGroup())
-    return result;
-  Rows scales = groupScales(place, k.index(0)), zeros = groupZeros(place, k.index(0));
-  for (int64_t row = 0; row < 4; ++row)
-    result[row] = k.mul(scales[row], k.sub(result[row], k.mul(zeros[row], carried[4])));
-  return result;
+/// The slots of a panel, which take another read and the sums over counts. All invocations come
+/// here.
+PanelLinear::Values PanelLinear::prepareSlots(ArrayRef<Place> places, Value panel,
+                                              const Begun &begun) {
+  if (!hasSlots(places[0].weight->format))
+    return {};
+  Values slots = ofOwn(places, [&](const Place &place) {
+    return flatten(loadSlots(place, panel, begun.counts[place.number]));
+  });
+  Values totals;
+  for (const Place &place : places)
+    totals.push_back(place.weight->format.circuit == Circuit::Slots
+                         ? sumCounts(place, begun.counts[place.number])
+                         : Value());
+  return ofOwn(places, [&](const Place &place) {
+    Slots own = slotsOf(place, slots);
+    if (Value total = totals[place.number])
+      own.count = total;
+    Value first = quotient(place.local, k.index(formatTileRows));
+    for (auto [i, tile] : llvm::enumerate(own.tiles))
+      tile = slotTile(place, plus(first, i * slotStride()));
+    return flatten(own);
+  });
 }
 
 /// Leaves the sums of each subgroup in memory.
-void PanelLinear::store(const Rows &sums, Value extra) {
+void PanelLinear::storeSums(const Rows &sums, Value extra) {
   Value own = thread();
   int64_t width = std::max<int64_t>(rowQuads, subgroup());
   Rows all;
@@ -337,58 +174,29 @@ void PanelLinear::store(const Rows &sums, Value extra) {
   });
 }
 
-void PanelLinear::emitPanels(ArrayRef<Weight> part, Value panel, Value row) {
-  SmallVector<Place, 2> places;
-  for (auto [number, weight] : llvm::enumerate(part)) {
-    places.push_back(placeOf(weight, panel, row, number));
-    Place &place = places.back();
-    const MixedFormat &format = weight.format;
-    if (format.circuit == Circuit::Slots) {
-      loadCounts(place, number);
-    } else if (format.circuit == Circuit::Uniform) {
-      int64_t slots = format.columnsOfTiles * format.uniformSlots;
-      place.slots = k.index(slots);
-      place.slotsAt = plus(times(panel, slots * format.slotBytes()), format.slotsAt());
-    }
-  }
-  // The invocations of a gated operation's second weight are behind those of the first.
-  auto ofOwn = [&](function_ref<SmallVector<Value>(const Place &)> compute) {
-    if (places.size() == 1)
-      return compute(places[0]);
-    return k.branch(
-        k.less(thread(), k.index(ownInvocations)), [&] { return compute(places[0]); },
-        [&] { return compute(places[1]); });
-  };
-  SmallVector<Value> sums =
-      ofOwn([&](const Place &place) { return SmallVector<Value>(tiles(place)); });
-  for (auto [number, place] : llvm::enumerate(places))
-    if (place.weight->format.circuit == Circuit::Slots)
-      sumCounts(place, number);
-  Value extra;
-  if (llvm::any_of(part, [](const Weight &each) { return each.format.circuit != Circuit::None; }))
-    extra = ofOwn([&](const Place &place) {
-      Circuit circuit = place.weight->format.circuit;
-      return SmallVector<Value>{circuit == Circuit::None   ? f(0.0)
-                                : circuit == Circuit::List ? addList(place)
-                                                           : addSlots(place)};
-    })[0];
-  store(Rows(sums.begin(), sums.end()), extra);
-  barrier();
-  const Weight &weight = part[0];
+/// The row of the weight that is stored as the panel's row `thread` modulo 16.
+Value PanelLinear::featureOf(const Weight &weight, Value panel) {
+  const MixedFormat &format = weight.format;
+  Value lane = remainder(thread(), k.index(formatTileRows));
+  Value stored = k.min(k.add(times(panel, formatTileRows), lane), k.index(format.rows - 1));
+  if (!format.sorted)
+    return stored;
+  Value byte = element(weight.bytes, plus(stored, format.permutationAt));
+  Value inBlock = toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), byte));
+  return k.add(times(quotient(stored, k.index(permutationBlock)), permutationBlock), inBlock);
+}
+
+/// Adds up what subgroups have left, and stores the results of the panel's rows.
+void PanelLinear::storeRows(ArrayRef<Place> places, Value panel, Value feature, Value residual,
+                            bool anyExtra) {
+  const Weight &weight = *places[0].weight;
   const MixedFormat &format = weight.format;
   Value lane = thread(), stored = k.add(times(panel, formatTileRows), lane);
   Value isRow =
       k.logicalAnd(k.less(lane, k.index(formatTileRows)), k.less(stored, k.index(format.rows)));
   when(isRow, [&] {
-    Value feature = stored;
-    if (format.sorted) {
-      Value byte = element(weight.bytes, plus(stored, format.permutationAt));
-      Value inBlock = toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), byte));
-      feature =
-          k.add(times(quotient(stored, k.index(permutationBlock)), permutationBlock), inBlock);
-    }
     auto sumOf = [&](unsigned number) {
-      const Weight &own = part[number];
+      const Weight &own = *places[number].weight;
       Value sum;
       auto add = [&](Value memory, int64_t count) {
         for (int64_t i = number * count; i < (number + 1) * count; ++i) {
@@ -397,20 +205,54 @@ void PanelLinear::emitPanels(ArrayRef<Weight> part, Value panel, Value row) {
         }
       };
       add(sumsMemory, partials());
-      if (extra)
+      if (anyExtra)
         add(extrasMemory, extras());
       return own.bias ? k.add(sum, load(own.bias, feature)) : sum;
     };
     Value y = activate(op.getActivation(), sumOf(0));
     if (op.getGated())
       y = k.mul(y, sumOf(1));
-    Value at = k.add(times(row, format.rows), feature);
     if (residual)
-      y = k.add(y, load(residual, at));
-    ShaderCode::store(y, weight.output, at);
+      y = k.add(y, residual);
+    ShaderCode::store(y, weight.output, k.add(times(places[0].row, format.rows), feature));
   });
-  // Of another task, too.
+}
+
+void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, const Begun &begun,
+                              ValueRange slots) {
+  Value residual;
+  if (this->residual)
+    residual = load(this->residual,
+                    k.add(times(places[0].row, places[0].weight->format.rows), begun.feature));
+  Values sums = ofOwn(places, [&](const Place &place) {
+    return Values(sumTiles(place, panel, tileOf(place, begun.tile)));
+  });
+  Value extra;
+  if (llvm::any_of(places,
+                   [](const Place &each) { return each.weight->format.circuit != Circuit::None; }))
+    extra = ofOwn(places, [&](const Place &place) {
+      const MixedFormat &format = place.weight->format;
+      return Values{format.circuit == Circuit::None   ? f(0.0)
+                    : format.circuit == Circuit::List ? addList(place, panel)
+                                                      : addSlots(place, slotsOf(place, slots))};
+    })[0];
+  storeSums(Rows(sums.begin(), sums.end()), extra);
   barrier();
+  storeRows(places, panel, begun.feature, residual, bool(extra));
+  // The memory is that of the next task, too.
+  barrier();
+}
+
+void PanelLinear::emitPanel(ArrayRef<Weight> part, Value panel, Value row) {
+  SmallVector<Place, 2> places;
+  for (auto [number, weight] : llvm::enumerate(part))
+    places.push_back(placeOf(weight, row, number));
+  Begun begun = beginPanel(places, panel);
+  Values slots = prepareSlots(places, panel, begun);
+  loadGain();
+  awaitInputs();
+  stageRow(row);
+  finishPanel(places, panel, begun, slots);
 }
 
 void PanelLinear::emit() {
@@ -425,12 +267,14 @@ void PanelLinear::emit() {
     prefixMemory = shared(sharing * tilesOfPrefix, b.getI32Type());
     totalsMemory = shared(workgroup() / subgroup(), b.getI32Type());
   }
+  if (norm)
+    normMemory = shared(subgroups(), b.getF32Type());
   SmallVector<ArrayRef<Weight>> groups;
-  for (size_t i = 0; i < weights.size(); i += sharing)
-    groups.push_back(ArrayRef(weights).slice(i, sharing));
   int64_t panels = 0;
-  for (ArrayRef<Weight> group : groups)
-    panels += group[0].format.rowsOfTiles;
+  for (size_t i = 0; i < weights.size(); i += sharing) {
+    groups.push_back(ArrayRef(weights).slice(i, sharing));
+    panels += weights[i].format.rowsOfTiles;
+  }
   // Rows of the input are inside, so that a panel is read once.
   k.parallel(rowCount * panels, [&](Value task) {
     Value rows = k.sym(rowCount), panel = quotient(task, rows), row = remainder(task, rows);
@@ -438,10 +282,10 @@ void PanelLinear::emit() {
     for (ArrayRef<Weight> group : groups) {
       Value own = plus(panel, -first);
       if (groups.size() == 1)
-        return emitPanels(group, own, row);
+        return emitPanel(group, own, row);
       int64_t last = first + group[0].format.rowsOfTiles;
       Value isIt = k.logicalAnd(k.lessEqual(k.index(first), panel), k.less(panel, k.index(last)));
-      when(isIt, [&] { emitPanels(group, own, row); });
+      when(isIt, [&] { emitPanel(group, own, row); });
       first = last;
     }
   });

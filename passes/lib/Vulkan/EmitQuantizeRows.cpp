@@ -5,8 +5,8 @@
 //
 //===----------------------------------------------------------------------===//
 
+#include "RowShaders.h"
 #include "ShaderKernels.h"
-#include "WorkgroupCode.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/Math/IR/Math.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
@@ -16,114 +16,182 @@
 using namespace mlir;
 using namespace tacq;
 
-namespace {
+static constexpr double largestInteger = 127;
+/// Elements that an invocation keeps between their maximum and their integers.
+static constexpr int64_t keptElements = 8;
 
-constexpr double largestInteger = 127;
+LogicalResult QuantizeRow::collect() {
+  Value output = outputBuffer(op.getQ());
+  scales = outputBuffer(op.getScales());
+  if (!output || !scales)
+    return op.emitError("the kernel of a quantization yields its results");
+  words = wordsOf(output);
+  return chooseParts(op.getBlock() / 4);
+}
 
-class QuantizeRowsShader : WorkgroupCode {
-public:
-  QuantizeRowsShader(KernelBuilder &k, QuantizeRowsOp op, VulkanProfileAttr profile)
-      : WorkgroupCode(k, profile), op(op) {}
+LogicalResult QuantizeRow::chooseParts(int64_t most) {
+  columns = *k.dims(op.getX()).back().constant();
+  block = op.getBlock();
+  blocks = llvm::divideCeil(columns, block);
+  stored = llvm::alignTo(columns, quantizedColumns);
+  if (block % 4 != 0)
+    return op.emitError("there is no shader for blocks of ") << block << " columns";
+  parts = std::min(subgroup(), most);
+  partColumns = block / parts;
+  return success();
+}
 
-  LogicalResult emit() {
-    Value output = outputBuffer(op.getQ());
-    x = inputBuffer(op.getX());
-    scales = outputBuffer(op.getScales());
-    if (!x || !output || !scales)
-      return op.emitError("the kernel of a quantization holds that operation alone");
-    Dims dims = k.dims(op.getX());
-    columns = *dims.back().constant();
-    block = op.getBlock();
-    blocks = llvm::divideCeil(columns, block);
-    stored = llvm::alignTo(columns, quantizedColumns);
-    if (block % 4 != 0)
-      return op.emitError("there is no shader for blocks of ") << block << " columns";
-    words = wordsOf(output);
-    parts = std::min(subgroup(), block / 4);
-    partColumns = block / parts;
-    k.parallel(elementCount(ArrayRef(dims).drop_back()) * (blocks * parts), [&](Value task) {
-      Value whole = quotient(task, k.index(parts));
-      emitPart(quotient(whole, k.index(blocks)), remainder(whole, k.index(blocks)), whole,
-               remainder(task, k.index(parts)));
-    });
-    return success();
+/// What `combine` makes of the values of all parts of a block.
+Value QuantizeRow::ofBlock(Value value, function_ref<Value(Value, Value)> combine) {
+  for (int64_t mask = 1; mask < parts; mask *= 2)
+    value = combine(value, shuffleXor(value, mask));
+  return value;
+}
+
+/// As integers, the bits of magnitudes are in the order of the magnitudes, and NaN is the largest.
+Value QuantizeRow::largest(Value before, Value x) {
+  Value own = b.create<arith::BitcastOp>(b.getI32Type(), x);
+  own = b.create<arith::AndIOp>(own, word(std::numeric_limits<int32_t>::max()));
+  return b.create<arith::MaxUIOp>(before, own);
+}
+
+QuantizeRow::Factors QuantizeRow::factorsOf(Value bits) {
+  bits = ofBlock(bits, [&](Value x, Value y) -> Value { return b.create<arith::MaxUIOp>(x, y); });
+  // Compared as bits, since shaders may take infinities and NaN for any number.
+  auto atLeast = [&](float limit) -> Value {
+    return b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, bits,
+                                   word(llvm::bit_cast<int32_t>(limit)));
+  };
+  Value isFinite = k.logicalNot(atLeast(std::numeric_limits<float>::infinity()));
+  Value isNumber = k.logicalAnd(isFinite, atLeast(0x1p-100f));
+  Value magnitude = b.create<arith::BitcastOp>(b.getF32Type(), k.select(isNumber, bits, word(0)));
+  Value safe = k.select(isNumber, magnitude, f(1.0));
+  return {isNumber, isFinite, k.select(isNumber, k.div(magnitude, f(largestInteger)), f(0.0)),
+          k.select(isNumber, k.div(f(largestInteger), safe), f(0.0))};
+}
+
+Value QuantizeRow::integerOf(const Factors &factors, Value x) {
+  Value rounded = b.create<math::RoundEvenOp>(k.mul(x, factors.inverse));
+  return b.create<arith::FPToSIOp>(b.getI32Type(), rounded);
+}
+
+Value QuantizeRow::pack(ArrayRef<Value> integers, Value &sum) {
+  Value packed;
+  for (auto [i, own] : llvm::enumerate(integers)) {
+    sum = k.add(sum, own);
+    Value low = b.create<arith::AndIOp>(own, word(255));
+    low = i ? b.create<arith::ShLIOp>(low, word(8 * i)) : low;
+    packed = packed ? b.create<arith::OrIOp>(packed, low) : low;
   }
+  return packed;
+}
 
-private:
-  /// What `combine` makes of the values of all parts of a block.
-  Value ofBlock(Value value, function_ref<Value(Value, Value)> combine) {
-    for (int64_t mask = 1; mask < parts; mask *= 2)
-      value = combine(value, shuffleXor(value, mask));
-    return value;
+void QuantizeRow::emitScales(const Factors &factors, Value part, Value sum, Value buffer,
+                             Value at) {
+  sum = ofBlock(sum, [&](Value x, Value y) { return k.add(x, y); });
+  Value product = k.mul(factors.scale, b.create<arith::SIToFPOp>(b.getF32Type(), sum));
+  Value nan = f(std::numeric_limits<double>::quiet_NaN());
+  when(k.equal(part, k.index(0)), [&] {
+    store(k.select(factors.isFinite, factors.scale, nan), buffer, at);
+    store(k.select(factors.isFinite, product, nan), buffer, plus(at, 1));
+  });
+}
+
+void QuantizeRow::emitKept(ArrayRef<Value> elements, Value part,
+                           function_ref<void(Value word, int64_t column)> storeWord, Value scales,
+                           Value scaleAt) {
+  Value bits = word(0), sum = word(0);
+  for (Value x : elements)
+    bits = largest(bits, x);
+  Factors factors = factorsOf(bits);
+  for (size_t first = 0; first < elements.size(); first += 4) {
+    SmallVector<Value> integers;
+    for (Value x : elements.slice(first, 4))
+      integers.push_back(integerOf(factors, k.select(factors.isNumber, x, f(0.0))));
+    storeWord(pack(integers, sum), first);
   }
+  emitScales(factors, part, sum, scales, scaleAt);
+}
 
-  void emitPart(Value row, Value number, Value task, Value part) {
-    Type f32 = b.getF32Type();
-    Value from = times(row, columns);
-    Value first = k.add(times(number, block), times(part, partColumns));
-    Value last = k.min(plus(first, partColumns), k.index(columns));
-    // As integers, the bits of magnitudes are in the order of the magnitudes, and NaN is the
-    // largest.
+void QuantizeRow::emitPart(Value row, Value number, Value part, ElementOfRow element) {
+  Value first = k.add(times(number, block), times(part, partColumns));
+  Value last = k.min(plus(first, partColumns), k.index(columns));
+  Value to = times(row, stored), scaleAt = times(k.add(times(row, blocks), number), 2);
+  auto storeWord = [&](Value packed, Value at) {
+    Value place = b.create<arith::ShRUIOp>(k.add(to, at), k.index(2));
+    b.create<memref::StoreOp>(packed, words, ValueRange{place});
+  };
+  auto orZero = [&](Value condition, Value zero, function_ref<Value()> value) {
+    return k.branch(
+        condition, [&] { return SmallVector<Value>{value()}; },
+        [&] { return SmallVector<Value>{zero}; })[0];
+  };
+  if (partColumns <= keptElements) {
+    SmallVector<Value> kept;
+    for (int64_t i = 0; i < partColumns; ++i) {
+      Value column = plus(first, i);
+      kept.push_back(columns % block == 0
+                         ? element(column)
+                         : orZero(k.less(column, last), f(0.0), [&] { return element(column); }));
+    }
+    emitKept(
+        kept, part, [&](Value word, int64_t i) { storeWord(word, plus(first, i)); }, scales,
+        scaleAt);
+  } else {
     Value bits = loop(first, last, 1, word(0), [&](Value at, ValueRange carried) {
-      Value own = b.create<arith::BitcastOp>(b.getI32Type(), load(x, k.add(from, at)));
-      own = b.create<arith::AndIOp>(own, word(std::numeric_limits<int32_t>::max()));
-      return SmallVector<Value>{b.create<arith::MaxUIOp>(carried[0], own)};
+      return SmallVector<Value>{largest(carried[0], element(at))};
     })[0];
-    bits = ofBlock(bits, [&](Value x, Value y) -> Value { return b.create<arith::MaxUIOp>(x, y); });
-    // Compared as bits, since shaders may take infinities and NaN for any number.
-    auto atLeast = [&](float limit) -> Value {
-      return b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, bits,
-                                     word(llvm::bit_cast<int32_t>(limit)));
-    };
-    Value isFinite = k.logicalNot(atLeast(std::numeric_limits<float>::infinity()));
-    Value isLarge = atLeast(0x1p-100f), isNumber = k.logicalAnd(isFinite, isLarge);
-    Value magnitude = b.create<arith::BitcastOp>(f32, k.select(isNumber, bits, word(0)));
-    Value safe = k.select(isNumber, magnitude, f(1.0));
-    Value scale = k.select(isNumber, k.div(magnitude, f(largestInteger)), f(0.0));
-    Value inverse = k.select(isNumber, k.div(f(largestInteger), safe), f(0.0));
-
-    Value isLast =
-        k.logicalAnd(k.equal(number, k.index(blocks - 1)), k.equal(part, k.index(parts - 1)));
-    Value end = k.select(isLast, k.index(stored), plus(first, partColumns));
-    Value to = times(row, stored);
-    Value sum = loop(first, end, 4, word(0), [&](Value at, ValueRange carried) {
-      Value packed = word(0), total = carried[0];
+    Factors factors = factorsOf(bits);
+    Value sum = loop(first, plus(first, partColumns), 4, word(0), [&](Value at, ValueRange now) {
+      SmallVector<Value> integers;
       for (int64_t i = 0; i < 4; ++i) {
-        Value own = plus(at, i), inside = k.logicalAnd(k.less(own, last), isNumber);
-        Value integer = k.branch(
-            inside,
-            [&] {
-              Value scaled = k.mul(load(x, k.add(from, own)), inverse);
-              Value rounded = b.create<math::RoundEvenOp>(scaled);
-              return SmallVector<Value>{b.create<arith::FPToSIOp>(b.getI32Type(), rounded)};
-            },
-            [&] { return SmallVector<Value>{word(0)}; })[0];
-        total = k.add(total, integer);
-        Value low = b.create<arith::AndIOp>(integer, word(255));
-        packed = b.create<arith::OrIOp>(packed, b.create<arith::ShLIOp>(low, word(8 * i)));
+        Value own = plus(at, i);
+        integers.push_back(orZero(k.logicalAnd(k.less(own, last), factors.isNumber), word(0),
+                                  [&] { return integerOf(factors, element(own)); }));
       }
-      Value place = b.create<arith::ShRUIOp>(k.add(to, at), k.index(2));
-      b.create<memref::StoreOp>(packed, words, ValueRange{place});
-      return SmallVector<Value>{total};
+      Value sum = now[0];
+      storeWord(pack(integers, sum), at);
+      return SmallVector<Value>{sum};
     })[0];
-    sum = ofBlock(sum, [&](Value x, Value y) { return k.add(x, y); });
-    Value product = k.mul(scale, b.create<arith::SIToFPOp>(f32, sum));
-    Value nan = f(std::numeric_limits<double>::quiet_NaN());
-    Value scaleAt = times(task, 2);
-    when(k.equal(part, k.index(0)), [&] {
-      store(k.select(isFinite, scale, nan), scales, scaleAt);
-      store(k.select(isFinite, product, nan), scales, plus(scaleAt, 1));
-    });
+    emitScales(factors, part, sum, scales, scaleAt);
   }
+  if (blocks * block == stored)
+    return;
+  Value isLast =
+      k.logicalAnd(k.equal(number, k.index(blocks - 1)), k.equal(part, k.index(parts - 1)));
+  when(isLast, [&] {
+    loop(k.index(blocks * block), k.index(stored), 4, [&](Value at) { storeWord(word(0), at); });
+  });
+}
 
-  QuantizeRowsOp op;
-  Value x, words, scales;
-  int64_t columns = 0, block = 0, blocks = 0, stored = 0, parts = 1, partColumns = 0;
-};
-
-} // namespace
+Sym tacq::rowsToQuantize(QuantizeRowsOp op, const Sym &rows, VulkanProfileAttr profile) {
+  return isRepeatedRow(op, profile) ? rows * Sym::min(rows - Sym(1), Sym(1)) : rows;
+}
 
 LogicalResult tacq::emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile) {
-  return QuantizeRowsShader(kernel, op, profile).emit();
+  QuantizeRow code(kernel, op, profile);
+  if (failed(code.collect()))
+    return failure();
+  Value x = code.inputBuffer(op.getX());
+  if (!x && !op.getX().getDefiningOp<NodeOp>())
+    return op.emitError("the kernel of a quantization holds the operation that it quantizes");
+  Dims dims = kernel.dims(op.getX());
+  Sym rows = elementCount(ArrayRef(dims).drop_back());
+  kernel.parallel(rowsToQuantize(op, rows, profile) * (code.blocks * code.parts), [&](Value task) {
+    Value whole = code.quotient(task, kernel.index(code.parts));
+    Value row = code.quotient(whole, kernel.index(code.blocks));
+    KernelBuilder::Index at;
+    if (!x)
+      at = kernel.delinearize(row, ArrayRef(dims).drop_back());
+    at.push_back(Value());
+    code.emitPart(row, code.remainder(whole, kernel.index(code.blocks)),
+                  code.remainder(task, kernel.index(code.parts)), [&](Value column) {
+                    if (x)
+                      return code.load(x, kernel.add(code.times(row, code.columns), column));
+                    at.back() = column;
+                    return kernel.load(op.getX(), at);
+                  });
+  });
+  return success();
 }

@@ -6,6 +6,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "mlir/Dialect/SPIRV/IR/SPIRVOps.h"
 #include "mlir/Dialect/SPIRV/IR/TargetAndABI.h"
 #include "tacq/Vulkan/Passes.h"
 #include "tacq/Vulkan/VulkanTarget.h"
@@ -17,6 +18,11 @@ namespace tacq {
 
 using namespace mlir;
 using namespace tacq;
+
+/// What takes a few seconds.
+static constexpr int64_t mostPolls = 1 << 22;
+/// The word of the status that says that a workgroup has waited so long.
+static constexpr int64_t lateWord = 7;
 
 namespace {
 
@@ -72,6 +78,17 @@ private:
     return MemRefType::get({ShapedType::kDynamic}, element, AffineMap(), space);
   }
   void setTasks(Value begin, Value first, Value stride);
+  /// Puts waiting and reporting for kernels whose dispatches are ordered by flags around the code.
+  void orderByFlags(Value symbols, Value status, Value flags);
+  void await(Value symbols, Value status, Value flags);
+  Value isFirstOfWorkgroup() {
+    Value thread = b.create<gpu::ThreadIdOp>(function.getLoc(), gpu::Dimension::x);
+    Value zero = b.create<arith::ConstantIndexOp>(function.getLoc(), 0);
+    return b.create<arith::CmpIOp>(function.getLoc(), arith::CmpIPredicate::eq, thread, zero);
+  }
+  void workgroupBarrier();
+  void deviceBarrier();
+  Value word(int64_t value) { return b.create<arith::ConstantIntOp>(function.getLoc(), value, 32); }
   /// Of each buffer, the casts to buffers of other elements; equal types share a view.
   SmallVector<std::pair<BlockArgument, MemRefType>> views(ArrayRef<BlockArgument> buffers);
 
@@ -104,17 +121,117 @@ EntryPoint::views(ArrayRef<BlockArgument> buffers) {
   return result;
 }
 
+/// All invocations of a workgroup come here; what one of them has seen of buffers, or written to
+/// them, goes for all.
+void EntryPoint::workgroupBarrier() {
+  b.create<spirv::ControlBarrierOp>(
+      function.getLoc(), spirv::Scope::Workgroup, spirv::Scope::Workgroup,
+      spirv::MemorySemantics::AcquireRelease | spirv::MemorySemantics::UniformMemory |
+          spirv::MemorySemantics::WorkgroupMemory);
+}
+
+/// What was written before is seen by whoever sees what is written behind it. One invocation does
+/// this for its workgroup.
+void EntryPoint::deviceBarrier() {
+  b.create<spirv::MemoryBarrierOp>(function.getLoc(), spirv::Scope::Device,
+                                   spirv::MemorySemantics::AcquireRelease |
+                                       spirv::MemorySemantics::UniformMemory);
+}
+
+/// An invocation of each workgroup polls the flag until all workgroups that it waits for have
+/// counted there, but not for ever: that is reported.
+void EntryPoint::await(Value symbols, Value status, Value flags) {
+  Location loc = function.getLoc();
+  auto setting = [&](int64_t i) -> Value {
+    Value at = b.create<arith::ConstantIndexOp>(loc, i);
+    Value raw = b.create<memref::LoadOp>(loc, symbols, at);
+    return b.create<arith::TruncIOp>(loc, b.getI32Type(), raw);
+  };
+  Value flag = setting(0), count = setting(1);
+  Value some = b.create<arith::CmpIOp>(loc, arith::CmpIPredicate::sge, flag, word(0));
+  Value waits = b.create<arith::AndIOp>(loc, some, isFirstOfWorkgroup());
+  auto branch = b.create<scf::IfOp>(loc, waits, /*withElseRegion=*/false);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    Value at = b.create<arith::IndexCastOp>(loc, b.getIndexType(), flag);
+    Value zero = word(0), one = word(1), most = word(mostPolls);
+    auto loop = b.create<spirv::LoopOp>(loc, spirv::LoopControl::None);
+    Region &region = loop.getBody();
+    Block *entry = b.createBlock(&region);
+    Block *header = b.createBlock(&region, region.end(), b.getI32Type(), loc);
+    Block *body = b.createBlock(&region, region.end());
+    Block *again = b.createBlock(&region, region.end());
+    Block *merge = b.createBlock(&region, region.end());
+    b.setInsertionPointToEnd(merge);
+    b.create<spirv::MergeOp>(loc);
+    b.setInsertionPointToEnd(entry);
+    b.create<spirv::BranchOp>(loc, header, ValueRange{zero});
+    b.setInsertionPointToEnd(header);
+    Value seen = b.create<memref::LoadOp>(loc, flags, at);
+    Value isLess = b.create<arith::CmpIOp>(loc, arith::CmpIPredicate::slt, seen, count);
+    Value polls = header->getArgument(0);
+    Value hasTime = b.create<arith::CmpIOp>(loc, arith::CmpIPredicate::slt, polls, most);
+    Value goesOn = b.create<arith::AndIOp>(loc, isLess, hasTime);
+    b.create<spirv::BranchConditionalOp>(loc, goesOn, body, ValueRange{}, merge, ValueRange{});
+    b.setInsertionPointToEnd(body);
+    b.create<spirv::BranchOp>(loc, again);
+    b.setInsertionPointToEnd(again);
+    Value next = b.create<arith::AddIOp>(loc, polls, one);
+    b.create<spirv::BranchOp>(loc, header, ValueRange{next});
+    b.setInsertionPointAfter(loop);
+    Value last = b.create<memref::LoadOp>(loc, flags, at);
+    Value isLate = b.create<arith::CmpIOp>(loc, arith::CmpIPredicate::slt, last, count);
+    auto late = b.create<scf::IfOp>(loc, isLate, /*withElseRegion=*/false);
+    b.setInsertionPointToStart(late.thenBlock());
+    Value place = b.create<arith::ConstantIndexOp>(loc, lateWord);
+    b.create<memref::StoreOp>(loc, one, status, ValueRange{place});
+    b.setInsertionPointAfter(late);
+    deviceBarrier();
+  }
+  b.setInsertionPointAfter(branch);
+  workgroupBarrier();
+}
+
+void EntryPoint::orderByFlags(Value symbols, Value status, Value flags) {
+  Location loc = function.getLoc();
+  SmallVector<gpu::BarrierOp> marks;
+  function.walk([&](gpu::BarrierOp barrier) {
+    if (barrier->hasAttr(vulkanAwaitAttr))
+      marks.push_back(barrier);
+  });
+  OpBuilder::InsertionGuard guard(b);
+  if (marks.empty())
+    await(symbols, status, flags);
+  for (gpu::BarrierOp mark : marks) {
+    b.setInsertionPoint(mark);
+    await(symbols, status, flags);
+    mark.erase();
+  }
+  b.setInsertionPoint(function.getBody().front().getTerminator());
+  workgroupBarrier();
+  auto counts = b.create<scf::IfOp>(loc, isFirstOfWorkgroup(), /*withElseRegion=*/false);
+  b.setInsertionPointToStart(counts.thenBlock());
+  deviceBarrier();
+  Value at = b.create<arith::ConstantIndexOp>(loc, 2);
+  Value flag = b.create<arith::IndexCastOp>(loc, b.getIndexType(),
+                                            b.create<memref::LoadOp>(loc, symbols, at));
+  b.create<memref::AtomicRMWOp>(loc, b.getI32Type(), arith::AtomicRMWKind::addi, word(1), flags,
+                                ValueRange{flag});
+}
+
 LogicalResult EntryPoint::emit() {
   Location loc = function.getLoc();
   Block &old = function.getBody().front();
   SmallVector<BlockArgument> buffers, symbols;
   for (BlockArgument argument : old.getArguments().drop_back(3))
     (isa<MemRefType>(argument.getType()) ? buffers : symbols).push_back(argument);
-  // The symbols and the status are buffers, too.
-  if (buffers.size() + 2 > profile.getBuffers())
-    return function.emitError() << "it binds " << buffers.size() + 2
-                                << " buffers, and shaders of the profile '" << profile.getName()
-                                << "' may bind " << profile.getBuffers();
+  // The symbols and the status are buffers, too, and so are the flags.
+  bool ordered = profile.has(vulkanOrderedFeature) && !function->hasAttr(vulkanVariantAttr);
+  size_t bound = buffers.size() + (ordered ? 3 : 2);
+  if (bound > profile.getBuffers())
+    return function.emitError() << "it binds " << bound << " buffers, and shaders of the profile '"
+                                << profile.getName() << "' may bind " << profile.getBuffers();
   auto module = b.create<gpu::GPUModuleOp>(loc, function.getName());
   module->setAttr(spirv::getTargetEnvAttrName(), targetEnvironment(profile));
   b.setInsertionPointToStart(module.getBody());
@@ -123,6 +240,8 @@ LogicalResult EntryPoint::emit() {
     types.push_back(inStorageBuffer(cast<MemRefType>(buffer.getType()).getElementType()));
   types.push_back(inStorageBuffer(b.getI64Type()));
   types.push_back(inStorageBuffer(b.getI32Type()));
+  if (ordered)
+    types.push_back(inStorageBuffer(b.getI32Type()));
   SmallVector<std::pair<BlockArgument, MemRefType>> views = this->views(buffers);
   for (auto [buffer, type] : views)
     types.push_back(type);
@@ -134,8 +253,8 @@ LogicalResult EntryPoint::emit() {
                  spirv::getEntryPointABIAttr(b.getContext(), {int32_t(workgroup), 1, 1}));
   for (unsigned i = 0; i < types.size() && !views.empty(); ++i) {
     unsigned binding = i;
-    if (i >= buffers.size() + 2)
-      binding = llvm::find(buffers, views[i - buffers.size() - 2].first) - buffers.begin();
+    if (i >= bound)
+      binding = llvm::find(buffers, views[i - bound].first) - buffers.begin();
     entry.setArgAttr(i, spirv::getInterfaceVarABIAttrName(),
                      spirv::getInterfaceVarABIAttr(0, binding, {}, b.getContext()));
   }
@@ -146,16 +265,17 @@ LogicalResult EntryPoint::emit() {
     for (Operation *user : llvm::make_early_inc_range(view.first.getUsers()))
       if (auto cast = dyn_cast<UnrealizedConversionCastOp>(user);
           cast && cast.getType(0) == view.second) {
-        cast.getResult(0).replaceAllUsesWith(body.getArgument(buffers.size() + 2 + i));
+        cast.getResult(0).replaceAllUsesWith(body.getArgument(bound + i));
         cast.erase();
       }
   for (auto [argument, made] : llvm::zip(buffers, body.getArguments()))
     argument.replaceAllUsesWith(made);
   Value symbolBuffer = body.getArgument(buffers.size());
+  int64_t firstSymbol = ordered ? 3 : 0;
   for (auto [i, symbol] : llvm::enumerate(symbols)) {
     if (symbol.use_empty())
       continue;
-    Value at = b.create<arith::ConstantIndexOp>(loc, i);
+    Value at = b.create<arith::ConstantIndexOp>(loc, firstSymbol + int64_t(i));
     Value raw = b.create<memref::LoadOp>(loc, symbolBuffer, at);
     symbol.replaceAllUsesWith(b.create<arith::IndexCastOp>(loc, b.getIndexType(), raw));
   }
@@ -172,6 +292,14 @@ LogicalResult EntryPoint::emit() {
   }
   setTasks(begin, first, stride);
   old.getArgument(last - 1).replaceAllUsesWith(body.getArgument(buffers.size() + 1));
+  if (ordered)
+    orderByFlags(symbolBuffer, body.getArgument(buffers.size() + 1),
+                 body.getArgument(buffers.size() + 2));
+  else
+    function.walk([](gpu::BarrierOp barrier) {
+      if (barrier->hasAttr(vulkanAwaitAttr))
+        barrier.erase();
+    });
   old.getTerminator()->erase();
   body.getOperations().splice(body.end(), old.getOperations());
   b.setInsertionPointToEnd(&body);

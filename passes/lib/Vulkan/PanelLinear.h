@@ -1,13 +1,14 @@
 //===- PanelLinear.h - Panels of mixed-precision weights --------*- C++ -*-===//
 //
-// The kernel of EmitPanelLinear.cpp; what its circuits give is in EmitPanelCircuit.cpp.
+// The kernel of EmitPanelLinear.cpp; the row that it multiplies is in EmitPanelRow.cpp, what its
+// tiles and circuits give in EmitPanelTile.cpp and EmitPanelCircuit.cpp.
 //
 //===----------------------------------------------------------------------===//
 
 #ifndef TACQ_LIB_VULKAN_PANELLINEAR_H
 #define TACQ_LIB_VULKAN_PANELLINEAR_H
 
-#include "WorkgroupCode.h"
+#include "RowShaders.h"
 #include "tacq/Codegen/MixedFormat.h"
 
 namespace tacq {
@@ -15,10 +16,9 @@ namespace tacq {
 constexpr int64_t quadBytes = 16, wordBytes = 4, halfBytes = 2;
 /// Words that neighbouring invocations read of four rows each.
 constexpr int64_t rowQuads = formatTileRows / 4;
-/// What a large device runs at once.
-constexpr int64_t invocationsAtOnce = 8192 * 32;
-/// Slots that an invocation has under way at once.
-constexpr int64_t slotsAtOnce = 2;
+/// Slots that each invocation reads ahead. Registers for more of them would cost more than waiting
+/// for the others.
+constexpr int64_t slotsAhead = 1;
 
 class PanelLinear : WorkgroupCode {
 public:
@@ -29,47 +29,108 @@ public:
   void emit();
 
 private:
+  using Values = llvm::SmallVector<mlir::Value>;
+  using Rows = llvm::SmallVector<mlir::Value, 4>;
+
   struct Weight {
     MixedFormat format;
     mlir::Value bytes, words, quads, halves, shorts, bias, output;
   };
-  /// What an invocation does of a panel.
+  /// What an invocation does of each panel of a weight.
   struct Place {
     const Weight *weight;
-    mlir::Value panel, row;
-    /// The number among those of the weight, and parts of it.
+    /// The number of the weight among those that the workgroup does at once.
+    unsigned number;
+    /// The number of the invocation among those of the weight, and parts of it.
     mlir::Value local, rowQuad, part, tile;
-    /// The slots of the panel: where they begin, how many there are.
-    mlir::Value slotsAt, slots;
-    mlir::Value prefix, prefixAt;
-    /// The number of slots of the tiles that the invocation counts.
-    llvm::SmallVector<mlir::Value, 2> counts;
+    mlir::Value row; // of the input
   };
-  using Rows = llvm::SmallVector<mlir::Value, 4>;
+  /// What an invocation has read of a tile: codes of all planes, and numbers of its group.
+  struct Tile {
+    Values codes, scales;
+    mlir::Value zeros;
+  };
+  /// What is read of a panel's circuit before the invocation's slots are known.
+  struct Counts {
+    /// The number of slots of the tiles that the invocation counts.
+    Values counts;
+    /// The numbers of the panel's first slot and of the next panel's.
+    mlir::Value first, next;
+  };
+  /// The slots of a panel: where they begin, how many there are, the first of the invocation's that
+  /// has not been read ahead, how many of the panel may have been, and those: positions in tiles,
+  /// values, tiles.
+  struct Slots {
+    mlir::Value at, count, rest, known;
+    Values positions, numbers, tiles;
+  };
 
   bool addWeight(unsigned i);
-  Place placeOf(const Weight &weight, mlir::Value panel, mlir::Value row, unsigned number);
-  Rows groupScales(const Place &place, mlir::Value group);
-  Rows groupZeros(const Place &place, mlir::Value group);
-  Rows planeDots(const Place &place, mlir::Value tile);
-  llvm::SmallVector<Rows> levelTerms(const Place &place);
-  Rows levelDots(const Place &place, mlir::Value tile, llvm::ArrayRef<Rows> terms);
-  mlir::Value loadCodes(const Place &place, mlir::Value tile, size_t plane, int64_t number);
-  llvm::SmallVector<mlir::Value> inputWords(const Place &place, mlir::Value tile);
-  Rows tiles(const Place &place);
-  void loadCounts(Place &place, unsigned number);
-  void sumCounts(Place &place, unsigned number);
-  mlir::Value slotTile(const Place &place, mlir::Value slot);
-  mlir::Value addSlots(const Place &place);
-  mlir::Value addList(const Place &place);
+  void chooseShape();
+  Place placeOf(const Weight &weight, mlir::Value row, unsigned number);
+  /// What `compute` gives for the weight that the invocation works at.
+  Values ofOwn(llvm::ArrayRef<Place> places, llvm::function_ref<Values(const Place &)> compute);
+
+  // The row of the input.
+  bool findRepeatedRow();
+  /// Before the flags are waited for: what the row needs besides activations.
+  void loadGain();
+  void stageRow(mlir::Value row);
+  void makeRow();
+  void copyRow(mlir::Value row);
+  Values loadRun(mlir::Value buffer, mlir::Value at, int64_t count);
+  mlir::Value inputQuad(const Place &place, mlir::Value number);
+  mlir::Value inputFactor(const Place &place, mlir::Value block, bool ofSum);
   mlir::Value inputNumber(const Place &place, mlir::Value column);
+
+  // Tiles.
+  Tile loadTile(const Place &place, mlir::Value panel, mlir::Value tile);
+  mlir::Value insideTile(const Place &place, mlir::Value tile);
+  Values inputWords(const Place &place, mlir::Value tile);
+  Rows planeDots(const Place &place, const Tile &tile, llvm::ArrayRef<mlir::Value> input);
+  llvm::SmallVector<Rows> levelTerms(const Place &place, mlir::Value panel);
+  Rows levelDots(const Place &place, const Tile &tile, llvm::ArrayRef<mlir::Value> input,
+                 llvm::ArrayRef<Rows> terms);
+  Rows scalesOf(const Tile &tile);
+  Rows zerosOf(const Place &place, const Tile &tile);
+  Rows sumTiles(const Place &place, mlir::Value panel, const Tile &first);
+  Values flatten(const Tile &tile);
+  Tile tileOf(const Place &place, mlir::ValueRange values);
+
+  // Circuits.
+  Counts loadCounts(const Place &place, mlir::Value panel);
+  mlir::Value sumCounts(const Place &place, const Counts &counts);
+  Slots loadSlots(const Place &place, mlir::Value panel, const Counts &counts);
+  mlir::Value slotTile(const Place &place, mlir::Value slot);
+  std::pair<mlir::Value, mlir::Value> loadSlot(const Place &place, mlir::Value at);
+  mlir::Value addSlots(const Place &place, const Slots &slots);
+  mlir::Value addList(const Place &place, mlir::Value panel);
   mlir::Value half(const Weight &weight, mlir::Value byteAt, bool aligned);
-  void store(const Rows &sums, mlir::Value extra);
-  void emitPanels(llvm::ArrayRef<Weight> part, mlir::Value panel, mlir::Value row);
+  Values flatten(const Slots &slots);
+  Slots slotsOf(const Place &place, mlir::ValueRange values);
+
+  // Panels.
+  struct Begun {
+    Values tile;
+    llvm::SmallVector<Counts, 2> counts;
+    /// Which of the weight's rows the invocation stores the result of, in the end.
+    mlir::Value feature;
+  };
+  Begun beginPanel(llvm::ArrayRef<Place> places, mlir::Value panel);
+  Values prepareSlots(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun);
+  void finishPanel(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun,
+                   mlir::ValueRange slots);
+  void storeSums(const Rows &sums, mlir::Value extra);
+  mlir::Value featureOf(const Weight &weight, mlir::Value panel);
+  void storeRows(llvm::ArrayRef<Place> places, mlir::Value panel, mlir::Value feature,
+                 mlir::Value residual, bool anyExtra);
+  void emitPanel(llvm::ArrayRef<Weight> part, mlir::Value panel, mlir::Value row);
 
   /// Partial sums that one weight has: one of 16 rows for each subgroup, but at least for so many.
   int64_t partials() const { return ownInvocations / std::max<int64_t>(rowQuads, subgroup()); }
   int64_t extras() const { return ownInvocations / std::max<int64_t>(formatTileRows, subgroup()); }
+  int64_t slotStride() const { return ownInvocations / formatTileRows; }
+  int64_t tileStep() const { return ownInvocations / (rowQuads * parts); }
 
   LinearOp op;
   int64_t inputColumns = 0, blocks = 0, block = 0;
@@ -78,6 +139,13 @@ private:
   int64_t ownInvocations = 0, tilesOfPrefix = 1;
   Sym rowCount;
   mlir::Value x, xWords, xScales, residual;
+  /// The row in shared memory, where it fits: its integers 16 at a time, its blocks' scales.
+  mlir::Value rowQuadsMemory, rowScalesMemory, normMemory;
+  /// How the kernel may make the row itself.
+  QuantizeRowsOp quantize;
+  NormOp norm;
+  mlir::Value source, gain;
+  llvm::SmallVector<Values> gains;
   mlir::Value sumsMemory, extrasMemory, prefixMemory, totalsMemory;
   bool anyCircuit = false;
   llvm::SmallVector<Weight, 2> weights;

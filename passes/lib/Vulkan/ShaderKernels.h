@@ -13,6 +13,9 @@
 
 namespace tacq {
 
+/// A shader knows how many tasks there are, and does not get the last one.
+void passTaskCount(KernelBuilder &kernel);
+
 /// Weights in panels, or row-major where they have no layout.
 mlir::LogicalResult emitLinearShader(KernelBuilder &kernel, LinearOp op);
 /// A linear operation whose input is quantized and whose weights are of mixed precision.
@@ -21,13 +24,24 @@ mlir::LogicalResult emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
 /// The same by workgroups. False, and nothing is emitted, if the profile or the weights do not
 /// allow it.
 bool emitPanelLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
+/// Whether the profile has what panels need.
+bool hasPanelFeatures(VulkanProfileAttr profile);
+/// Whether products make a single row of this quantization themselves: then its kernel has nothing
+/// to do.
+bool isRepeatedRow(QuantizeRowsOp op, VulkanProfileAttr profile);
 /// The same for many rows, through cooperative matrices, and what runs before it: it decodes weights
 /// and rows into the workspace. False as above.
 bool emitTileDecodeShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 bool emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);
+/// An ArgMax or ArgMin over long rows, by workgroups. False, and nothing is emitted, if the node is
+/// not of that kind.
+bool emitArgMaxShader(KernelBuilder &kernel, NodeOp node, VulkanProfileAttr profile);
 mlir::LogicalResult emitNormShader(KernelBuilder &kernel, NormOp op, VulkanProfileAttr profile);
+/// A normalization whose result is quantized.
+mlir::LogicalResult emitQuantizedNormShader(KernelBuilder &kernel, NormOp op,
+                                            QuantizeRowsOp quantize, VulkanProfileAttr profile);
 mlir::LogicalResult emitRopeShader(KernelBuilder &kernel, RopeOp op);
 mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
                                         VulkanProfileAttr profile, std::optional<Sym> capacity);
@@ -36,7 +50,7 @@ mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
 bool emitTileAttentionShader(KernelBuilder &kernel, AttentionOp op, VulkanProfileAttr profile,
                              std::optional<Sym> capacity);
 mlir::LogicalResult emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,
-                                          std::optional<Sym> capacity);
+                                          VulkanProfileAttr profile, std::optional<Sym> capacity);
 
 } // namespace tacq
 

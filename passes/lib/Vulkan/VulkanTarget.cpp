@@ -23,7 +23,8 @@ ArrayRef<Profile> profiles() {
        8,
        64,
        32,
-       {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8"}},
+       {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8",
+        "in-order"}},
       // Immediate-mode and tile-based GPUs whose subgroups have no fixed size, or another for each
       // generation; they have no f64.
       {"arm-mali",
@@ -43,7 +44,8 @@ ArrayRef<Profile> profiles() {
        32,
        128,
        1024,
-       {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8", "matrix16"}},
+       {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8", "matrix16",
+        "in-order"}},
   };
   return table;
 }

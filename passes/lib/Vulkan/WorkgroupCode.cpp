@@ -18,6 +18,10 @@ Value WorkgroupCode::thread() { return b.create<gpu::ThreadIdOp>(gpu::Dimension:
 
 void WorkgroupCode::barrier() { b.create<gpu::BarrierOp>(); }
 
+void WorkgroupCode::awaitInputs() {
+  b.create<gpu::BarrierOp>()->setAttr(vulkanAwaitAttr, b.getUnitAttr());
+}
+
 Value WorkgroupCode::shared(int64_t elements, Type element) {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(&k.function().front());
@@ -94,8 +98,7 @@ Value WorkgroupCode::halfOf(Value word, bool high) {
 Value WorkgroupCode::packPair(Value low, Value high) {
   Value halves[] = {b.create<arith::TruncFOp>(b.getF16Type(), low),
                     b.create<arith::TruncFOp>(b.getF16Type(), high)};
-  Value both =
-      b.create<spirv::CompositeConstructOp>(VectorType::get({2}, b.getF16Type()), halves);
+  Value both = b.create<spirv::CompositeConstructOp>(VectorType::get({2}, b.getF16Type()), halves);
   return b.create<spirv::BitcastOp>(b.getI32Type(), both);
 }
 

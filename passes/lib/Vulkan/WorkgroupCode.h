@@ -27,6 +27,8 @@ public:
   /// The number of the invocation in its workgroup.
   mlir::Value thread();
   void barrier();
+  /// Where the kernel begins to read what other dispatches of the call have written.
+  void awaitInputs();
   /// Memory of the workgroup.
   mlir::Value shared(int64_t elements, mlir::Type element);
   mlir::Value loadShared(mlir::Value memory, mlir::Value at);

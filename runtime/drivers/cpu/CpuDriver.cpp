@@ -178,6 +178,8 @@ const tacq_driver_t *tacq::cpuDriver() {
       createCpuProgram,
       destroyCpuProgram,
       runCpuProgram,
+      /*start=*/nullptr,
+      /*finish=*/nullptr,
   };
   return &driver;
 }

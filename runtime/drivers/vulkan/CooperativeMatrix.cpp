@@ -52,8 +52,8 @@ bool tacq::hasMatrix16(const VulkanInstanceApi &api, VkPhysicalDevice physical,
   if (!matrices.cooperativeMatrix || !memory.vulkanMemoryModel)
     return false;
   using GetShapes = VkResult(VKAPI_PTR *)(VkPhysicalDevice, uint32_t *, MatrixShape *);
-  auto getShapes = reinterpret_cast<GetShapes>(api.GetInstanceProcAddr(
-      api.instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"));
+  auto getShapes = reinterpret_cast<GetShapes>(
+      api.GetInstanceProcAddr(api.instance, "vkGetPhysicalDeviceCooperativeMatrixPropertiesKHR"));
   uint32_t count = 0;
   if (!getShapes || getShapes(physical, &count, nullptr) != VK_SUCCESS)
     return false;

@@ -7,6 +7,7 @@
 using namespace tacq;
 
 Shaders::~Shaders() {
+  workers.reset();
   for (Shader &shader : shaders)
     if (shader.pipeline)
       device.api.DestroyPipeline(device.device, shader.pipeline, nullptr);
@@ -39,17 +40,35 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   };
   for (size_t i = 0; i < entries; ++i) {
     Shader &shader = shaders[i];
+    shader.ordered = (header.flags & TACQ_VULKAN_ORDERED) && i < kernels;
     memcpy(&shader.info, code + sizeof(header) + i * sizeof(shader.info), sizeof(shader.info));
     const tacq_vulkan_kernel &info = shader.info;
     if (info.code_offset % 4 != 0 || info.code_size % 4 != 0 || info.code_size < 20 ||
         info.code_offset < tableEnd || info.code_offset > size ||
         info.code_size > size - info.code_offset || info.read_count > info.buffer_count ||
-        info.tasks_per_group == 0 ||
-!isVariant(info.variant) || !isVariant(info.first) || info.buffer_count >= device.features.storageBuffers)
+        info.tasks_per_group == 0 || !isVariant(info.variant) || !isVariant(info.first) ||
+        shader.bindings() > device.features.storageBuffers)
       return broken("a shader lies outside of the executable, or binds too many buffers");
-    if (Error error = makePipeline(shader, code))
-      return Error(error.code(), what + ": " + error.message());
+    Layouts own;
+    if (Error error = layoutsFor(shader.bindings(), own))
+      return error;
+    shader.setLayout = own.set;
+    shader.layout = own.pipeline;
   }
+  name = what;
+  errors.resize(entries);
+  workers = std::make_unique<Workers>(
+      entries, [this, code](size_t i) { errors[i] = makePipeline(shaders[i], code); });
+  return success();
+}
+
+Error Shaders::finish() {
+  if (!workers)
+    return success();
+  workers.reset();
+  for (Error &error : errors)
+    if (error)
+      return Error(error.code(), name + ": " + error.message());
   device.savePipelineCache();
   return success();
 }
@@ -107,12 +126,7 @@ Error Shaders::layoutsFor(uint32_t bindings, Layouts &result) {
   return success();
 }
 
-Error Shaders::makePipeline(Shader &shader, const uint8_t *code) {
-  Layouts own;
-  if (Error error = layoutsFor(shader.bindings(), own))
-    return error;
-  shader.setLayout = own.set;
-  shader.layout = own.pipeline;
+Error Shaders::makePipeline(Shader &shader, const uint8_t *code) const {
   std::vector<uint32_t> words(shader.info.code_size / 4);
   memcpy(words.data(), code + shader.info.code_offset, shader.info.code_size);
   VkShaderModuleCreateInfo moduleInfo = {};

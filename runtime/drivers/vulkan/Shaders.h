@@ -4,6 +4,7 @@
 #define TACQ_DRIVERS_VULKAN_SHADERS_H
 
 #include "VulkanDevice.h"
+#include "Workers.h"
 #include "tacq/VulkanExecutable.h"
 
 #include <array>
@@ -17,8 +18,10 @@ struct Shader {
   VkPipeline pipeline = VK_NULL_HANDLE;
   VkPipelineLayout layout = VK_NULL_HANDLE;
   VkDescriptorSetLayout setLayout = VK_NULL_HANDLE;
+  /// Whether dispatches are ordered by flags.
+  bool ordered = false;
   /// Storage buffers that it binds.
-  uint32_t bindings() const { return info.buffer_count + 2; }
+  uint32_t bindings() const { return info.buffer_count + (ordered ? 3 : 2); }
 };
 
 /// The pipelines of all kernels of an executable.
@@ -27,8 +30,13 @@ public:
   explicit Shaders(VulkanDevice &device) : device(device) {}
   ~Shaders();
 
-  /// `what` names the module and the executable in messages.
+  /// Checks the executable, and begins to make its pipelines on other threads; `what` names the
+  /// module and the executable in messages. The code stays where it is.
   Error load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what);
+  /// Whether their dispatches need no barriers, but for those of variants.
+  bool areOrdered() const { return !shaders.empty() && shaders[0].ordered; }
+  /// Nothing else is to be used before.
+  Error finish();
   /// A kernel, or a variant of one.
   const Shader &operator[](uint32_t number) const { return shaders[number]; }
   struct Step {
@@ -46,11 +54,14 @@ private:
     VkPipelineLayout pipeline = VK_NULL_HANDLE;
   };
   Error layoutsFor(uint32_t bindings, Layouts &layouts);
-  Error makePipeline(Shader &shader, const uint8_t *code);
+  Error makePipeline(Shader &shader, const uint8_t *code) const;
 
   VulkanDevice &device;
   std::vector<Shader> shaders;
   std::map<uint32_t, Layouts> layouts; // by the number of bindings
+  std::string name;
+  std::vector<Error> errors; // of each shader
+  std::unique_ptr<Workers> workers;
 };
 
 } // namespace tacq

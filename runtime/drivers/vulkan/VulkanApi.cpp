@@ -107,5 +107,8 @@ Error VulkanDeviceApi::load(const VulkanInstanceApi &api, VkDevice device) {
     return makeError(TACQ_UNSUPPORTED, "the Vulkan device has no function vk" #name);
   TACQ_VULKAN_DEVICE_FUNCTIONS(X)
 #undef X
+#define X(name) name = reinterpret_cast<PFN_vk##name>(api.GetDeviceProcAddr(device, "vk" #name));
+  TACQ_VULKAN_TIMELINE_FUNCTIONS(X)
+#undef X
   return success();
 }

@@ -47,6 +47,8 @@
   X(EndCommandBuffer)                                                                              \
   X(ResetCommandBuffer)                                                                            \
   X(QueueSubmit)                                                                                   \
+  X(CreateSemaphore)                                                                               \
+  X(DestroySemaphore)                                                                              \
   X(CreateFence)                                                                                   \
   X(DestroyFence)                                                                                  \
   X(ResetFences)                                                                                   \
@@ -75,6 +77,11 @@
   X(CmdFillBuffer)                                                                                 \
   X(CmdPipelineBarrier)
 
+/// Of Vulkan 1.2; null on older devices.
+#define TACQ_VULKAN_TIMELINE_FUNCTIONS(X)                                                          \
+  X(GetSemaphoreCounterValue)                                                                      \
+  X(WaitSemaphores)
+
 namespace tacq {
 
 struct VulkanInstanceApi {
@@ -96,6 +103,7 @@ private:
 struct VulkanDeviceApi {
 #define X(name) PFN_vk##name name = nullptr;
   TACQ_VULKAN_DEVICE_FUNCTIONS(X)
+  TACQ_VULKAN_TIMELINE_FUNCTIONS(X)
 #undef X
 
   Error load(const VulkanInstanceApi &api, VkDevice device);

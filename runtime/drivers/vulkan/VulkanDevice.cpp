@@ -5,7 +5,6 @@
 #include "CooperativeMatrix.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -15,18 +14,12 @@ using namespace tacq;
 namespace {
 
 constexpr int64_t kAlignment = 64;
-/// Transfers to memory that the host does not see go in pieces of this size.
-constexpr int64_t kStagingBytes = int64_t(16) << 20;
-/// After that the device is taken for hung.
-constexpr uint64_t kTimeout = uint64_t(600) * 1000000000; // ns
-/// So long the end of commands is polled for.
-constexpr std::chrono::microseconds kSpinning(2000);
+constexpr uint64_t kNanoseconds = 1000000000; // of a second
+constexpr uint32_t kNvidia = 0x10DE;
 constexpr VkMemoryPropertyFlags kMapped =
     VK_MEMORY_PROPERTY_HOST_VISIBLE_BIT | VK_MEMORY_PROPERTY_HOST_COHERENT_BIT;
 /// More than that the device fills with zeros.
 constexpr int64_t kLargestHostFill = 1 << 20;
-/// Reads of so few bytes do not pay a transfer.
-constexpr int64_t kSmallRead = 64;
 
 VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physical,
                           const VkPhysicalDeviceProperties &properties) {
@@ -69,6 +62,9 @@ VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physica
   if ((subgroup.supportedStages & VK_SHADER_STAGE_COMPUTE_BIT) &&
       (subgroup.supportedOperations & needed) == needed)
     result.subgroup = subgroup.subgroupSize;
+  // Not what Vulkan promises: it was seen on these.
+  bool isSoftware = properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
+  result.inOrder = isSoftware || properties.vendorID == kNvidia;
   result.matrix16 = hasMatrix16(api, physical, properties);
   result.storageBuffers = properties.limits.maxPerStageDescriptorStorageBuffers;
   return result;
@@ -111,8 +107,9 @@ bool VulkanFeatures::has(const std::string &feature) const {
   if (feature.compare(0, 9, "subgroup=") == 0)
     return strtoul(feature.c_str() + 9, nullptr, 10) == subgroup;
   const std::pair<const char *, bool> known[] = {
-      {"int64", int64},     {"float64", float64},     {"int16", int16},       {"int8", int8},
-      {"float16", float16}, {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8}, {"matrix16", matrix16}};
+      {"int64", int64},       {"float64", float64},     {"int16", int16},       {"int8", int8},
+      {"float16", float16},   {"storage16", storage16}, {"storage8", storage8}, {"dot8", dot8},
+      {"matrix16", matrix16}, {"in-order", inOrder}};
   for (auto [name, present] : known)
     if (feature == name)
       return present;
@@ -121,8 +118,8 @@ bool VulkanFeatures::has(const std::string &feature) const {
 
 std::string VulkanFeatures::text() const {
   std::string result;
-  for (const char *name :
-       {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8", "dot8", "matrix16"})
+  for (const char *name : {"int64", "float64", "int16", "int8", "float16", "storage16", "storage8",
+                           "dot8", "matrix16", "in-order"})
     if (has(name))
       result += (result.empty() ? "" : " ") + std::string(name);
   if (subgroup)
@@ -150,28 +147,28 @@ Error VulkanDevice::list(std::vector<tacq_device_info_t> &infos) {
   return error;
 }
 
-Error VulkanDevice::open(const tacq_host_t &host, uint32_t index, bool validate,
+Error VulkanDevice::open(const tacq_host_t &host, const VulkanOptions &options,
                          std::unique_ptr<VulkanDevice> &result) {
-  std::unique_ptr<VulkanDevice> made(new VulkanDevice(host, index));
-  if (Error error = made->create(validate))
+  std::unique_ptr<VulkanDevice> made(new VulkanDevice(host, options));
+  if (Error error = made->create())
     return error;
   result = std::move(made);
   return success();
 }
 
-Error VulkanDevice::create(bool validate) {
-  if (Error error = instance.open(validate))
+Error VulkanDevice::create() {
+  if (Error error = instance.open(options.validate))
     return error;
   std::vector<VkPhysicalDevice> devices;
   if (Error error = enumerate(instance, devices))
     return error;
-  if (index >= devices.size())
+  if (options.index >= devices.size())
     return makeError(TACQ_UNSUPPORTED,
                      devices.empty() ? "there is no device 'vulkan:%u': this machine has no Vulkan "
                                        "device (%zu)"
                                      : "there is no device 'vulkan:%u': this machine has %zu",
-                     index, devices.size());
-  physical = devices[index];
+                     options.index, devices.size());
+  physical = devices[options.index];
   instance.GetPhysicalDeviceProperties(physical, &properties);
   features = featuresOf(instance, physical, properties);
   instance.GetPhysicalDeviceMemoryProperties(physical, &memory);
@@ -181,13 +178,11 @@ Error VulkanDevice::create(bool validate) {
   poolInfo.sType = VK_STRUCTURE_TYPE_COMMAND_POOL_CREATE_INFO;
   poolInfo.flags = VK_COMMAND_POOL_CREATE_RESET_COMMAND_BUFFER_BIT;
   poolInfo.queueFamilyIndex = queueFamily;
-  VkFenceCreateInfo fenceInfo = {};
-  fenceInfo.sType = VK_STRUCTURE_TYPE_FENCE_CREATE_INFO;
   if (Error error = vulkanError(api.CreateCommandPool(device, &poolInfo, nullptr, &pool),
                                 "make a command pool"))
     return error;
-  if (Error error =
-          vulkanError(api.CreateFence(device, &fenceInfo, nullptr, &fence), "make a fence"))
+  if (Error error = queue.create(device, queueFamily, properties.apiVersion >= VK_API_VERSION_1_2,
+                                 options.timeout * kNanoseconds))
     return error;
   if (Error error = makeCommandBuffer(transfers))
     return error;
@@ -205,7 +200,7 @@ Error VulkanDevice::createDevice() {
   });
   if (family == families.end())
     return makeError(TACQ_UNSUPPORTED, "device 'vulkan:%u' has no queue for compute shaders",
-                     index);
+                     options.index);
   queueFamily = static_cast<uint32_t>(family - families.begin());
   float priority = 1;
   VkDeviceQueueCreateInfo queueInfo = {};
@@ -232,10 +227,15 @@ Error VulkanDevice::createDevice() {
   enabled.features.shaderInt64 = features.int64;
   enabled.features.shaderFloat64 = features.float64;
   enabled.features.shaderInt16 = features.int16;
+  VkPhysicalDeviceTimelineSemaphoreFeatures timeline = {};
+  timeline.sType = VK_STRUCTURE_TYPE_PHYSICAL_DEVICE_TIMELINE_SEMAPHORE_FEATURES;
+  timeline.timelineSemaphore = VK_TRUE; // every device of Vulkan 1.2 has them
   enabled.pNext = &storage16;
   if (properties.apiVersion >= VK_API_VERSION_1_2) {
     storage16.pNext = &storage8;
     storage8.pNext = &float16Int8;
+    timeline.pNext = enabled.pNext;
+    enabled.pNext = &timeline;
   }
   if (properties.apiVersion >= VK_API_VERSION_1_3)
     float16Int8.pNext = &dot8;
@@ -262,18 +262,16 @@ Error VulkanDevice::createDevice() {
     return error;
   if (Error error = api.load(instance, device))
     return error;
-  api.GetDeviceQueue(device, queueFamily, 0, &queue);
   return success();
 }
 
 VulkanDevice::~VulkanDevice() {
   if (device && api.DestroyDevice && api.DeviceWaitIdle) {
     api.DeviceWaitIdle(device);
-    release(staging);
+    releaseRing();
     if (pipelineCache)
       api.DestroyPipelineCache(device, pipelineCache, nullptr);
-    if (fence)
-      api.DestroyFence(device, fence, nullptr);
+    queue.close();
     if (pool)
       api.DestroyCommandPool(device, pool, nullptr);
     api.DestroyDevice(device, nullptr);
@@ -282,7 +280,7 @@ VulkanDevice::~VulkanDevice() {
 }
 
 void VulkanDevice::describe(tacq_device_info_t &info) const {
-  fillInfo(info, index, properties, features);
+  fillInfo(info, options.index, properties, features);
 }
 
 void VulkanDevice::log(tacq_log_level_t level, const std::string &message) const {
@@ -333,30 +331,10 @@ Error VulkanDevice::end(VkCommandBuffer commands) {
 }
 
 Error VulkanDevice::execute(VkCommandBuffer commands) {
-  if (lost)
-    return vulkanError(VK_ERROR_DEVICE_LOST, "run commands");
-  VkSubmitInfo info = {};
-  info.sType = VK_STRUCTURE_TYPE_SUBMIT_INFO;
-  info.commandBufferCount = 1;
-  info.pCommandBuffers = &commands;
-  VkResult result = api.ResetFences(device, 1, &fence);
-  if (result == VK_SUCCESS)
-    result = api.QueueSubmit(queue, 1, &info, fence);
-  // Being woken up takes longer than many a token.
-  if (result == VK_SUCCESS) {
-    auto start = std::chrono::steady_clock::now();
-    do
-      result = api.GetFenceStatus(device, fence);
-    while (result == VK_NOT_READY && std::chrono::steady_clock::now() - start < kSpinning);
-  }
-  if (result == VK_NOT_READY)
-    result = api.WaitForFences(device, 1, &fence, VK_TRUE, kTimeout);
-  if (result != VK_SUCCESS) {
-    // What was submitted may still run, so that nothing can be used again.
-    lost = true;
-    return vulkanError(result, "run commands");
-  }
-  return success();
+  uint64_t number = 0;
+  if (Error error = queue.submit(commands, number))
+    return error;
+  return queue.wait(number);
 }
 
 // ---- memory --------------------------------------------------------------------------------
@@ -400,12 +378,14 @@ Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
     return error;
   VkMemoryRequirements needs;
   api.GetBufferMemoryRequirements(device, buffer.buffer, &needs);
-  int32_t type = use == Use::Device ? deviceMemoryType(needs.memoryTypeBits) : -1;
+  int32_t type = use != Use::Host ? deviceMemoryType(needs.memoryTypeBits) : -1;
   if (use == Use::Host)
     type = memoryType(needs.memoryTypeBits, kMapped | VK_MEMORY_PROPERTY_HOST_CACHED_BIT);
   if (use == Use::Host && type < 0)
     type = memoryType(needs.memoryTypeBits, kMapped);
   VkMemoryPropertyFlags flags = type < 0 ? 0 : memory.memoryTypes[type].propertyFlags;
+  if (options.staged && use != Use::Host)
+    flags &= ~kMapped;
   VkMemoryAllocateInfo allocation = {};
   allocation.sType = VK_STRUCTURE_TYPE_MEMORY_ALLOCATE_INFO;
   allocation.allocationSize = needs.size;
@@ -427,6 +407,8 @@ Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
   // The memory of a device without its own is the host's.
   buffer.readable = buffer.mapped && (use == Use::Host || isUnified() ||
                                       (flags & VK_MEMORY_PROPERTY_HOST_CACHED_BIT));
+  if (use == Use::Constants)
+    return success();
   if (buffer.mapped && (buffer.readable || padded <= kLargestHostFill)) {
     memset(buffer.mapped, 0, static_cast<size_t>(padded));
     return success();
@@ -449,82 +431,4 @@ void VulkanDevice::release(VulkanBuffer &buffer) {
   if (buffer.memory)
     api.FreeMemory(device, buffer.memory, nullptr);
   buffer = VulkanBuffer();
-}
-
-Error VulkanDevice::stage(int64_t size, VulkanBuffer *&buffer) {
-  buffer = &staging;
-  if (staging.size >= std::min(size, kStagingBytes))
-    return success();
-  release(staging);
-  return allocate(std::min(size, kStagingBytes), Use::Host, staging);
-}
-
-Error VulkanDevice::copy(VulkanBuffer &to, int64_t toOffset, VulkanBuffer &from, int64_t fromOffset,
-                         int64_t size) {
-  if (size <= 0)
-    return success();
-  bool overlaps =
-      to.buffer == from.buffer && toOffset < fromOffset + size && fromOffset < toOffset + size;
-  to.mirrored = 0;
-  if (to.readable && from.readable) {
-    memmove(to.mapped + toOffset, from.mapped + fromOffset, static_cast<size_t>(size));
-    return success();
-  }
-  if (overlaps) {
-    VulkanBuffer temporary;
-    if (Error error = allocate(size, Use::Device, temporary))
-      return error;
-    Error error = copy(temporary, 0, from, fromOffset, size);
-    if (!error)
-      error = copy(to, toOffset, temporary, 0, size);
-    release(temporary);
-    return error;
-  }
-  if (Error error = begin(transfers))
-    return error;
-  VkBufferCopy region = {static_cast<VkDeviceSize>(fromOffset), static_cast<VkDeviceSize>(toOffset),
-                         static_cast<VkDeviceSize>(size)};
-  api.CmdCopyBuffer(transfers, from.buffer, to.buffer, 1, &region);
-  return submit(transfers);
-}
-
-Error VulkanDevice::write(VulkanBuffer &to, int64_t offset, const void *data, int64_t size) {
-  const auto *bytes = static_cast<const uint8_t *>(data);
-  to.mirrored = 0;
-  if (to.mapped) {
-    memcpy(to.mapped + offset, bytes, static_cast<size_t>(size));
-    return success();
-  }
-  VulkanBuffer *piece;
-  if (Error error = stage(size, piece))
-    return error;
-  for (int64_t at = 0; at < size; at += kStagingBytes) {
-    int64_t count = std::min(size - at, kStagingBytes);
-    memcpy(piece->mapped, bytes + at, static_cast<size_t>(count));
-    if (Error error = copy(to, offset + at, *piece, 0, count))
-      return error;
-  }
-  return success();
-}
-
-Error VulkanDevice::read(void *data, VulkanBuffer &from, int64_t offset, int64_t size) {
-  auto *bytes = static_cast<uint8_t *>(data);
-  if (from.mirror && offset + size <= from.mirrored) {
-    memcpy(bytes, from.mirror->mapped + offset, static_cast<size_t>(size));
-    return success();
-  }
-  if (from.readable || (from.mapped && size <= kSmallRead)) {
-    memcpy(bytes, from.mapped + offset, static_cast<size_t>(size));
-    return success();
-  }
-  VulkanBuffer *piece;
-  if (Error error = stage(size, piece))
-    return error;
-  for (int64_t at = 0; at < size; at += kStagingBytes) {
-    int64_t count = std::min(size - at, kStagingBytes);
-    if (Error error = copy(*piece, 0, from, offset + at, count))
-      return error;
-    memcpy(bytes + at, piece->mapped, static_cast<size_t>(count));
-  }
-  return success();
 }

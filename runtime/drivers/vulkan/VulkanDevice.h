@@ -3,9 +3,10 @@
 #ifndef TACQ_DRIVERS_VULKAN_VULKANDEVICE_H
 #define TACQ_DRIVERS_VULKAN_VULKANDEVICE_H
 
-#include "VulkanApi.h"
+#include "VulkanQueue.h"
 #include "tacq/driver.h"
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -25,6 +26,8 @@ struct VulkanBuffer {
   /// What a run leaves in `mirror` for the host, of the first `mirrored` bytes of the buffer.
   std::unique_ptr<VulkanBuffer> mirror;
   int64_t mirrored = 0;
+  /// The host has read it since the run before.
+  bool wasRead = false;
 
   static VulkanBuffer *of(tacq_driver_buffer_t *buffer) {
     return reinterpret_cast<VulkanBuffer *>(buffer);
@@ -34,7 +37,7 @@ struct VulkanBuffer {
 /// What a physical device has that executables may ask for.
 struct VulkanFeatures {
   bool int64 = false, float64 = false, int16 = false, int8 = false, float16 = false;
-  bool storage16 = false, storage8 = false, dot8 = false, matrix16 = false;
+  bool storage16 = false, storage8 = false, dot8 = false, matrix16 = false, inOrder = false;
   /// Invocations of a subgroup, where they do arithmetic and shuffles; else 0.
   uint32_t subgroup = 0;
   uint32_t storageBuffers = 0;
@@ -44,23 +47,35 @@ struct VulkanFeatures {
   std::string text() const;
 };
 
+struct VulkanOptions {
+  uint32_t index = 0;
+  bool validate = false;
+  /// Of a run's commands, in seconds.
+  uint64_t timeout = 600;
+  /// The device's memory is used as if the host did not see it.
+  bool staged = false;
+};
+
 /// A device, its one queue and a command buffer for transfers. Used by one thread at a time, as
 /// everything of a session is; sessions on several threads need a device each.
 class VulkanDevice {
 public:
   ~VulkanDevice();
-  static Error open(const tacq_host_t &host, uint32_t index, bool validate,
+  static Error open(const tacq_host_t &host, const VulkanOptions &options,
                     std::unique_ptr<VulkanDevice> &result);
   static Error list(std::vector<tacq_device_info_t> &infos);
   static VulkanDevice *of(tacq_driver_device_t *device) {
     return reinterpret_cast<VulkanDevice *>(device);
   }
 
-  enum class Use { Device, Host };
-  /// Zeroed. `Use::Host` memory is always mapped, coherent and quick to read; device memory is
-  /// mapped where the device lets the host write to all of it.
+  enum class Use { Device, Host, Constants };
+  /// Zeroed, but for constants, which will be written. `Use::Host` memory is always mapped,
+  /// coherent and quick to read; the device's is mapped where the device lets the host write to all
+  /// of it.
   Error allocate(int64_t size, Use use, VulkanBuffer &buffer);
   void release(VulkanBuffer &buffer);
+  /// The device may still be copying when it returns; `data` is free then.
+  Error upload(VulkanBuffer &to, int64_t offset, const void *data, int64_t size);
   Error write(VulkanBuffer &to, int64_t offset, const void *data, int64_t size);
   Error read(void *data, VulkanBuffer &from, int64_t offset, int64_t size);
   /// The ranges may overlap.
@@ -91,35 +106,43 @@ public:
   VkDevice device = VK_NULL_HANDLE;
   VkPhysicalDeviceProperties properties = {};
   VulkanFeatures features;
+  VulkanQueue queue{api};
 
 private:
-  VulkanDevice(const tacq_host_t &host, uint32_t index) : host(host), index(index) {}
-  Error create(bool validate);
+  VulkanDevice(const tacq_host_t &host, const VulkanOptions &options)
+      : host(host), options(options) {}
+  Error create();
   Error createDevice();
   int32_t memoryType(uint32_t allowed, VkMemoryPropertyFlags wanted) const;
   int32_t deviceMemoryType(uint32_t allowed) const;
   Error submit(VkCommandBuffer commands);
-  Error stage(int64_t size, VulkanBuffer *&buffer);
+  struct StagingPiece {
+    VulkanBuffer buffer;
+    VkCommandBuffer commands = VK_NULL_HANDLE;
+    uint64_t submission = 0;
+  };
+  Error nextPiece(StagingPiece *&piece);
+  void releaseRing();
   void loadPipelineCache();
   std::string cachePath() const;
 
-  uint32_t index, queueFamily = 0;
+  const VulkanOptions options;
+  uint32_t queueFamily = 0;
   VkPhysicalDeviceMemoryProperties memory = {};
-  VkQueue queue = VK_NULL_HANDLE;
   VkCommandPool pool = VK_NULL_HANDLE;
   VkCommandBuffer transfers = VK_NULL_HANDLE;
-  VkFence fence = VK_NULL_HANDLE;
-  VulkanBuffer staging;
+  std::array<StagingPiece, 4> ring;
+  size_t nextInRing = 0;
   size_t savedCacheSize = 0;
   uint64_t buffersMade = 0;
-  /// Nothing more can be done with the device.
-  bool lost = false;
 };
 
 tacq_status_t *createVulkanProgram(tacq_driver_device_t *device, const tacq_program_desc_t *desc,
                                    tacq_driver_program_t **program);
 void destroyVulkanProgram(tacq_driver_program_t *program);
 tacq_status_t *runVulkanProgram(tacq_driver_program_t *program, tacq_run_t *run);
+tacq_status_t *startVulkanProgram(tacq_driver_program_t *program, tacq_run_t *run);
+tacq_status_t *finishVulkanProgram(tacq_driver_program_t *program);
 
 } // namespace tacq
 

@@ -27,7 +27,10 @@ tacq_status_t *listDevices(const tacq_driver_t *, tacq_device_info_t *infos, siz
   return nullptr;
 }
 
-Error parseOptions(const std::string &options, uint32_t &index, bool &validate) {
+/// After that a device is taken for hung, in seconds, at most.
+constexpr unsigned long kLongestTimeout = 1000000;
+
+Error parseOptions(const std::string &options, VulkanOptions &result) {
   size_t at = 0;
   while (at < options.size()) {
     size_t end = std::min(options.find(',', at), options.size());
@@ -35,29 +38,35 @@ Error parseOptions(const std::string &options, uint32_t &index, bool &validate) 
     at = end + 1;
     char *rest;
     errno = 0;
-    unsigned long value = strtoul(option.c_str(), &rest, 10);
+    bool isTimeout = option.compare(0, 8, "timeout=") == 0;
+    const char *digits = option.c_str() + (isTimeout ? 8 : 0);
+    unsigned long value = strtoul(digits, &rest, 10);
+    bool isNumber = *digits >= '0' && *digits <= '9' && !*rest && !errno;
     if (option == "validate")
-      validate = true;
-    else if (!option.empty() && option[0] >= '0' && option[0] <= '9' && !*rest && !errno &&
-             value <= 1000)
-      index = static_cast<uint32_t>(value);
+      result.validate = true;
+    else if (option == "staged")
+      result.staged = true;
+    else if (isTimeout && isNumber && value > 0 && value <= kLongestTimeout)
+      result.timeout = value;
+    else if (!isTimeout && isNumber && value <= 1000)
+      result.index = static_cast<uint32_t>(value);
     else
-      return makeError(TACQ_INVALID_ARGUMENT,
-                       "device 'vulkan' has no option '%s'; known are the device's number and "
-                       "validate",
-                       option.c_str());
+      return makeError(
+          TACQ_INVALID_ARGUMENT,
+          "device 'vulkan' has no option '%s'; known are the device's number, validate, "
+          "staged and timeout=SECONDS",
+          option.c_str());
   }
   return success();
 }
 
 tacq_status_t *openDevice(const tacq_driver_t *, const tacq_host_t *host, const char *options,
                           tacq_driver_device_t **device) {
-  uint32_t index = 0;
-  bool validate = false;
-  if (Error error = parseOptions(options, index, validate))
+  VulkanOptions parsed;
+  if (Error error = parseOptions(options, parsed))
     return toStatus(error);
   std::unique_ptr<VulkanDevice> opened;
-  if (Error error = VulkanDevice::open(*host, index, validate, opened))
+  if (Error error = VulkanDevice::open(*host, parsed, opened))
     return toStatus(error);
   *device = reinterpret_cast<tacq_driver_device_t *>(opened.release());
   return nullptr;
@@ -164,6 +173,8 @@ const tacq_driver_t *tacq::vulkanDriver() {
       createVulkanProgram,
       destroyVulkanProgram,
       runVulkanProgram,
+      startVulkanProgram,
+      finishVulkanProgram,
   };
   return &driver;
 }

@@ -2,7 +2,8 @@
 //
 // All commands of a run go into one command buffer, which is submitted at its end, and in between
 // only where the host has to read what was computed. A barrier is recorded where a command touches
-// bytes that a command since the last barrier has written, or writes bytes that one has read.
+// bytes that a command since the last barrier has written, or writes bytes that one has read. Where
+// the shaders do it, dispatches wait for each other by flags instead.
 //
 // A run first lists its commands. Where the list is that of the run before, as it is from token to
 // token, its command buffer is submitted again: what changes are values of symbols, in a buffer.
@@ -21,25 +22,21 @@ using namespace tacq;
 
 namespace {
 
-/// Symbols' values, and bytes to fill with, of the commands that are not submitted yet.
-constexpr int64_t kArenaBytes = 1 << 20;
 /// Constants are put together in buffers of about this size.
 constexpr int64_t kChunkBytes = int64_t(64) << 20;
+/// What a thread copies at once.
+constexpr int64_t kPieceBytes = int64_t(4) << 20;
 constexpr uint32_t kSetsPerPool = 256, kBuffersPerPool = 4096;
 /// What Vulkan promises along each axis of a grid.
 constexpr int64_t kLargestGrid = 65535;
-constexpr int64_t kStatusBytes = TACQ_STATUS_WORDS * 4;
+/// Of executables whose dispatches are ordered by flags: what stands in front of the symbols.
+constexpr int64_t kSettings = 3;
 
 uint64_t now() {
   timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return static_cast<uint64_t>(time.tv_sec) * 1000000000u + static_cast<uint64_t>(time.tv_nsec);
 }
-
-/// Parts of a run that are submitted separately; those behind the last one share its buffer.
-constexpr size_t kMaxSegments = 16;
-/// Outputs of more bytes are not copied to the host before they are asked for.
-constexpr int64_t kMaxMirrored = 1 << 20;
 
 } // namespace
 
@@ -59,38 +56,37 @@ bool Command::operator==(const Command &other) const {
 }
 
 VulkanProgram::~VulkanProgram() {
-  for (Segment &each : segments)
-    device.freeCommandBuffer(each.commands);
+  // Whether what is still going on fails matters to nobody any more.
+  (void)device.queue.waitForAll();
+  for (Frame &each : frames)
+    releaseFrame(each);
   for (VkDescriptorPool pool : pools)
     device.api.DestroyDescriptorPool(device.device, pool, nullptr);
   for (std::vector<VulkanBuffer> *buffers : {&slots, &chunks})
     for (VulkanBuffer &buffer : *buffers)
       device.release(buffer);
-  device.release(arena);
-  device.release(status);
+  device.release(flags);
 }
 
 Error VulkanProgram::load() {
-  if (Error error = device.allocate(kArenaBytes, VulkanDevice::Use::Device, arena))
+  if (Error error = prepareFrame(frames[0]))
     return error;
-  // The host writes to it while a run is listed.
-  if (!arena.mapped) {
-    device.release(arena);
-    if (Error error = device.allocate(kArenaBytes, VulkanDevice::Use::Host, arena))
+  if (desc.executable >= 0) { // else a module without kernels
+    const format::Executable &executable =
+        *module.executables()->Get(static_cast<uint32_t>(desc.executable));
+    std::string what =
+        formatText("module '%s', executable '%s'", desc.name, executable.target()->c_str());
+    if (Error error = shaders.load(static_cast<const uint8_t *>(desc.data) + executable.offset(),
+                                   executable.size(), sizeOf(executable.kernels()), what))
       return error;
   }
-  if (Error error = device.allocate(kStatusBytes, VulkanDevice::Use::Host, status))
-    return error;
+  // The shaders are compiled meanwhile.
   if (Error error = uploadConstants())
     return error;
-  if (desc.executable < 0) // a module without kernels
-    return success();
-  const format::Executable &executable =
-      *module.executables()->Get(static_cast<uint32_t>(desc.executable));
-  std::string what =
-      formatText("module '%s', executable '%s'", desc.name, executable.target()->c_str());
-  return shaders.load(static_cast<const uint8_t *>(desc.data) + executable.offset(),
-                      executable.size(), sizeOf(executable.kernels()), what);
+  if (shaders.areOrdered())
+    if (Error error = device.allocate(kFlagBytes, VulkanDevice::Use::Device, flags))
+      return error;
+  return shaders.finish();
 }
 
 Error VulkanProgram::uploadConstants() {
@@ -109,21 +105,41 @@ Error VulkanProgram::uploadConstants() {
       bytes += sizeOfConstant(i++);
     } while (i < count && bytes + sizeOfConstant(i) <= kChunkBytes);
     VulkanBuffer chunk;
-    if (Error error = device.allocate(bytes, VulkanDevice::Use::Device, chunk))
+    if (Error error = device.allocate(bytes, VulkanDevice::Use::Constants, chunk))
       return error;
     chunks.push_back(std::move(chunk));
   }
   const auto *data = static_cast<const uint8_t *>(desc.data);
+  bool isMapped = true;
   for (size_t i = 0; i < count; ++i) {
     const format::Constant &constant = *module.constants()->Get(static_cast<uint32_t>(i));
     VulkanBuffer &chunk = chunks[places[i].first];
     constants[i] = {&chunk, places[i].second,
                     places[i].second + static_cast<int64_t>(constant.size())};
-    if (Error error = device.write(chunk, places[i].second, data + constant.offset(),
-                                   static_cast<int64_t>(constant.size())))
-      return error;
+    isMapped &= chunk.mapped != nullptr;
   }
-  return success();
+  auto source = [&](size_t i) {
+    return data + module.constants()->Get(static_cast<uint32_t>(i))->offset();
+  };
+  if (isMapped) {
+    // A thread alone does not fill the bus, nor does it read the file as quickly as it could.
+    std::vector<std::pair<size_t, int64_t>> pieces;
+    for (size_t i = 0; i < count; ++i)
+      for (int64_t at = 0; at < constants[i].end - constants[i].begin; at += kPieceBytes)
+        pieces.push_back({i, at});
+    Workers(pieces.size(), [&](size_t piece) {
+      auto [i, at] = pieces[piece];
+      int64_t size = std::min(constants[i].end - constants[i].begin - at, kPieceBytes);
+      memcpy(constants[i].object->mapped + constants[i].begin + at, source(i) + at,
+             static_cast<size_t>(size));
+    }).wait();
+    return success();
+  }
+  for (size_t i = 0; i < count; ++i)
+    if (Error error = device.upload(*constants[i].object, constants[i].begin, source(i),
+                                    constants[i].end - constants[i].begin))
+      return error;
+  return device.queue.waitForAll();
 }
 
 // ---- what the interpreter calls --------------------------------------------------------------
@@ -132,10 +148,13 @@ tacq_status_t *VulkanProgram::growSlot(uint32_t slot, int64_t bytes) {
   VulkanBuffer &current = slots[slot];
   if (current.buffer && current.size >= bytes)
     return nullptr;
-  // Commands that use the old buffer may be listed already.
-  if (current.buffer)
+  // Commands that use the old buffer may be listed already, or be going on.
+  if (current.buffer) {
     if (tacq_status_t *failed = flushAndCheck())
       return failed;
+    if (Error error = device.queue.waitForAll())
+      return toStatus(error);
+  }
   VulkanBuffer larger;
   if (Error error = device.allocate(bytes, VulkanDevice::Use::Device, larger))
     return toStatus(error);
@@ -215,12 +234,40 @@ bool VulkanProgram::mustWait(const std::vector<Range> &reads, const std::vector<
   return waits;
 }
 
+/// Lets a dispatch that has to wait do so by a flag, instead of a barrier.
+void VulkanProgram::order(Command &command) {
+  // Variants do not know flags; barriers order them, as they do copies.
+  bool isDispatch = command.set != VK_NULL_HANDLE && shaders[command.kernel].ordered;
+  if (!isDispatch)
+    command.waits |= dispatchedSinceBarrier;
+  if (command.waits) {
+    bool byFlag = isDispatch && !epoch.hasCopies && epoch.number + 1 < kFlags;
+    epochBefore = byFlag ? epoch : Epoch();
+    epoch = {std::min(epoch.number + 1, kFlags - 1), 0, false};
+    command.waits = !byFlag;
+    dispatchedSinceBarrier &= byFlag;
+  }
+  epoch.hasCopies |= !isDispatch;
+  command.flag = -1;
+  if (!isDispatch)
+    return;
+  if (epochBefore.groups) {
+    command.flag = epochBefore.number;
+    command.count = epochBefore.groups;
+  }
+  command.ownFlag = epoch.number;
+  epoch.groups += static_cast<int32_t>(command.groups);
+  dispatchedSinceBarrier = true;
+}
+
 void VulkanProgram::add(Command &command, const std::vector<Range> &reads,
                         const std::vector<Range> &writes) {
   for (const Range &range : writes)
     range.object->mirrored = 0;
   command.waits = mustWait(reads, writes);
-  Segment &own = segments[segment];
+  if (shaders.areOrdered())
+    order(command);
+  Segment &own = frame->segments[segment];
   if (isSame && count < own.recorded.size() && own.recorded[count] == command) {
     ++count;
     return;
@@ -230,17 +277,6 @@ void VulkanProgram::add(Command &command, const std::vector<Range> &reads,
   isSame = false;
   listed.push_back(command);
   ++count;
-}
-
-Error VulkanProgram::reserveArena(int64_t bytes, int64_t &offset) {
-  int64_t alignment = std::max<int64_t>(
-      64, static_cast<int64_t>(device.properties.limits.minStorageBufferOffsetAlignment));
-  if (arenaUsed + bytes > kArenaBytes)
-    if (Error error = flush())
-      return error;
-  offset = arenaUsed;
-  arenaUsed += (bytes + alignment - 1) / alignment * alignment;
-  return success();
 }
 
 Error VulkanProgram::makeSet(const Shader &shader, VkDescriptorSet &set) {
@@ -280,7 +316,7 @@ Error VulkanProgram::makeSet(const Shader &shader, VkDescriptorSet &set) {
 /// The set of the command that was in this place before if it binds the same; else one with the new
 /// buffers. A command buffer whose sets change is recorded anew.
 Error VulkanProgram::setFor(const Shader &shader, Command &command) {
-  Segment &own = segments[segment];
+  Segment &own = frame->segments[segment];
   size_t place = count;
   if (place < own.recorded.size() && own.recorded[place].set &&
       own.recorded[place].sameBindings(command)) {
@@ -333,11 +369,13 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch, const Shaders::Step
                        "module '%s': a kernel gets the number %lld; shaders count to 2^31 only",
                        desc.name, static_cast<long long>(dispatch.symbols[i]));
   const VkPhysicalDeviceLimits &limits = device.properties.limits;
-  int64_t offset = 0, symbolBytes = std::max<int64_t>(1, dispatch.symbol_count) * 8;
+  int64_t offset = 0, settings = shader.ordered ? kSettings : 0;
+  int64_t symbolBytes = std::max<int64_t>(1, settings + dispatch.symbol_count) * 8;
   if (Error error = reserveArena(symbolBytes, offset))
     return error;
   if (dispatch.symbol_count)
-    memcpy(arena.mapped + offset, dispatch.symbols, dispatch.symbol_count * 8);
+    memcpy(frame->arena.mapped + offset + settings * 8, dispatch.symbols,
+           dispatch.symbol_count * 8);
 
   reads.clear();
   writes.clear();
@@ -348,7 +386,7 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch, const Shaders::Step
   for (uint32_t i = 0; i < info.buffer_count; ++i) {
     const Range &range = bindings[dispatch.buffers[i]];
     // A buffer without bytes is never read, but has to be there.
-    VulkanBuffer &object = range.object ? *range.object : status;
+    VulkanBuffer &object = range.object ? *range.object : frame->status;
     int64_t begin = range.object ? range.begin : 0;
     int64_t size = std::max<int64_t>(4, (range.end - range.begin + 7) & ~int64_t(7));
     size = std::min(size, object.size - begin);
@@ -368,15 +406,21 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch, const Shaders::Step
     if (range.object)
       (i < info.read_count ? reads : writes).push_back(range);
   }
-  command.bindings.push_back(
-      {arena.buffer, static_cast<VkDeviceSize>(offset), static_cast<VkDeviceSize>(symbolBytes)});
-  command.bindings.push_back({status.buffer, 0, kStatusBytes});
+  command.bindings.push_back({frame->arena.buffer, static_cast<VkDeviceSize>(offset),
+                              static_cast<VkDeviceSize>(symbolBytes)});
+  command.bindings.push_back({frame->status.buffer, 0, kStatusBytes});
+  if (shader.ordered)
+    command.bindings.push_back({flags.buffer, 0, kFlagBytes});
   if (Error error = setFor(shader, command))
     return error;
   int64_t groups = (step.tasks - 1) / info.tasks_per_group + 1;
   command.groups = static_cast<uint32_t>(std::min(groups, kLargestGrid));
   command.from = command.to = VK_NULL_HANDLE;
   add(command, reads, writes);
+  if (shader.ordered) {
+    const int64_t own[kSettings] = {command.flag, command.count, command.ownFlag};
+    memcpy(frame->arena.mapped + offset, own, sizeof(own));
+  }
   return success();
 }
 
@@ -429,8 +473,8 @@ Error VulkanProgram::recordFill(Range target, uint64_t pattern, uint32_t width) 
   if (Error error = reserveArena(seed, offset))
     return error;
   for (int64_t i = 0; i < seed; i += width)
-    memcpy(arena.mapped + offset + i, &pattern, width);
-  Range from{&arena, offset, offset + seed};
+    memcpy(frame->arena.mapped + offset + i, &pattern, width);
+  Range from{&frame->arena, offset, offset + seed};
   Range to{target.object, target.begin, target.begin + seed};
   for (;;) {
     addCopy(from, to);
@@ -457,147 +501,4 @@ tacq_status_t *VulkanProgram::read(void *user, uint32_t buffer, int64_t offset, 
     return failed;
   Range &range = self.bindings[buffer];
   return toStatus(self.device.read(value, *range.object, range.begin + offset, size));
-}
-
-// ---- runs ----------------------------------------------------------------------------------
-
-void VulkanProgram::startSegment() {
-  arenaUsed = 0;
-  count = 0;
-  isSame = true;
-  listed.clear();
-  pendingReads.clear();
-  pendingWrites.clear();
-}
-
-/// Fills the segment's command buffer with what is listed. Nothing of the segment is running.
-Error VulkanProgram::recordSegment(Segment &own) {
-  if (!own.commands)
-    if (Error error = device.makeCommandBuffer(own.commands))
-      return error;
-  own.isRecorded = false;
-  for (size_t i = 0; !isSame && i < own.recorded.size(); ++i)
-    if (VkDescriptorSet set = own.recorded[i].set;
-        set && (i >= listed.size() || listed[i].set != set))
-      freeSets[shaders[own.recorded[i].kernel].setLayout].push_back(set);
-  if (!isSame)
-    own.recorded = listed;
-  if (Error error = device.begin(own.commands))
-    return error;
-  const VulkanDeviceApi &api = device.api;
-  VkPipeline bound = VK_NULL_HANDLE;
-  for (const Command &command : own.recorded) {
-    if (command.waits) {
-      VkMemoryBarrier barrier = {};
-      barrier.sType = VK_STRUCTURE_TYPE_MEMORY_BARRIER;
-      barrier.srcAccessMask = VK_ACCESS_SHADER_WRITE_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
-      barrier.dstAccessMask = VK_ACCESS_SHADER_READ_BIT | VK_ACCESS_SHADER_WRITE_BIT |
-                              VK_ACCESS_TRANSFER_READ_BIT | VK_ACCESS_TRANSFER_WRITE_BIT;
-      VkPipelineStageFlags stages =
-          VK_PIPELINE_STAGE_COMPUTE_SHADER_BIT | VK_PIPELINE_STAGE_TRANSFER_BIT;
-      api.CmdPipelineBarrier(own.commands, stages, stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
-    }
-    if (!command.set) {
-      api.CmdCopyBuffer(own.commands, command.from, command.to, 1, &command.region);
-      continue;
-    }
-    const Shader &shader = shaders[command.kernel];
-    if (shader.pipeline != bound)
-      api.CmdBindPipeline(own.commands, VK_PIPELINE_BIND_POINT_COMPUTE, shader.pipeline);
-    bound = shader.pipeline;
-    api.CmdBindDescriptorSets(own.commands, VK_PIPELINE_BIND_POINT_COMPUTE, shader.layout, 0, 1,
-                              &command.set, 0, nullptr);
-    api.CmdDispatch(own.commands, command.groups, 1, 1);
-  }
-  if (Error error = device.end(own.commands))
-    return error;
-  own.isRecorded = true;
-  return success();
-}
-
-Error VulkanProgram::flush() {
-  if (!count)
-    return success();
-  Segment &own = segments[segment];
-  Error error;
-  if (isSame && count < own.recorded.size()) {
-    listed.assign(own.recorded.begin(), own.recorded.begin() + static_cast<ptrdiff_t>(count));
-    isSame = false;
-  }
-  if (!own.isRecorded || !isSame)
-    error = recordSegment(own);
-  if (!error)
-    error = device.execute(own.commands);
-  startSegment();
-  segment = std::min(segment + 1, kMaxSegments - 1);
-  return error;
-}
-
-tacq_status_t *VulkanProgram::flushAndCheck() {
-  if (Error error = flush())
-    return toStatus(error);
-  int32_t words[TACQ_STATUS_WORDS];
-  memcpy(words, status.mapped, sizeof(words));
-  return words[0] == 0 ? nullptr : tacq_kernel_error(desc.module, words);
-}
-
-/// Small outputs are copied to where the host is quick to read them, within the run's submission.
-Error VulkanProgram::mirrorOutputs() {
-  for (size_t i = 0; i < sizeOf(module.outputs()); ++i) {
-    VulkanBuffer *output = active->outputs[i] ? VulkanBuffer::of(active->outputs[i]) : nullptr;
-    int64_t size = output ? std::min(outputBytes[i], output->size) : 0;
-    if (!output || output->readable || size <= 0 || size > kMaxMirrored)
-      continue;
-    if (!output->mirror || output->mirror->size < size) {
-      auto mirror = std::make_unique<VulkanBuffer>();
-      if (Error error = device.allocate(output->size, VulkanDevice::Use::Host, *mirror))
-        return error;
-      if (output->mirror)
-        device.release(*output->mirror);
-      output->mirror = std::move(mirror);
-    }
-    addCopy({output, 0, size}, {output->mirror.get(), 0, size});
-    output->mirrored = size;
-  }
-  return success();
-}
-
-tacq_status_t *VulkanProgram::run(tacq_run_t &activeRun) {
-  static const tacq_interpreter_ops_t ops = {sizeof(ops), reserveSlot, bind, dispatch,
-                                             copy,        fill,        read};
-  active = &activeRun;
-  memset(status.mapped, 0, kStatusBytes);
-  segments.resize(kMaxSegments);
-  outputBytes.assign(sizeOf(module.outputs()), 0);
-  segment = 0;
-  startSegment();
-  tacq_status_t *result = tacq_interpret(&activeRun, &ops, this);
-  if (!result)
-    result = toStatus(mirrorOutputs());
-  if (!result)
-    result = flushAndCheck();
-  uint64_t held = static_cast<uint64_t>(arena.size);
-  for (const VulkanBuffer &slot : slots)
-    held += static_cast<uint64_t>(slot.size);
-  *activeRun.bytes_transient = held;
-  active = nullptr;
-  return result;
-}
-
-tacq_status_t *tacq::createVulkanProgram(tacq_driver_device_t *device,
-                                         const tacq_program_desc_t *desc,
-                                         tacq_driver_program_t **program) {
-  auto result = std::make_unique<VulkanProgram>(*VulkanDevice::of(device), *desc);
-  if (Error error = result->load())
-    return toStatus(error);
-  *program = reinterpret_cast<tacq_driver_program_t *>(result.release());
-  return nullptr;
-}
-
-void tacq::destroyVulkanProgram(tacq_driver_program_t *program) {
-  delete reinterpret_cast<VulkanProgram *>(program);
-}
-
-tacq_status_t *tacq::runVulkanProgram(tacq_driver_program_t *program, tacq_run_t *run) {
-  return reinterpret_cast<VulkanProgram *>(program)->run(*run);
 }

@@ -5,10 +5,20 @@
 
 #include "Shaders.h"
 #include "tacq/ModuleView.h"
+#include "tacq/kernel_abi.h"
 
+#include <array>
+#include <deque>
 #include <map>
 
 namespace tacq {
+
+inline constexpr int64_t kStatusBytes = TACQ_STATUS_WORDS * 4;
+/// The word of the status in which shaders that order dispatches by flags say that one was late.
+inline constexpr size_t kLateWord = 7;
+/// Epochs that a submission may have before there are barriers again.
+inline constexpr int32_t kFlags = 8192;
+inline constexpr int64_t kFlagBytes = kFlags * 4;
 
 /// A dispatch, or a copy where it has no set.
 struct Command {
@@ -18,8 +28,11 @@ struct Command {
   std::vector<uint64_t> buffers; // VulkanBuffer::number, of a copy, too
   VkBuffer from = VK_NULL_HANDLE, to = VK_NULL_HANDLE;
   VkBufferCopy region = {};
-  /// What was written before has to be there first.
+  /// What was written before has to be there first: there is a barrier.
   bool waits = false;
+  /// Where flags order the dispatches: which flag must have which count, and where it counts
+  /// itself.
+  int32_t flag = -1, count = 0, ownFlag = 0;
 
   bool sameBindings(const Command &other) const;
   bool operator==(const Command &other) const;
@@ -31,6 +44,14 @@ struct Segment {
   /// What the command buffer holds, if `isRecorded`; its sets are reused in any case.
   std::vector<Command> recorded;
   bool isRecorded = false;
+};
+
+/// What a run has for itself while it is going on.
+struct Frame {
+  VulkanBuffer arena, status;
+  std::vector<Segment> segments;
+  uint64_t submission = 0, submittedAt = 0;
+  uint64_t *deviceTime = nullptr;
 };
 
 /// Bytes of a buffer.
@@ -51,6 +72,10 @@ public:
 
   Error load();
   tacq_status_t *run(tacq_run_t &activeRun);
+  /// Returns when all is submitted. At most one run may be going on then.
+  tacq_status_t *start(tacq_run_t &activeRun);
+  /// Of the earliest run that was started.
+  tacq_status_t *finish();
 
 private:
   static VulkanProgram &of(void *user) { return *static_cast<VulkanProgram *>(user); }
@@ -65,6 +90,8 @@ private:
                              int64_t size);
 
   Error uploadConstants();
+  Error prepareFrame(Frame &own);
+  void releaseFrame(Frame &own);
   tacq_status_t *growSlot(uint32_t slot, int64_t bytes);
   Error record(const tacq_dispatch_t &dispatch);
   Error record(const tacq_dispatch_t &dispatch, const Shaders::Step &step);
@@ -73,6 +100,7 @@ private:
   Error recordFill(Range target, uint64_t pattern, uint32_t width);
   Error makeSet(const Shader &shader, VkDescriptorSet &set);
   Error setFor(const Shader &shader, Command &command);
+  void order(Command &command);
   void add(Command &command, const std::vector<Range> &reads, const std::vector<Range> &writes);
   Error recordSegment(Segment &segment);
   Error mirrorOutputs();
@@ -82,6 +110,8 @@ private:
   /// Runs what is listed; the host sees the results. Not yet an error: `words` of a kernel.
   Error flush();
   tacq_status_t *flushAndCheck();
+  Error submit();
+  tacq_status_t *check(const Frame &own) const;
 
   VulkanDevice &device;
   const tacq_program_desc_t desc;
@@ -90,12 +120,15 @@ private:
   std::vector<VulkanBuffer> slots;
   std::vector<VulkanBuffer> chunks;
   std::vector<Range> constants;
-  VulkanBuffer arena, status;
-  std::vector<Segment> segments;
+  VulkanBuffer flags;
+  std::array<Frame, 2> frames;
+  std::deque<Frame *> running;
+  uint64_t lastEnd = 0;
   std::vector<VkDescriptorPool> pools;
   /// Sets that no command has any more.
   std::map<VkDescriptorSetLayout, std::vector<VkDescriptorSet>> freeSets;
-  // Of the current run.
+  // Of the run that is being listed.
+  Frame *frame = &frames[0];
   tacq_run_t *active = nullptr;
   std::vector<Range> bindings; // by buffer of the module
   std::vector<int64_t> outputBytes;
@@ -109,8 +142,17 @@ private:
   // Of the command that is being listed.
   Command scratch;
   std::vector<Range> reads, writes;
-  // Since the last barrier.
+  // Since the last barrier, or the last command that waited for others by a flag.
   std::vector<Range> pendingReads, pendingWrites;
+  /// What has a barrier's place where flags order the dispatches: a command that has to wait begins
+  /// an epoch, and dispatches of an epoch wait for those of the one before.
+  struct Epoch {
+    int32_t number = 0, groups = 0;
+    bool hasCopies = false;
+  };
+  Epoch epoch, epochBefore;
+  /// There has been a dispatch since the last barrier.
+  bool dispatchedSinceBarrier = false;
 };
 
 } // namespace tacq

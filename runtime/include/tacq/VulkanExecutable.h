@@ -11,6 +11,14 @@
  *   binding buffer_count            the values of the dispatch's symbols as int64
  *   binding buffer_count + 1        TACQ_STATUS_WORDS status words (tacq/kernel_abi.h), shared by
  *                                   all dispatches of a run; word 6 counts the reports
+ *   binding buffer_count + 2        with TACQ_VULKAN_ORDERED, flags: int32 counters, 0 at first
+ *
+ * With TACQ_VULKAN_ORDERED there need be no barriers between dispatches, other than in front of and
+ * behind variants, which do not bind the flags. In front of the values of
+ * the symbols are three numbers: a flag, or -1; a count; another flag. Each workgroup waits until
+ * the first flag has the count, and before it ends adds 1 to the other. One that has waited for too
+ * long goes on, and stores 1 in word 7 of the status. Devices have to begin workgroups in the order
+ * of the dispatches, or those that wait might keep those that they wait for from beginning.
  *
  * A workgroup does `tasks_per_group` tasks at once: the first has its number (WorkgroupId.x) times
  * that, and further ones are multiples of what the whole grid does away, so that any number of
@@ -20,8 +28,8 @@
  * Feature names that an executable may require: int64 float64 int16 int8 float16 storage16 storage8
  * dot8 (the device features of these names; dot8 is shaderIntegerDotProduct), buffers=N (a shader
  * binds N storage buffers), matrix16 (subgroups multiply cooperative matrices of f16, 16 by 16 by 16,
- * into sums of f32, in the Vulkan memory model), subgroup=N (subgroups have N invocations and do arithmetic and
- * shuffles).
+ * into sums of f32, in the Vulkan memory model), in-order (as above), subgroup=N (subgroups have N
+ * invocations and do arithmetic and shuffles).
  */
 #ifndef TACQ_VULKAN_EXECUTABLE_H
 #define TACQ_VULKAN_EXECUTABLE_H
@@ -33,10 +41,10 @@ extern "C" {
 #endif
 
 #define TACQ_VULKAN_EXECUTABLE_MAGIC 0x56535154u /* "TQSV" */
-#define TACQ_VULKAN_EXECUTABLE_VERSION 3u
+#define TACQ_VULKAN_EXECUTABLE_VERSION 4u
 
 typedef struct tacq_vulkan_header {
-  uint32_t magic, version, kernel_count, variant_count;
+  uint32_t magic, version, kernel_count, flags, variant_count, reserved;
 } tacq_vulkan_header;
 
 typedef struct tacq_vulkan_kernel {
@@ -54,6 +62,7 @@ typedef struct tacq_vulkan_kernel {
   uint32_t variant, first;
 } tacq_vulkan_kernel;
 
+#define TACQ_VULKAN_ORDERED 1u
 #define TACQ_VULKAN_NO_SYMBOL 0xFFFFFFFFu
 #define TACQ_VULKAN_NO_SHADER 0xFFFFFFFFu
 

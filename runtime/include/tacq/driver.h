@@ -100,7 +100,8 @@ typedef struct tacq_run {
   /* Totals of time and count by dispatch ordinal (tacq_dispatch.ordinal); NULL: no profile. */
   uint64_t *profile_ns;
   uint64_t *profile_count;
-  void *internal; /* of the runtime */
+  void *internal;      /* of the runtime */
+  uint64_t *device_ns; /* time that the device worked while the host waited; added to */
 } tacq_run_t;
 
 typedef struct tacq_driver {
@@ -153,6 +154,14 @@ typedef struct tacq_driver {
   void (*destroy_program)(tacq_driver_program_t *program);
   /* Runs all commands; results are complete when it returns. */
   tacq_status_t *(*run)(tacq_driver_program_t *program, tacq_run_t *run);
+
+  /* Optional, both or neither (NULL: the runtime calls `run`, and tacq_session_start does all of
+   * the work). `start` is `run` that may return before the work is done; its argument is not used
+   * afterwards, but for what the counters point to. A second run may be started while one is going
+   * on: its commands come after those of the first. `finish` waits for the earliest that was
+   * started, and returns what went wrong in it. Memory is not released meanwhile. */
+  tacq_status_t *(*start)(tacq_driver_program_t *program, tacq_run_t *run);
+  tacq_status_t *(*finish)(tacq_driver_program_t *program);
 } tacq_driver_t;
 
 /* ---- the shared interpreter -------------------------------------------------------------- */

@@ -246,6 +246,20 @@ TACQ_API tacq_status_t *tacq_session_set_input_data(tacq_session_t *session, siz
  * and the states are as before the call. */
 TACQ_API tacq_status_t *tacq_session_run(tacq_session_t *session);
 
+/* tacq_session_run in two steps, so that a device gets its next work before the host has seen the
+ * results of the last. `start` hands a run to the device, and may return before it is done; inputs
+ * stay borrowed until it is finished. `finish` waits for the earliest run that was started: its
+ * outputs are then those of the session. Two runs may be started and not finished; the second one
+ * sees the states that the first one leaves. When a run fails, so do those behind it: none is left
+ * to finish, and the states are as before it. Outputs of earlier runs are gone at `start`, as at
+ * tacq_session_run. Until all runs are finished the session cannot be run, reset or rewound. */
+TACQ_API tacq_status_t *tacq_session_start(tacq_session_t *session);
+TACQ_API tacq_status_t *tacq_session_finish(tacq_session_t *session);
+/* From now on, and until it is set again, `input` is what the run before has left in `output`,
+ * which stays on the device: the token that a model has chosen, for one. They must have the same
+ * type and rank, must not belong to a state, and no shape may depend on the input's elements. */
+TACQ_API tacq_status_t *tacq_session_link(tacq_session_t *session, size_t output, size_t input);
+
 /* The shape of an output of the last run: writes up to `capacity` extents and the rank. */
 TACQ_API tacq_status_t *tacq_session_output_shape(tacq_session_t *session, size_t index,
                                                   int64_t *dims, size_t capacity, size_t *rank);
@@ -280,6 +294,9 @@ typedef struct tacq_session_counters {
   uint64_t bytes_output;
   uint64_t bytes_copied; /* states and inputs copied in or out by the runtime */
   uint64_t run_ns;       /* wall time of all runs */
+  /* Of run_ns, from handing commands to the device until they are done, for drivers whose devices
+   * work by themselves; else 0. */
+  uint64_t device_ns;
 } tacq_session_counters_t;
 
 TACQ_API tacq_status_t *tacq_session_get_counters(const tacq_session_t *session,

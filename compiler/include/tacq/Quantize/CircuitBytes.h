@@ -26,6 +26,9 @@ struct TileGrid {
 /// A section is padded to this.
 constexpr int64_t sectionAlignment = 16;
 
+/// An entry as TaCQ counts it: 16 bits for the position, 16 for the value.
+constexpr int64_t entryBytes = 4;
+
 /// A list of positions and values, and where each row begins. Without entries there is no circuit.
 int64_t scatteredBytes(int64_t rows, int64_t columns, int64_t entries);
 

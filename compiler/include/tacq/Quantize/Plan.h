@@ -5,7 +5,9 @@
 //   {"version": 1, "model": "<content hash>", "circuit_layout": "slots", "circuit": 0.0035,
 //    "tensors": [{"name": "…", "bits": 2, "group": 0, "codebook": false}, …],
 //    "kernels": [{"target": "x86-64-v4", "weight": "!tacq.mixed<…>", "task_rows": 96,
-//                 "prefetch": [1024, 4096, 256]}, …]}
+//                 "prefetch": [1024, 4096, 256]}, …],
+//    "candidates": [{"bits": 2, "group": 0, "codebook": true, "circuit": 0.0035, "bytes": 987136,
+//                    "bpw": 2.2, "predicted_loss": 0.1, "chosen": true}, …], "mean_loss": 0.4}
 //
 // `circuit` is the part of all weights of the plan that the circuit holds, at the paper's count of
 // 4 bytes an entry. A tensor may have a `circuit` of its own, which is then chosen inside of it.
@@ -48,12 +50,28 @@ struct KernelTiling {
   std::vector<int64_t> prefetch;
 };
 
+/// One of the plans that a plan was chosen from.
+struct PricedPlan {
+  bool mixed = false; ///< each weight has a format of its own
+  unsigned bits = 0;
+  int64_t group = 0;
+  bool codebook = false;
+  double circuit = 0;
+  uint64_t bytes = 0;
+  double bitsPerWeight = 0, predictedLoss = 0;
+  std::optional<double> measuredLoss;
+  bool chosen = false;
+};
+
 struct Plan {
   std::string modelHash;
   WeightFormat::Circuit circuitLayout = WeightFormat::Circuit::Slots;
   double circuit = 0;
   std::vector<TensorPlan> tensors;
   std::vector<KernelTiling> kernels;
+  std::vector<PricedPlan> candidates;
+  /// Of the unquantized model on the calibration sample; 0: unknown.
+  double meanLoss = 0;
 
   const TensorPlan *find(const std::string &name) const;
 };

@@ -1,14 +1,16 @@
 //===- Planner.h - A plan for a budget --------------------------*- C++ -*-===//
 //
-// Each weight may have each of the formats: bits x group, levels of its rows, or as it is. Each is
-// priced exactly, by the bytes that its layout takes, and ranked by the second-order estimate of
-// the loss that it costs (PredictedLoss.h), for the nearest rounding with a coarse clip search: the
-// order of candidates is what counts, and error compensation lowers all of them alike.
+// Each weight may have each of the formats: bits x group, levels of its rows, or as it is; most of
+// them with circuits of several sizes. Each is priced exactly, by the bytes that its layout takes,
+// and ranked by the second-order estimate of the loss that it costs (PredictedLoss.h).
 //
 // Candidates that treat all weights alike, with circuits of some sizes, show what sizes there are.
-// The plan takes a format of its own for each weight: for each size of the circuit the least sum of
-// predicted losses within the budget (Knapsack.h). Where circuits lie depends on all formats, so
-// bytes and losses of the mixture are computed again, and the budget tightened until it holds.
+// The plan takes a format and a circuit of its own for each weight: the least sum of predicted
+// losses within the budget (Knapsack.h).
+//
+// With samples, estimates are corrected by probes: the divergence from the original model with one
+// weight alone quantized, and with all others but this one, says what the weight's estimate is to
+// be multiplied by. What is chosen is measured, too, beside the best candidate of one format.
 //
 //===----------------------------------------------------------------------===//
 
@@ -17,7 +19,7 @@
 
 #include "tacq/Calibrate/Statistics.h"
 #include "tacq/Import/OnnxImport.h"
-#include "tacq/Quantize/Plan.h"
+#include "tacq/Quantize/QuantizeModel.h"
 #include <functional>
 #include <optional>
 
@@ -52,23 +54,47 @@ struct Candidate {
   uint64_t bytes = 0;
   double bitsPerWeight = 0;
   double predictedLoss = 0;
+  /// By how much the loss grew in a measurement, if there was one.
+  std::optional<double> measuredLoss;
+};
+
+/// What a weight may become, as the plan has it.
+struct TensorOptions {
+  std::string name;
+  std::vector<TensorPlan> options;
 };
 
 struct PlannerOptions {
   Budget budget;
+  /// What probes measure, with the inputs of tuningInputs(); null: estimates stay as they are.
+  const SampleSource *samples = nullptr;
+  /// Probes at most, each of two measurements; where there are more weights, neighbours of the same
+  /// shape share one.
+  unsigned probes = 48;
+  /// Samples of a measurement.
+  unsigned probeSamples = 4;
   WeightFormat::Circuit circuitLayout = WeightFormat::Circuit::Slots;
   unsigned threads = 0;
   /// The model's file name for messages.
   std::string file = "model";
-  std::function<void(unsigned done, unsigned total)> progress;
+  std::function<void(const std::string &stage, unsigned done, unsigned total)> progress;
+};
+
+struct PlanResult {
+  /// By size.
+  std::vector<Candidate> candidates;
+  size_t chosen = 0;
+  /// Of each weight, what the plan chose from; those that another one beats in bytes and loss are
+  /// left out.
+  std::vector<TensorOptions> tensors;
 };
 
 /// Prices and ranks all candidates for `model`, a calibration graph, and adds the plan of mixed
-/// formats; `chosen` is the one with the least predicted loss within the budget (for LossIncrease,
-/// the smallest one). TACQ_INVALID_ARGUMENT if none is; the message names the smallest, and the
-/// tensors that take most of it.
-Error planModel(const ImportedModel &model, const Statistics &statistics,
-                const PlannerOptions &options, std::vector<Candidate> &candidates, size_t &chosen);
+/// formats; the one that is chosen has the least loss within the budget, measured where there are
+/// samples (for LossIncrease, the fewest bytes). TACQ_INVALID_ARGUMENT if none is within it; the
+/// message names the smallest, and the tensors that take most of it.
+Error planModel(ImportedModel &model, const Statistics &statistics, const PlannerOptions &options,
+                PlanResult &result);
 
 } // namespace tacq
 

@@ -37,6 +37,16 @@ enum class QuantizeMethod {
   Gptq     ///< with error compensation
 };
 
+/// What a circuit is chosen by (Saliency.h).
+enum class SaliencyKind {
+  Automatic, ///< Curvature if any weight of the plan has fitted levels
+  Gradient,  ///< computeSaliency(), as TaCQ does
+  Curvature  ///< computeCurvatureSaliency()
+};
+
+/// "automatic", "gradient", "curvature"; nullopt for another name.
+std::optional<SaliencyKind> parseSaliencyKind(const std::string &name);
+
 struct QuantizeModelOptions {
   /// What each weight is to become; weights that it does not name stay as they are.
   Plan plan;
@@ -46,6 +56,7 @@ struct QuantizeModelOptions {
   /// Gradients and, without samples, Hessians. Null only if the plan has no circuits and there are
   /// samples or the method needs no Hessian.
   const Statistics *statistics = nullptr;
+  SaliencyKind saliency = SaliencyKind::Automatic;
   /// Circuits are drawn with this seed, whatever the weights are: to measure speed.
   std::optional<uint64_t> randomCircuitSeed;
   /// Null: Hessians are those of the statistics.

@@ -14,6 +14,13 @@ namespace tacq {
 std::vector<float> computeSaliency(WeightView weight, llvm::ArrayRef<float> quantized,
                                    llvm::ArrayRef<double> gradient);
 
+/// The second-order estimate of what the loss gains from keeping a weight, all others as they are:
+/// S = 1/2 F_n H_kk (W - Q)², with F_n as in PredictedLoss.h, but for factors that all weights have
+/// in common. `hessian` is H = Σ x xᵀ of the weight's input, [columns, columns].
+std::vector<float> computeCurvatureSaliency(WeightView weight, llvm::ArrayRef<float> quantized,
+                                            llvm::ArrayRef<double> gradient,
+                                            llvm::ArrayRef<double> hessian);
+
 /// The fraction of all weights with the largest saliency over all tensors: the paper's circuit.
 /// `saliency` are views of S with the shapes of the tensors. Exactly round(fraction * weights) are
 /// taken; of equal ones, those of earlier tensors, rows and columns.

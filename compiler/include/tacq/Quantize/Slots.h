@@ -32,26 +32,24 @@ struct SlotCircuit {
   bool isSorted() const { return !mask.order.empty(); }
 };
 
-/// Slots over all tensors in no more bytes, code included, than the scattered circuits take in the
-/// module. A slot
-/// is worth the saliency that it keeps, and slots are taken at the price of a byte at which the
-/// budget is spent. Rows of all tensors are sorted by how many entries of the scattered circuit
-/// they hold, so that salient rows share tiles, or all stay as they are, which saves the
-/// permutations: whichever keeps more. Tensors of the same shape have circuits all or none. Both
-/// let layers share kernels, whose code would cost more than it saves.
+/// Slots over all tensors in no more than 4 bytes for each entry of the scattered circuits, tables
+/// and permutations included. A slot is worth the saliency that it keeps, and slots are taken at
+/// the price of a byte at which the budget is spent. Rows of all tensors are sorted by how many
+/// entries of the scattered circuit they hold, so that salient rows share tiles, or all stay as
+/// they are, which saves the permutations: whichever keeps more. Tensors of the same shape have
+/// circuits all or none. Both let layers share kernels, whose code would cost more than it saves.
 std::vector<SlotCircuit> selectSlots(llvm::ArrayRef<WeightView> saliency,
                                      llvm::ArrayRef<CircuitMask> scattered,
                                      const SlotOptions &options);
 
 /// The same number of slots in every tile of every tensor, at least one and not more than the
-/// narrowest tile has columns: the number whose bytes are closest to those of the scattered
-/// circuits.
+/// narrowest tile has columns: the number whose bytes are closest to that budget.
 std::vector<SlotCircuit> selectUniform(llvm::ArrayRef<WeightView> saliency,
                                        llvm::ArrayRef<CircuitMask> scattered,
                                        const SlotOptions &options);
 
 /// The circuits of weights with this saliency, in a layout: `fraction` of the weights where they
-/// are scattered, else what takes the same bytes.
+/// are scattered, else what fits into 4 bytes for each of so many.
 std::vector<CircuitMask> selectCircuit(WeightFormat::Circuit layout,
                                        llvm::ArrayRef<WeightView> saliency, double fraction);
 

@@ -18,6 +18,9 @@ class ParameterStore;
 #define GEN_PASS_DECL
 #include "tacq/Graph/Passes.h.inc"
 
+/// The result that tacq-append-next-token adds.
+inline constexpr llvm::StringLiteral nextTokenName = "next_token";
+
 struct GraphPipelineOptions {
   /// Remarks at what was recognized and at what nearly was, with the reason.
   bool remarks = false;

@@ -66,6 +66,18 @@ def FuseLinear : RecognizerPass<"tacq-fuse-linear", "::mlir::func::FuncOp"> {
   let summary = "Fuse biases, activations, gates and residuals into tacq.linear, and join those of one input";
 }
 
+def AppendNextToken : Pass<"tacq-append-next-token", "::mlir::func::FuncOp"> {
+  let summary = "The likeliest token behind the last position becomes a result, next_token";
+  let description = [{
+    The index of the largest logit of the last position, the lowest one of equals, for each sequence.
+    Logits are the result of that name, or the only result of three axes of floating-point numbers; a
+    function without them stays as it is. A device then chooses the token itself, and hands a few
+    bytes to the host in place of all logits.
+  }];
+  let statistics = [Statistic<"numAppended", "appended", "Results that were added">];
+  let dependentDialects = ["::tacq::TACQDialect"];
+}
+
 def UnifyParams : Pass<"tacq-unify-params", "::mlir::ModuleOp"> {
   let summary = "One parameter for all copies of the same bytes, under the user's name";
   let description = [{

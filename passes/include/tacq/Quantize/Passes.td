@@ -34,9 +34,12 @@ def PlanWeights : Pass<"tacq-plan-weights", "::mlir::ModuleOp"> {
 def EstimateSaliency : Pass<"tacq-estimate-saliency", "::mlir::ModuleOp"> {
   let summary = "What the loss gains from keeping a weight, by gradient and quantization error";
   let description = [{
-    Quantizes the weights of the plan without a circuit, Q, and computes S = G |W - Q| |W| of those
-    that take part in it, where G sums up the gradients of the sample. S is an analysis of the
-    module, which tacq-select-circuit reads. The input of a layer is that of the model with the
+    Quantizes the weights of the plan without a circuit, Q, and computes the saliency of those that
+    take part in it. By `gradient` it is that of TaCQ, S = G |W - Q| |W|, where G sums up the
+    gradients of the sample; by `curvature` the second-order estimate of what keeping a weight
+    saves, S = F_n H_kk (W - Q)², where F_n are the squares of the row's gradient and H is the
+    Hessian of the input. `automatic` takes `curvature` where the plan has fitted levels. S is an
+    analysis of the module, which tacq-select-circuit reads. The input of a layer is that of the model with the
     layers before it quantized if the program that runs the pass has sample data; in tacq-opt the
     Hessians are those of the statistics.
   }];
@@ -47,6 +50,8 @@ def EstimateSaliency : Pass<"tacq-estimate-saliency", "::mlir::ModuleOp"> {
                         "The folder of the parameters' files">,
                  Option<"method", "method", "std::string", "\"gptq\"",
                         "gptq (errors compensated) or nearest (each weight by itself)">,
+                 Option<"saliency", "saliency", "std::string", "\"automatic\"",
+                        "automatic, gradient or curvature">,
                  Option<"damping", "damping", "double", "0.01",
                         "Damping of the Hessians, part of their mean diagonal">,
                  Option<"actOrder", "act-order", "bool", "false",

@@ -16,12 +16,18 @@ def FormDispatches : Pass<"tacq-form-dispatches", "::mlir::ModuleOp"> {
 
     With `fuse-rows`, a normalization, or nodes of elements, whose result is only quantized are part of
     the kernel that quantizes it, and the rotary embeddings of the queries and new keys of an attention with a cache
-    are part of the attention's kernel, if nothing else reads their results. Shaders have no such
-    kernels.
+    are part of the attention's kernel, if nothing else reads their results.
+
+    With `repeat-rows`, the kernel of a product may quantize its input itself: behind the product,
+    it holds the quantization, and the normalization fused with that, and binds what they read. The
+    dispatch that quantizes stays; its kernel and those of the products, of each target, agree on
+    which of them does it (the attribute `repeated_rows` tells them that they may).
   }];
   let options = [
     Option<"fuseRows", "fuse-rows", "bool", "false",
-           "Fuse operations that pass on rows, for processors">
+           "Fuse operations that pass on rows">,
+    Option<"repeatRows", "repeat-rows", "bool", "false",
+           "Let products quantize their input, for shaders">
   ];
   let statistics = [
     Statistic<"numDispatches", "dispatches", "Dispatches formed">,

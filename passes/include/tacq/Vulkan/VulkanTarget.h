@@ -30,6 +30,18 @@ int32_t vulkanProfileRank(VulkanProfileAttr profile);
 /// instead of by one invocation.
 inline constexpr llvm::StringLiteral vulkanWorkgroupAttr = "tacq.workgroup";
 
+/// The feature of devices that begin the workgroups of dispatches in the order of the dispatches.
+/// Kernels for them wait for each other themselves, by flags in memory.
+inline constexpr llvm::StringLiteral vulkanOrderedFeature = "in-order";
+
+/// The attribute of a kernel function with the numbers of its buffers that need not be coherent: no
+/// workgroup reads what others write in the same call after it may have read what was there before.
+inline constexpr llvm::StringLiteral vulkanConstantsAttr = "tacq.constants";
+
+/// The attribute of the barrier behind which a kernel function reads what other dispatches of the
+/// call have written. A function without one reads it from its beginning.
+inline constexpr llvm::StringLiteral vulkanAwaitAttr = "tacq.await";
+
 /// Emits the kernel of a region for a profile: of its one named operation, or of its nodes. The
 /// builder must be new.
 mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
@@ -45,6 +57,12 @@ inline constexpr llvm::StringLiteral vulkanFirstAttr = "tacq.first";
 /// workspace. False, and the builder is of no use, if there is none.
 bool emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, bool first,
                        const KernelOptions &options = {});
+
+/// Emits a kernel that reads `bytes` bytes of its first tensor and does nothing else: what a
+/// device's memory gives, to compare other kernels with. Its result has a word for each invocation.
+void emitReadingShader(KernelBuilder &kernel, VulkanProfileAttr profile, int64_t bytes);
+/// Its number of tasks.
+int64_t readingTasks(VulkanProfileAttr profile, int64_t bytes);
 
 /// The passes from kernel functions to spirv.module operations, one for each.
 void buildVulkanPipeline(mlir::OpPassManager &manager, llvm::StringRef profile);

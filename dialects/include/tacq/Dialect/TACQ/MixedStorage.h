@@ -24,6 +24,9 @@ struct MixedStorage {
 /// Columns of a row as they are stored: the last tile is only as wide as the planes' blocks need.
 int64_t storedColumns(MixedType type, LayoutAttr layout);
 
+/// The attribute of a tacq.quantize_rows whose result kernels of products may make themselves.
+constexpr llvm::StringLiteral repeatedRowsAttribute = "repeated_rows";
+
 /// Bytes of a number in the circuit's counts of slots for each tile.
 int64_t slotCountBytes(LayoutAttr layout);
 /// Bytes of a position: in a list a column of the matrix, in a slot one of the tile.

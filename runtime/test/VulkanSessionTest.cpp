@@ -1,0 +1,259 @@
+//===- VulkanSessionTest.cpp - Sessions on a device that fails ------------===//
+//
+// Through the C API: each fault is a status with a message, and the process goes on with the cpu.
+// The driver is that of Vulkan, but for a table of functions that a test reaches into. Needs any
+// Vulkan device.
+//
+//===----------------------------------------------------------------------===//
+
+#include "Drivers.h"
+#include "TestModule.h"
+#include "tacq/driver.h"
+#include "vulkan/VulkanDevice.h"
+
+#include <dirent.h>
+#include <gtest/gtest.h>
+#include <string>
+
+using namespace tacq;
+using namespace tacq::format;
+using namespace tacq::test;
+
+namespace {
+
+/// The device that was opened last.
+VulkanDevice *lastOpened = nullptr;
+
+const tacq_driver_t *faultyDriver() {
+  static const tacq_driver_t driver = [] {
+    tacq_driver_t table = *vulkanDriver();
+    table.name = "faulty";
+    table.open_device = [](const tacq_driver_t *self, const tacq_host_t *host, const char *options,
+                           tacq_driver_device_t **device) {
+      tacq_status_t *status = vulkanDriver()->open_device(self, host, options, device);
+      if (!status)
+        lastOpened = VulkanDevice::of(*device);
+      return status;
+    };
+    return table;
+  }();
+  return &driver;
+}
+
+VKAPI_ATTR VkResult VKAPI_CALL lose(VkQueue, uint32_t, const VkSubmitInfo *, VkFence) {
+  return VK_ERROR_DEVICE_LOST;
+}
+VKAPI_ATTR VkResult VKAPI_CALL noMemory(VkDevice, const VkMemoryAllocateInfo *,
+                                        const VkAllocationCallbacks *, VkDeviceMemory *) {
+  return VK_ERROR_OUT_OF_DEVICE_MEMORY;
+}
+VKAPI_ATTR VkResult VKAPI_CALL notReached(VkDevice, VkSemaphore, uint64_t *value) {
+  *value = 0;
+  return VK_SUCCESS;
+}
+VKAPI_ATTR VkResult VKAPI_CALL waitInVain(VkDevice, const VkSemaphoreWaitInfo *, uint64_t) {
+  return VK_TIMEOUT;
+}
+
+class VulkanSessions : public testing::Test {
+protected:
+  void SetUp() override {
+    ASSERT_EQ(tacq_runtime_create(nullptr, &runtime), nullptr);
+    ASSERT_EQ(tacq_runtime_register_driver(runtime, faultyDriver()), nullptr);
+    setenv("XDG_CACHE_HOME", directory.file("cache").c_str(), 1);
+  }
+  void TearDown() override {
+    close();
+    tacq_runtime_release(runtime);
+    unsetenv("XDG_CACHE_HOME");
+  }
+
+  void close() {
+    tacq_session_release(session);
+    tacq_module_release(module);
+    tacq_device_release(device);
+    session = nullptr;
+    module = nullptr;
+    device = nullptr;
+  }
+
+  /// y = x with its last element in front.
+  std::string writeModule(const std::vector<std::string> &features = {}) {
+    std::string path = directory.file("m.tacq");
+    TestModule m(path);
+    uint32_t n = m.symbol();
+    uint32_t x = m.addInput("x", ElementType_F32, {dynamic(n, "n")});
+    uint32_t y = m.addOutput("y", ElementType_F32, {dynamic(n, "n")});
+    uint32_t four = m.number(4), bytes = m.op(SymbolOpcode_Mul, n, four);
+    uint32_t rest = m.op(SymbolOpcode_Sub, bytes, four);
+    m.endPrologue();
+    uint32_t from = m.addBuffer(BufferKind_Input, x), to = m.addBuffer(BufferKind_Output, y);
+    m.copy(0, to, from, rest, four);
+    m.copy(0, to, from, four, kNone, rest);
+    if (!features.empty()) {
+      ExecutableT executable;
+      executable.driver = "faulty";
+      executable.target = "starship";
+      executable.format = "spirv";
+      executable.features = features;
+      executable.kernels = {"k"};
+      m.module().kernel_count = 1;
+      uint32_t index;
+      require(m.output().addExecutable(executable, "0123456789abcdef", 16, index));
+    }
+    m.finish();
+    return path;
+  }
+
+  static void expect(tacq_status_t *status, tacq_code_t code, const char *text) {
+    EXPECT_EQ(tacq_status_code(status), code) << tacq_status_message(status);
+    EXPECT_NE(std::string(tacq_status_message(status)).find(text), std::string::npos)
+        << tacq_status_message(status);
+    tacq_status_free(status);
+  }
+
+  tacq_status_t *open(const char *name, const std::string &path) {
+    tacq_status_t *status = tacq_device_open(runtime, name, &device);
+    if (!status)
+      status = tacq_module_open(runtime, path.c_str(), nullptr, &module);
+    return status ? status : tacq_session_create(module, device, nullptr, &session);
+  }
+
+  tacq_status_t *run(size_t count) {
+    data.resize(count);
+    for (size_t i = 0; i < count; ++i)
+      data[i] = static_cast<float>(i);
+    auto extent = static_cast<int64_t>(count);
+    if (tacq_status_t *status = tacq_session_set_input_data(session, 0, TACQ_F32, &extent, 1,
+                                                            data.data(), count * sizeof(float)))
+      return status;
+    return tacq_session_run(session);
+  }
+
+  void expectResult(size_t count) {
+    tacq_status_t *status = run(count);
+    ASSERT_EQ(status, nullptr) << tacq_status_message(status);
+    std::vector<float> y(count);
+    ASSERT_EQ(tacq_session_copy_output(session, 0, y.data(), count * sizeof(float)), nullptr);
+    for (size_t i = 0; i < count; ++i)
+      ASSERT_EQ(y[i], data[(i + count - 1) % count]);
+  }
+
+  /// The same work in the same process.
+  void expectCpuGoesOn() {
+    close();
+    tacq_status_t *status = open("cpu:threads=2", writeModule());
+    ASSERT_EQ(status, nullptr) << tacq_status_message(status);
+    expectResult(1000);
+  }
+
+  /// The files in the folder of the pipeline cache.
+  std::vector<std::string> cacheFiles() {
+    std::vector<std::string> files;
+    std::string folder = directory.file("cache/tacq");
+    if (DIR *open = opendir(folder.c_str())) {
+      while (dirent *entry = readdir(open))
+        if (entry->d_name[0] != '.')
+          files.push_back(folder + "/" + entry->d_name);
+      closedir(open);
+    }
+    return files;
+  }
+
+  TemporaryDirectory directory;
+  tacq_runtime_t *runtime = nullptr;
+  tacq_device_t *device = nullptr;
+  tacq_module_t *module = nullptr;
+  tacq_session_t *session = nullptr;
+  std::vector<float> data;
+};
+
+TEST_F(VulkanSessions, NoDevice) {
+  expect(open("faulty:99", writeModule()), TACQ_UNSUPPORTED, "no device 'vulkan:99'");
+  expectCpuGoesOn();
+}
+
+TEST_F(VulkanSessions, UnknownOptions) {
+  for (const char *name : {"faulty:timeout=0", "faulty:timeout=x", "faulty:0,fast"})
+    expect(open(name, writeModule()), TACQ_INVALID_ARGUMENT, "has no option");
+  expectCpuGoesOn();
+}
+
+TEST_F(VulkanSessions, LostDevice) {
+  ASSERT_EQ(open("faulty:0", writeModule()), nullptr);
+  expectResult(1000);
+  lastOpened->api.QueueSubmit = lose;
+  expect(run(1000), TACQ_DEVICE_FAILURE, "the device is lost");
+  expect(run(1000), TACQ_DEVICE_FAILURE, "the device is lost");
+  expectCpuGoesOn();
+}
+
+TEST_F(VulkanSessions, Timeout) {
+  ASSERT_EQ(open("faulty:0,timeout=1", writeModule()), nullptr);
+  expectResult(1000);
+  auto reached = lastOpened->api.GetSemaphoreCounterValue;
+  auto wait = lastOpened->api.WaitSemaphores;
+  lastOpened->api.GetSemaphoreCounterValue = notReached;
+  lastOpened->api.WaitSemaphores = waitInVain;
+  expect(run(1000), TACQ_DEVICE_FAILURE, "did not finish in time");
+  lastOpened->api.GetSemaphoreCounterValue = reached;
+  lastOpened->api.WaitSemaphores = wait;
+  expectCpuGoesOn();
+}
+
+TEST_F(VulkanSessions, OutOfMemory) {
+  ASSERT_EQ(open("faulty:0", writeModule()), nullptr);
+  expectResult(1000);
+  auto real = lastOpened->api.AllocateMemory;
+  lastOpened->api.AllocateMemory = noMemory;
+  expect(run(100000), TACQ_OUT_OF_MEMORY, "out of device memory");
+  lastOpened->api.AllocateMemory = real;
+  expectResult(100000);
+  expectCpuGoesOn();
+}
+
+TEST_F(VulkanSessions, AbsentFeatures) {
+  expect(open("faulty:0", writeModule({"int64", "warp-drive", "buffers=4000000000"})),
+         TACQ_UNSUPPORTED, "'starship' needs warp-drive, buffers=4000000000; the device is");
+  expectCpuGoesOn();
+}
+
+TEST_F(VulkanSessions, DamagedPipelineCache) {
+  ASSERT_EQ(open("faulty:0", writeModule()), nullptr);
+  lastOpened->savePipelineCache();
+  close();
+  std::vector<std::string> files = cacheFiles();
+  ASSERT_EQ(files.size(), 1u);
+  std::vector<uint8_t> whole = readFile(files[0]);
+  std::vector<uint8_t> damaged = whole;
+  damaged.back() ^= 1;
+  for (const std::vector<uint8_t> &bytes :
+       {damaged, std::vector<uint8_t>(whole.begin(), whole.begin() + 20), std::vector<uint8_t>()}) {
+    writeFile(files[0], bytes.data(), bytes.size());
+    ASSERT_EQ(open("faulty:0", writeModule()), nullptr);
+    expectResult(1000);
+    // It is written again.
+    lastOpened->savePipelineCache();
+    close();
+    EXPECT_EQ(readFile(files[0]), whole);
+  }
+}
+
+TEST_F(VulkanSessions, ManipulatedShaders) {
+  std::string path = writeModule({"int64"});
+  std::vector<uint8_t> bytes = readFile(path);
+  std::string text(bytes.begin(), bytes.end());
+  size_t at = text.find("0123456789abcdef");
+  ASSERT_NE(at, std::string::npos);
+  bytes[at + 3] ^= 1;
+  writeFile(path, bytes.data(), bytes.size());
+  expect(open("faulty:0", path), TACQ_INVALID_MODULE, "checksum");
+  // With checksums that fit, the code itself is checked.
+  close();
+  ASSERT_TRUE(fixChecksums(bytes.data(), bytes.size()));
+  writeFile(path, bytes.data(), bytes.size());
+  expect(open("faulty:0", path), TACQ_INVALID_MODULE, "the shaders are of another version");
+  expectCpuGoesOn();
+}
+
+} // namespace

@@ -1,0 +1,37 @@
+// RUN: tacq-opt %s --tacq-emit-vulkan-kernels=profile=nvidia-hopper | FileCheck %s
+
+!row = tensor<?x32000xf16, #tacq.shape<["rows", "32000"]>>
+!short = tensor<?x100xf32, #tacq.shape<["rows", "100"]>>
+!place = tensor<?xi64, #tacq.shape<["rows"]>>
+
+// A workgroup has a row: eight loads before the first comparison, the best value of a subgroup by
+// shuffles, and then the first place that has it.
+// CHECK-LABEL: func.func @argmax
+// CHECK-SAME: tacq.workgroup = 1024 : i32
+// CHECK: gpu.thread_id
+// CHECK: scf.for
+// CHECK-COUNT-8: memref.load
+// CHECK: arith.cmpf
+// CHECK: spirv.GroupNonUniformShuffleXor
+// CHECK: gpu.barrier
+// CHECK: arith.minsi
+// CHECK: memref.store %{{.*}}, %arg1
+func.func @argmax(%x: !row) -> !place {
+  %y = tacq.node "ArgMax" opset 13 (%x) named "argmax" {axis = 1 : i64, keepdims = 0 : i64} : (!row) -> !place
+  return %y : !place
+}
+
+// Of equals the last: whoever is not worse replaces, and the greatest place is kept.
+// CHECK-LABEL: func.func @last
+// CHECK: arith.maxsi
+func.func @last(%x: !row) -> !place {
+  %y = tacq.node "ArgMin" opset 13 (%x) named "argmin" {axis = -1 : i64, keepdims = 0 : i64, select_last_index = 1 : i64} : (!row) -> !place
+  return %y : !place
+}
+
+// CHECK-LABEL: func.func @short
+// CHECK-NOT: tacq.workgroup
+func.func @short(%x: !short) -> !place {
+  %y = tacq.node "ArgMax" opset 13 (%x) named "argmax" {axis = 1 : i64, keepdims = 0 : i64} : (!short) -> !place
+  return %y : !place
+}
