@@ -13,15 +13,16 @@
 !y = tensor<?x64xf32, #tacq.shape<["rows", "64"]>>
 !w = !tacq.mixed<64x256, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 0, exact>>
 
-// Two steps of a tile are read while one is multiplied: 4 by 4 matrices of a subgroup, two in depth.
+// A step is read while the one before is multiplied: 4 by 2 matrices of a subgroup, two in depth.
+// There are few features, and so tiles of 64 rows.
 // PRODUCT-LABEL: func.func @linear
 // PRODUCT-SAME: tacq.workgroup = 128 : i32
-// PRODUCT: memref.alloc() : memref<1280xvector<4xi32>, #spirv.storage_class<Workgroup>>
+// PRODUCT: memref.alloc() : memref<960xvector<4xi32>, #spirv.storage_class<Workgroup>>
 // PRODUCT: scf.for {{.*}} iter_args({{.*}}) -> (!gpu.mma_matrix<16x16xf32, "COp">
 // PRODUCT: memref.load {{.*}} : memref<?xvector<4xi32>, #spirv.storage_class<StorageBuffer>>
 // PRODUCT: gpu.subgroup_mma_load_matrix {{.*}} {leadDimension = 5 : index} : {{.*}} -> !gpu.mma_matrix<16x16xf16, "AOp">
 // PRODUCT: gpu.subgroup_mma_load_matrix {{.*}} {leadDimension = 5 : index, transpose} : {{.*}} -> !gpu.mma_matrix<16x16xf16, "BOp">
-// PRODUCT-COUNT-32: gpu.subgroup_mma_compute
+// PRODUCT-COUNT-16: gpu.subgroup_mma_compute
 // PRODUCT-NOT: gpu.subgroup_mma_compute
 // PRODUCT: gpu.barrier
 // PRODUCT: gpu.subgroup_mma_store_matrix

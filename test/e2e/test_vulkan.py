@@ -69,14 +69,14 @@ def shaders(module):
     data = module.read_bytes()
     at = data.find(b"TQSV")
     while at >= 0:
-        _, version, count, variants = struct.unpack_from("<4I", data, at)
+        _, version, count, _, variants, _ = struct.unpack_from("<6I", data, at)
         assert version == 4
         codes = []
         for i in range(count + variants):
             offset, size = struct.unpack_from("<2Q", data, at + 24 + 48 * i)
             codes.append(data[at + offset:at + offset + size])
         yield codes
-        at = data.find(b"TQSV", at + 16)
+        at = data.find(b"TQSV", at + 24)
 
 
 def capabilities(code):

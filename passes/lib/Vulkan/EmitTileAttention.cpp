@@ -65,7 +65,7 @@ bool TileAttention::collect() {
   // Numbers of f32 would be rounded.
   auto isHalf = [&](Value tensor) { return tensor && k.elementType(tensor).isF16(); };
   if (subgroup() != 2 * matrix || op.getBias() || !isHalf(op.getQ()) || !isHalf(op.getK()) ||
-      !isHalf(op.getV()) || t.queryRope() || failed(t.collect(*this)))
+      !isHalf(op.getV()) || failed(t.collect(*this)))
     return false;
   return t.depth % matrix == 0 && t.valueDepth % matrix == 0 && t.depth <= 128 &&
          t.valueDepth <= 128;
