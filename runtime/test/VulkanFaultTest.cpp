@@ -75,8 +75,8 @@ protected:
 
   /// An executable of one kernel whose code is `words`.
   static std::vector<uint8_t> executable(std::vector<uint32_t> words) {
-    tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION, 1,
-                                 0, 0, 0};
+    tacq_vulkan_header header = {
+        TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION, 1, 0, 0, 0};
     tacq_vulkan_kernel kernel = {};
     kernel.code_offset = sizeof(header) + sizeof(kernel);
     kernel.code_size = words.size() * sizeof(uint32_t);

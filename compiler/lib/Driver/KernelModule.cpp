@@ -63,14 +63,19 @@ static std::vector<char> addShader(const uint8_t *bytes, size_t size, const Vulk
                                    const tacq_vulkan_kernel &entry) {
   tacq_vulkan_header header;
   memcpy(&header, bytes, sizeof(header));
-  size_t table = header.kernel_count * sizeof(tacq_vulkan_kernel);
-  std::vector<tacq_vulkan_kernel> kernels(header.kernel_count + 1);
+  size_t table = (header.kernel_count + header.variant_count) * sizeof(tacq_vulkan_kernel);
+  std::vector<tacq_vulkan_kernel> kernels(header.kernel_count + header.variant_count);
   memcpy(kernels.data(), bytes + sizeof(header), table);
-  kernels.back() = entry;
-  for (tacq_vulkan_kernel &kernel : kernels)
+  // Variants come behind all kernels.
+  for (tacq_vulkan_kernel &kernel : kernels) {
     kernel.code_offset += sizeof(tacq_vulkan_kernel);
-  kernels.back().code_offset = size + sizeof(tacq_vulkan_kernel);
-  kernels.back().code_size = shader.code.size() * sizeof(uint32_t);
+    for (uint32_t *number : {&kernel.variant, &kernel.first})
+      *number += *number != TACQ_VULKAN_NO_SHADER;
+  }
+  tacq_vulkan_kernel &added = *kernels.insert(kernels.begin() + header.kernel_count, entry);
+  added.code_offset = size + sizeof(tacq_vulkan_kernel);
+  added.code_size = shader.code.size() * sizeof(uint32_t);
+  added.variant = added.first = TACQ_VULKAN_NO_SHADER;
   ++header.kernel_count;
   std::vector<char> result;
   auto append = [&](const void *data, size_t count) {
@@ -80,7 +85,7 @@ static std::vector<char> addShader(const uint8_t *bytes, size_t size, const Vulk
   append(&header, sizeof(header));
   append(kernels.data(), kernels.size() * sizeof(kernels[0]));
   append(bytes + sizeof(header) + table, size - sizeof(header) - table);
-  append(shader.code.data(), kernels.back().code_size);
+  append(shader.code.data(), shader.code.size() * sizeof(uint32_t));
   return result;
 }
 

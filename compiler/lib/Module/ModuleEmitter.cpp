@@ -118,8 +118,12 @@ Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
                  "'" + file + "' cannot be compiled for vulkan=" + profile.getName().str() + ":\n" +
                      StringRef(refusals).rtrim().str());
   bool ordered = profile.has(vulkanOrderedFeature);
-  tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION,
-                               uint32_t(kernelNumbers.size()), ordered ? TACQ_VULKAN_ORDERED : 0, 0, 0};
+  tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC,
+                               TACQ_VULKAN_EXECUTABLE_VERSION,
+                               uint32_t(kernelNumbers.size()),
+                               ordered ? TACQ_VULKAN_ORDERED : 0,
+                               0,
+                               0};
   header.variant_count = uint32_t(shaders.size()) - header.kernel_count;
   std::vector<char> bytes(sizeof(header) + shaders.size() * sizeof(tacq_vulkan_kernel));
   memcpy(bytes.data(), &header, sizeof(header));

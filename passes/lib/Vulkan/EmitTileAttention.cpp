@@ -2,8 +2,8 @@
 //
 // A task is a tile of queries of a head, of which each subgroup has as many as a cooperative matrix
 // has rows. Keys, and then values, come through shared memory, a block of them at a time, for all
-// subgroups. There are two passes over the keys: the first finds the largest score of each query, so
-// that the second needs not rescale sums, which are spread over invocations in an unknown way.
+// subgroups. There are two passes over the keys: the first finds the largest score of each query,
+// so that the second needs not rescale sums, which are spread over invocations in an unknown way.
 //
 //===----------------------------------------------------------------------===//
 
@@ -96,8 +96,8 @@ void TileAttention::stage(Value quads, Value start, Value stride, int64_t featur
     Value row = quotient(own, k.index(quadsOfRow)), column = remainder(own, k.index(quadsOfRow));
     Value key = k.add(first, row);
     Value number = element(quads, k.add(k.add(start, k.mul(k.min(key, last), stride)), column));
-    read.push_back({k.add(times(row, quadsOfRow + 1), column),
-                    k.select(k.less(key, end), number, none)});
+    read.push_back(
+        {k.add(times(row, quadsOfRow + 1), column), k.select(k.less(key, end), number, none)});
   }
   for (auto [at, number] : read)
     storeShared(number, rows, at);
@@ -118,8 +118,8 @@ void TileAttention::scores(const Values &queries) {
   }
 }
 
-/// The score of the invocation's query and a key of the block, in column `column`; the lowest number
-/// if the query must not see the key.
+/// The score of the invocation's query and a key of the block, in column `column`; the lowest
+/// number if the query must not see the key.
 Value TileAttention::scoreOf(Value column, Value key) {
   Value lane = remainder(thread(), k.index(subgroup()));
   Value at = k.add(scoresAt, k.add(times(quotient(lane, k.index(2)), scoreStride), column));
@@ -145,8 +145,8 @@ void TileAttention::emitTile(Value ownBatch, Value ownHead, Value tile) {
   // Two invocations have a query each, and every other key of it.
   part = remainder(lane, k.index(2));
   Value count = k.sym(t.q[1]), heads = k.sym(t.q[2]);
-  position = k.add(times(tile, tileQueries),
-                   k.add(times(number, matrix), quotient(lane, k.index(2))));
+  position =
+      k.add(times(tile, tileQueries), k.add(times(number, matrix), quotient(lane, k.index(2))));
   Value total = k.sym(t.total), endOfTile = total;
   endOfQuery = total;
   if (op.getCausal()) {
@@ -172,9 +172,9 @@ void TileAttention::emitTile(Value ownBatch, Value ownHead, Value tile) {
     auto loadQueries = [&] {
       Values result;
       for (int64_t i = 0; i < t.depth; i += matrix)
-        result.push_back(loadMatrix(
-            rows, plus(times(local, matrix * rowQuads(t.depth)), i / quadHalves),
-            rowQuads(t.depth), "AOp", false));
+        result.push_back(loadMatrix(rows,
+                                    plus(times(local, matrix * rowQuads(t.depth)), i / quadHalves),
+                                    rowQuads(t.depth), "AOp", false));
       return result;
     };
     // At first all subgroups load, then those that find what is theirs.
@@ -247,8 +247,7 @@ void TileAttention::emitTile(Value ownBatch, Value ownHead, Value tile) {
       to = plus(times(to, t.valueDepth), i);
       for (int64_t j = 0; j < matrix / 2; ++j) {
         Value column = plus(times(part, matrix / 2), j);
-        store(k.mul(loadShared(scoreMemory, k.add(row, column)), factor), t.out,
-              k.add(to, column));
+        store(k.mul(loadShared(scoreMemory, k.add(row, column)), factor), t.out, k.add(to, column));
       }
     });
     barrier();
@@ -273,8 +272,8 @@ void TileAttention::emit() {
 
 } // namespace
 
-bool tacq::emitTileAttentionShader(KernelBuilder &kernel, AttentionOp op,
-                                   VulkanProfileAttr profile, std::optional<Sym> capacity) {
+bool tacq::emitTileAttentionShader(KernelBuilder &kernel, AttentionOp op, VulkanProfileAttr profile,
+                                   std::optional<Sym> capacity) {
   TileAttention shader(kernel, op, profile, capacity);
   if (!shader.collect())
     return false;

@@ -1,9 +1,10 @@
 //===- EmitTileLinear.cpp - Products of many rows through matrices --------===//
 //
-// A task is a tile of the result. A step of 32 columns of its weights and of its rows, decoded to f16
-// in the workspace, is read into registers while the subgroups multiply the step before by
-// cooperative matrices, and goes to the shared memory then. Sums are f32. In the end they go through
-// shared memory, where each invocation knows which feature and which row a number belongs to.
+// A task is a tile of the result. A step of 32 columns of its weights and of its rows, decoded to
+// f16 in the workspace, is read into registers while the subgroups multiply the step before by
+// cooperative matrices, and goes to the shared memory then. Sums are f32. In the end they go
+// through shared memory, where each invocation knows which feature and which row a number belongs
+// to.
 //
 //===----------------------------------------------------------------------===//
 
@@ -74,7 +75,7 @@ bool TileLinear::collect() {
   rowTiles = Sym::ceilDiv(rowCount, shape.rows);
   // None where there are few rows.
   many = Sym::min(1, Sym::floorDiv(rowCount, fewestRows));
-  return true;
+  return !many.isConstant(0);
 }
 
 int64_t TileLinear::tilesOf(Group group) {
@@ -104,7 +105,8 @@ void TileLinear::ofGroup(Value tile, function_ref<void(Group, Value)> body) {
 void TileLinear::useWorkspace() {
   int64_t weightQuads = tiles * steps() * stepQuads * shape.features;
   Sym rows = rowTiles * shape.rows;
-  Sym scalesAt = Sym(pageBytes + weightQuads * quadBytes) + rows * (steps() * stepQuads * quadBytes);
+  Sym scalesAt =
+      Sym(pageBytes + weightQuads * quadBytes) + rows * (steps() * stepQuads * quadBytes);
   Value bytes = k.workspace(many * (scalesAt + rows * 4), b.getI32Type());
   workQuads = view(bytes, quadType());
   workScales = view(bytes, b.getF32Type());
@@ -161,7 +163,8 @@ void TileLinear::multiply(Sums &sums) {
     for (int64_t i = 0; i < shape.ownFeatures; i += matrix)
       factors.push_back(load(plus(times(plus(feature, i), rowOfQuads), part * 2), "AOp", false));
     for (int64_t j = 0; j < shape.ownRows; j += matrix)
-      inputs.push_back(load(plus(times(plus(row, shape.features + j), rowOfQuads), part * 2), "BOp", true));
+      inputs.push_back(
+          load(plus(times(plus(row, shape.features + j), rowOfQuads), part * 2), "BOp", true));
     size_t at = 0;
     for (Value factor : factors)
       for (Value input : inputs) {
@@ -174,8 +177,8 @@ void TileLinear::multiply(Sums &sums) {
 
 /// Stores four neighbouring features of a row, the first of which is `ofTile`. Their sums are at
 /// `firstQuad`, and those of a gated operation's second weight `apart` behind it.
-void TileLinear::storeFeatures(Group group, Value firstQuad, int64_t apart, Value ofTile,
-                               Value row, Value scale, Value tile) {
+void TileLinear::storeFeatures(Group group, Value firstQuad, int64_t apart, Value ofTile, Value row,
+                               Value scale, Value tile) {
   auto numbers = [&](Value at) {
     Value quad = loadShared(memory, at);
     SmallVector<Value> result;
@@ -237,7 +240,8 @@ void TileLinear::storeSums(Group group, const Sums &sums, Value tile, Value rowT
       for (int64_t which = 0; which < sharing; ++which)
         for (int64_t i = 0; i < pairsAtOnce; i += matrix)
           for (int64_t j = 0; j < rowsAtOnce; j += matrix) {
-            int64_t sum = (which * pairs + fromPair + i) / matrix * columns + (fromRow + j) / matrix;
+            int64_t sum =
+                (which * pairs + fromPair + i) / matrix * columns + (fromRow + j) / matrix;
             Value at = plus(first, j * stride + (which * pairsAtOnce + i) / 4);
             b.create<gpu::SubgroupMmaStoreMatrixOp>(sums[sum], memory, ValueRange{at},
                                                     b.getIndexAttr(stride), b.getUnitAttr());

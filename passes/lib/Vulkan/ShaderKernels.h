@@ -29,8 +29,8 @@ bool hasPanelFeatures(VulkanProfileAttr profile);
 /// Whether products make a single row of this quantization themselves: then its kernel has nothing
 /// to do.
 bool isRepeatedRow(QuantizeRowsOp op, VulkanProfileAttr profile);
-/// The same for many rows, through cooperative matrices, and what runs before it: it decodes weights
-/// and rows into the workspace. False as above.
+/// The same for many rows, through cooperative matrices, and what runs before it: it decodes
+/// weights and rows into the workspace. False as above.
 bool emitTileDecodeShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 bool emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,

@@ -1,9 +1,9 @@
 //===- TileDecode.cpp - Decodes the factors of products of many rows ------===//
 //
 // A task is 32 rows of a weight, or of the input, and some tiles of columns; an invocation has one
-// row of a step of 32 columns. What it decodes goes through its own part of the shared memory, where
-// the circuit is added. In the workspace, what an invocation of the product reads at once stands side
-// by side: of each step of a tile of rows, first the first eight columns of all rows.
+// row of a step of 32 columns. What it decodes goes through its own part of the shared memory,
+// where the circuit is added. In the workspace, what an invocation of the product reads at once
+// stands side by side: of each step of a tile of rows, first the first eight columns of all rows.
 //
 // A row of the input is divided by the largest of its blocks' scales, so that f16 holds it.
 //
@@ -70,7 +70,8 @@ void TileLinear::decodeWeights(Value task) {
   ofGroup(ofAll, [&](Group group, Value tile) {
     if (group.size() == 1)
       return decode(group[0], k.add(times(tile, shape.features), rowInTile));
-    // A subgroup of the product has both numbers of a pair: of its features half are of each weight.
+    // A subgroup of the product has both numbers of a pair: of its features half are of each
+    // weight.
     int64_t half = shape.ownFeatures / 2;
     Value inOwn = remainder(rowInTile, k.index(shape.ownFeatures));
     Value stored = k.add(times(quotient(rowInTile, k.index(shape.ownFeatures)), half),

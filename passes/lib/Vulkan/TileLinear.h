@@ -1,8 +1,8 @@
 //===- TileLinear.h - Tiles of products of many rows ------------*- C++ -*-===//
 //
-// A product of many rows is done by two shaders: one decodes weights and rows to f16 in the workspace
-// (TileDecode.cpp), the other multiplies (EmitTileLinear.cpp). How weights are decoded is in
-// TileWeights.cpp.
+// A product of many rows is done by two shaders: one decodes weights and rows to f16 in the
+// workspace (TileDecode.cpp), the other multiplies (EmitTileLinear.cpp). How weights are decoded is
+// in TileWeights.cpp.
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,8 +24,8 @@ struct TileShape {
 
 /// Columns that are in shared memory at once, and the steps of a tile of the weights.
 constexpr int64_t stepColumns = 32, stepsOfTile = formatTileColumns / stepColumns;
-/// Words of 16 bytes: of f16 numbers, of the columns of a step, and of a row in shared memory, padded
-/// so that neighbouring rows do not meet in its banks.
+/// Words of 16 bytes: of f16 numbers, of the columns of a step, and of a row in shared memory,
+/// padded so that neighbouring rows do not meet in its banks.
 constexpr int64_t quadHalves = 8, stepQuads = stepColumns / quadHalves, rowOfQuads = stepQuads + 1;
 /// Weights are decoded to f16 times this, so that small ones are not rounded more than others.
 constexpr double tileWeightFactor = 64;
@@ -43,7 +43,8 @@ public:
   void setPlace(mlir::Value row, mlir::Value step);
   /// The words of f16 numbers of a tile, two columns each.
   llvm::SmallVector<mlir::Value> decode(mlir::Value tile);
-  /// The circuit up to a tile: the number of the first slot, or of the first entry, that may be its.
+  /// The circuit up to a tile: the number of the first slot, or of the first entry, that may be
+  /// its.
   mlir::Value circuitBefore(mlir::Value tile);
   /// Adds what the circuit has in the tile to the invocation's numbers in shared memory, of which
   /// `first` is the first quad; gives what circuitBefore would give for the tile behind.

@@ -112,9 +112,9 @@ SmallVector<Value> TileWeight::decode(Value tile) {
     number = k.add(number, k.min(group, k.index(format.groups - 1)));
   }
   number = k.add(code.times(number, formatTileRows), lane);
-  Value scale = b.create<arith::MulFOp>(
-      code.element(halves, code.plus(number, format.scalesAt / halfBytes)),
-      k.constant(f16, tileWeightFactor));
+  Value scale =
+      b.create<arith::MulFOp>(code.element(halves, code.plus(number, format.scalesAt / halfBytes)),
+                              k.constant(f16, tileWeightFactor));
   Value zero = k.constant(f16, 128);
   if (!format.codebook) {
     Value integer = code.element(bytes, code.plus(number, format.zerosAt));
@@ -213,8 +213,7 @@ Value TileWeight::addCircuit(Value before, Value tile, Value memory, Value first
       Value inStep = k.logicalAnd(k.lessEqual(firstColumn, column),
                                   k.less(column, code.plus(firstColumn, stepColumns)));
       code.when(inStep, [&] {
-        Value value =
-            code.load(halves, code.plus(shortAt, format.positionBytes / halfBytes));
+        Value value = code.load(halves, code.plus(shortAt, format.positionBytes / halfBytes));
         add(code.remainder(column, k.index(stepColumns)), value, memory, first);
       });
     });
@@ -228,12 +227,11 @@ Value TileWeight::addCircuit(Value before, Value tile, Value memory, Value first
     Value column = integer(format.positionBytes == 1
                                ? code.element(bytes, from)
                                : code.element(shorts, code.quotient(from, k.index(halfBytes))));
-    Value valueAt = k.add(code.plus(at, formatTileRows * format.positionBytes),
-                          code.times(lane, halfBytes));
+    Value valueAt =
+        k.add(code.plus(at, formatTileRows * format.positionBytes), code.times(lane, halfBytes));
     Value value = code.load(halves, code.quotient(valueAt, k.index(halfBytes)));
-    code.when(k.equal(code.quotient(column, k.index(stepColumns)), step), [&] {
-      add(code.remainder(column, k.index(stepColumns)), value, memory, first);
-    });
+    code.when(k.equal(code.quotient(column, k.index(stepColumns)), step),
+              [&] { add(code.remainder(column, k.index(stepColumns)), value, memory, first); });
   });
   return end;
 }
@@ -244,11 +242,10 @@ void TileWeight::add(Value column, Value value, Value memory, Value first) {
   // The pair of the column among those of its quad, and its half of the pair.
   Value inStep = code.remainder(column, k.index(stepColumns));
   Value quadAt = k.add(first, code.quotient(inStep, k.index(quadHalves)));
-  Value inQuad = code.quotient(code.remainder(inStep, k.index(quadHalves)),
-                               k.index(formatInterleave));
+  Value inQuad =
+      code.quotient(code.remainder(inStep, k.index(quadHalves)), k.index(formatInterleave));
   Value pair = k.add(code.times(inQuad, 2), code.remainder(inStep, k.index(2)));
-  Value isHigh =
-      k.equal(code.remainder(code.quotient(inStep, k.index(2)), k.index(2)), k.index(1));
+  Value isHigh = k.equal(code.remainder(code.quotient(inStep, k.index(2)), k.index(2)), k.index(1));
   Value quad = code.loadShared(memory, quadAt);
   SmallVector<Value> pairs;
   for (int64_t j = 0; j < 4; ++j)

@@ -61,7 +61,8 @@ public:
 
   /// An f16 number twice.
   mlir::Value pair(mlir::Value half);
-  /// The word of what the two f16 numbers of a word are above `zero`, times `scale`; both are pairs.
+  /// The word of what the two f16 numbers of a word are above `zero`, times `scale`; both are
+  /// pairs.
   mlir::Value scaledPair(mlir::Value numbers, mlir::Value zero, mlir::Value scale);
 
 private:
