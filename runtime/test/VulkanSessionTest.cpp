@@ -99,7 +99,7 @@ protected:
       executable.kernels = {"k"};
       m.module().kernel_count = 1;
       uint32_t index;
-      require(m.output().addExecutable(executable, "0123456789abcdef", 16, index));
+      require(m.output().addExecutable(executable, "0123456789abcdef01234567", 24, index));
     }
     m.finish();
     return path;

@@ -12,6 +12,7 @@
 #include "tacq/Quantize/MixedWeight.h"
 #include "tacq/Vulkan/VulkanTarget.h"
 #include <optional>
+#include <set>
 #include <string>
 
 namespace tacq {
@@ -61,6 +62,11 @@ struct ModuleTargets {
 Error emitModule(mlir::ModuleOp module, const ModuleTargets &targets,
                  const ParameterStore &parameters, const std::string &file, const std::string &path,
                  const llvm::StringMap<MixedWeight> *mixed = nullptr, KernelCache *cache = nullptr);
+
+/// Shaders in the form of tacq/VulkanExecutable.h, and what the device must have for them.
+std::vector<char> packShaders(mlir::ModuleOp module, llvm::ArrayRef<VulkanShader> shaders,
+                              const llvm::StringMap<uint32_t> &kernelNumbers, bool ordered,
+                              llvm::StringMap<KernelCode> &codes, std::set<std::string> &features);
 
 } // namespace tacq
 
