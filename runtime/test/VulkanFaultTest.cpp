@@ -76,7 +76,7 @@ protected:
   /// An executable of one kernel whose code is `words`.
   static std::vector<uint8_t> executable(std::vector<uint32_t> words) {
     tacq_vulkan_header header = {TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION, 1,
-                                 0};
+                                 0, 0, 0};
     tacq_vulkan_kernel kernel = {};
     kernel.code_offset = sizeof(header) + sizeof(kernel);
     kernel.code_size = words.size() * sizeof(uint32_t);
@@ -84,6 +84,7 @@ protected:
     kernel.task_symbol = TACQ_VULKAN_NO_SYMBOL;
     kernel.tasks_per_group = 1;
     kernel.task_count = 1;
+    kernel.variant = kernel.first = TACQ_VULKAN_NO_SHADER;
     std::vector<uint8_t> bytes(kernel.code_offset + kernel.code_size);
     memcpy(bytes.data(), &header, sizeof(header));
     memcpy(bytes.data() + sizeof(header), &kernel, sizeof(kernel));

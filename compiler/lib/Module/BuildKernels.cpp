@@ -40,7 +40,7 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const Cp
       return kernel.emitError("has ") << k->taskCount().str() << " tasks on " << target.name
                                       << " and " << code.tasks->str() << " on the target before";
     code.tasks = k->taskCount();
-    code.workspace = k->workspaceSize();
+    code.workspace = Sym::max(code.workspace, k->workspaceSize());
     code.cost = kernelCost(kernel.getBody(), optionsOf(kernel, isShared));
   }
   return kernels;
@@ -88,6 +88,20 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
     code.launchTasks =
         code.launchTasks ? Sym::max(*code.launchTasks, k->taskCount()) : k->taskCount();
     code.shaderTasks = k->taskCount();
+    for (bool first : {false, true}) {
+      std::string name = kernel.getSymName().str() + (first ? "_many_rows_first" : "_many_rows");
+      std::unique_ptr<KernelBuilder> variant =
+          KernelBuilder::create(builder, name, kernel.getBody(), code.symbols);
+      if (!emitVulkanVariant(*variant, profile, first, optionsOf(kernel, true))) {
+        variant->function().erase();
+        continue;
+      }
+      variant->function()->setAttr(vulkanVariantAttr, kernel.getSymNameAttr());
+      if (first)
+        variant->function()->setAttr(vulkanFirstAttr, builder.getUnitAttr());
+      (first ? code.firstTasks : code.variantTasks) = variant->taskCount();
+      code.workspace = Sym::max(code.workspace, variant->workspaceSize());
+    }
   }
   if (failed)
     return failure();

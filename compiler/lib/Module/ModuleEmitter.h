@@ -27,6 +27,8 @@ struct KernelCode {
   std::optional<Sym> cost;
   /// Of the shader of the last profile: a constant, or one of the symbols.
   Sym shaderTasks;
+  /// Of its variant for many rows, if it has one, and of what runs before that.
+  Sym variantTasks, firstTasks;
   /// The most that a profile's shader has.
   std::optional<Sym> launchTasks;
 };

@@ -115,14 +115,18 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
   std::vector<VulkanShader> shaders;
   for (auto function : llvm::to_vector(kernels.getOps<func::FuncOp>())) {
     VulkanShader &shader = shaders.emplace_back();
-    shader.name = function.getName().str();
+    auto variantOf = function->getAttrOfType<StringAttr>(vulkanVariantAttr);
+    shader.name = (variantOf ? variantOf.getValue() : function.getName()).str();
+    if (variantOf)
+      shader.role = function->hasAttr(vulkanFirstAttr) ? VulkanShader::Role::First
+                                                       : VulkanShader::Role::Variant;
     shader.tasksPerGroup = function->hasAttr(vulkanWorkgroupAttr) ? 1 : profile.getWorkgroup();
     ScopedDiagnosticHandler handler(kernels.getContext(), [&](Diagnostic &diagnostic) {
       if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
         shader.refusal += (shader.refusal.empty() ? "" : "; ") + diagnostic.str();
       return success();
     });
-    bool ordered = profile.has(vulkanOrderedFeature);
+    bool ordered = profile.has(vulkanOrderedFeature) && !variantOf;
     auto constants = function->getAttrOfType<DenseI32ArrayAttr>(vulkanConstantsAttr);
     // Buffers are followed by the symbols, the status and the flags.
     uint32_t flags = 2;

@@ -64,6 +64,27 @@ LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
   return success();
 }
 
+bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, bool first,
+                             const KernelOptions &options) {
+  kernel.vectorBits = 0;
+  kernel.sharedStatus = true;
+  bool emitted = false;
+  // Barriers order variants.
+  func::FuncOp function = kernel.function();
+  function->setAttr(vulkanVariantAttr, function.getNameAttr());
+  // What makes a single row may be in the region, too.
+  Block &body = kernel.region().front();
+  for (auto linear : body.getOps<LinearOp>())
+    emitted = linear.getXScales() && (first ? emitTileDecodeShader(kernel, linear, profile)
+                                            : emitTileLinearShader(kernel, linear, profile));
+  for (auto attention : body.getOps<AttentionOp>())
+    emitted = !options.append && !first &&
+              emitTileAttentionShader(kernel, attention, profile, options.capacity);
+  if (emitted)
+    passTaskCount(kernel);
+  return emitted;
+}
+
 namespace {
 
 class EmitKernelsPass : public tacq::impl::EmitVulkanKernelsBase<EmitKernelsPass> {
@@ -79,7 +100,10 @@ class EmitKernelsPass : public tacq::impl::EmitVulkanKernelsBase<EmitKernelsPass
     if (!capacity.empty())
       options.capacity = Sym::name(capacity);
     options.append = append;
-    auto emit = [&](KernelBuilder &kernel) { return emitVulkanKernel(kernel, attr, options); };
+    auto emit = [&](KernelBuilder &kernel) {
+      return variants ? success(emitVulkanVariant(kernel, attr, variants == 2, options))
+                      : emitVulkanKernel(kernel, attr, options);
+    };
     if (failed(replaceByKernels(getOperation(), emit)))
       signalPassFailure();
   }

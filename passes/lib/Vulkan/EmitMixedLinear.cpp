@@ -354,8 +354,6 @@ LogicalResult MixedLinearShader::emit() {
 
 LogicalResult tacq::emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
                                           VulkanProfileAttr profile) {
-  if (getenv("TACQ_TILE") && emitTileLinearShader(kernel, op, profile))
-    return success();
   if (emitPanelLinearShader(kernel, op, profile))
     return success();
   return MixedLinearShader(kernel, op).emit();

@@ -228,7 +228,7 @@ LogicalResult EntryPoint::emit() {
   for (BlockArgument argument : old.getArguments().drop_back(3))
     (isa<MemRefType>(argument.getType()) ? buffers : symbols).push_back(argument);
   // The symbols and the status are buffers, too, and so are the flags.
-  bool ordered = profile.has(vulkanOrderedFeature);
+  bool ordered = profile.has(vulkanOrderedFeature) && !function->hasAttr(vulkanVariantAttr);
   size_t bound = buffers.size() + (ordered ? 3 : 2);
   if (bound > profile.getBuffers())
     return function.emitError() << "it binds " << bound << " buffers, and shaders of the profile '"

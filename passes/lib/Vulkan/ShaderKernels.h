@@ -29,7 +29,9 @@ bool hasPanelFeatures(VulkanProfileAttr profile);
 /// Whether products make a single row of this quantization themselves: then its kernel has nothing
 /// to do.
 bool isRepeatedRow(QuantizeRowsOp op, VulkanProfileAttr profile);
-/// The same for many rows, through cooperative matrices. False as above.
+/// The same for many rows, through cooperative matrices, and what runs before it: it decodes weights
+/// and rows into the workspace. False as above.
+bool emitTileDecodeShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 bool emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);
@@ -43,6 +45,10 @@ mlir::LogicalResult emitQuantizedNormShader(KernelBuilder &kernel, NormOp op,
 mlir::LogicalResult emitRopeShader(KernelBuilder &kernel, RopeOp op);
 mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
                                         VulkanProfileAttr profile, std::optional<Sym> capacity);
+/// Attention of many queries, through cooperative matrices. False, and nothing is emitted, if the
+/// profile or the operation does not allow it.
+bool emitTileAttentionShader(KernelBuilder &kernel, AttentionOp op, VulkanProfileAttr profile,
+                             std::optional<Sym> capacity);
 mlir::LogicalResult emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,
                                           VulkanProfileAttr profile, std::optional<Sym> capacity);
 

@@ -1,6 +1,8 @@
 //===- TileLinear.h - Tiles of products of many rows ------------*- C++ -*-===//
 //
-// The kernel of EmitTileLinear.cpp; how the weights of a tile are decoded is in TileWeights.cpp.
+// A product of many rows is done by two shaders: one decodes weights and rows to f16 in the workspace
+// (TileDecode.cpp), the other multiplies (EmitTileLinear.cpp). How weights are decoded is in
+// TileWeights.cpp.
 //
 //===----------------------------------------------------------------------===//
 
@@ -22,43 +24,99 @@ struct TileShape {
 
 /// Columns that are in shared memory at once, and the steps of a tile of the weights.
 constexpr int64_t stepColumns = 32, stepsOfTile = formatTileColumns / stepColumns;
-/// Words of 16 bytes: of f16 numbers, and of a row of shared memory, padded so that neighbouring
-/// rows do not meet in its banks.
-constexpr int64_t quadHalves = 8, rowOfQuads = stepColumns / quadHalves + 1;
+/// Words of 16 bytes: of f16 numbers, of the columns of a step, and of a row in shared memory, padded
+/// so that neighbouring rows do not meet in its banks.
+constexpr int64_t quadHalves = 8, stepQuads = stepColumns / quadHalves, rowOfQuads = stepQuads + 1;
+/// Weights are decoded to f16 times this, so that small ones are not rounded more than others.
+constexpr double tileWeightFactor = 64;
+/// Rows that a workgroup decodes at once, and tiles of columns that it does.
+constexpr int64_t decodedRows = 32, decodedTiles = 4;
 
-/// A weight of mixed precision, and what a thread does of it: columns of one row of each step.
+/// A weight of mixed precision, and what an invocation decodes of it: one row of a step.
 class TileWeight {
 public:
   TileWeight(WorkgroupCode &code, const MixedFormat &format, mlir::Value bytes);
   /// Whether there is code for the format.
-  static bool supports(const MixedFormat &format, int64_t columns);
+  static bool supports(const MixedFormat &format);
 
-  /// Sets the place of the thread: the row of the matrix as stored, and its part of the columns of
-  /// each step, which are `columns`.
-  void setPlace(mlir::Value row, mlir::Value part, int64_t columns);
-  /// What is read of a step: words of codes, the scale and the zero point.
-  llvm::SmallVector<mlir::Value> load(mlir::Value tile, int64_t step);
-  /// The words of f16 numbers of what was read, two columns each.
-  llvm::SmallVector<mlir::Value> decode(mlir::ValueRange loaded);
-  /// The first slot and the number of slots of the first tile, and those of the tile behind.
-  llvm::SmallVector<mlir::Value> firstSlots();
-  llvm::SmallVector<mlir::Value> nextSlots(mlir::ValueRange slots, mlir::Value tile);
-  /// Adds what slots have in the thread's columns of a step to its numbers in shared memory, of
-  /// which `first` is the first quad of the row.
-  void addSlots(mlir::ValueRange slots, int64_t step, mlir::Value memory, mlir::Value first);
+  /// Sets the row of the matrix as stored, and the step of each tile.
+  void setPlace(mlir::Value row, mlir::Value step);
+  /// The words of f16 numbers of a tile, two columns each.
+  llvm::SmallVector<mlir::Value> decode(mlir::Value tile);
+  /// The circuit up to a tile: the number of the first slot, or of the first entry, that may be its.
+  mlir::Value circuitBefore(mlir::Value tile);
+  /// Adds what the circuit has in the tile to the invocation's numbers in shared memory, of which
+  /// `first` is the first quad; gives what circuitBefore would give for the tile behind.
+  mlir::Value addCircuit(mlir::Value before, mlir::Value tile, mlir::Value memory,
+                         mlir::Value first);
 
   const MixedFormat format;
 
 private:
-  mlir::Value levelPair(mlir::Value codes, mlir::ValueRange levels);
+  mlir::Value levelPair(mlir::Value codes);
+  llvm::SmallVector<mlir::Value> planeWords(mlir::Value tile, size_t plane);
+  mlir::Value slotCount(mlir::Value tile);
+  mlir::Value entryStart(mlir::Value row);
+  void add(mlir::Value column, mlir::Value value, mlir::Value memory, mlir::Value first);
 
   WorkgroupCode &code;
   KernelBuilder &k;
   mlir::ImplicitLocOpBuilder &b;
   mlir::Value bytes, words, halves, shorts;
-  mlir::Value panel, lane, part;
+  mlir::Value stored, panel, lane, step;
   llvm::SmallVector<mlir::Value> levels;
-  int64_t columns = 0;
+};
+
+class TileLinear : public WorkgroupCode {
+public:
+  TileLinear(KernelBuilder &k, LinearOp op, VulkanProfileAttr profile)
+      : WorkgroupCode(k, profile), op(op) {}
+  /// Whether there are shaders for the operation.
+  bool collect();
+  void emitDecode();
+  void emitProduct();
+
+private:
+  struct Weight {
+    MixedFormat format;
+    mlir::Value buffer, bias, output;
+  };
+  using Group = llvm::ArrayRef<Weight>;
+  using Sums = llvm::SmallVector<mlir::Value>;
+
+  bool addWeight(unsigned i);
+  int64_t sharing() { return op.getGated() ? 2 : 1; }
+  int64_t steps() const { return tilesOfColumns * stepsOfTile; }
+  int64_t tilesOf(Group group);
+  llvm::SmallVector<Group> groups();
+  /// Calls `body` for the group that has tile `tile` of all groups' tiles, with the tile's number
+  /// among the group's.
+  void ofGroup(mlir::Value tile, llvm::function_ref<void(Group, mlir::Value)> body);
+  /// Where a step of a tile of weights, or of rows, begins in the workspace: first all numbers of a
+  /// quad of columns.
+  mlir::Value weightBlock(mlir::Value tile, mlir::Value step);
+  mlir::Value inputBlock(mlir::Value rowTile, mlir::Value step);
+  void useWorkspace();
+
+  void decodeWeights(mlir::Value task);
+  void decodeRows(mlir::Value task);
+  mlir::Value rowScale(mlir::Value row);
+
+  llvm::SmallVector<mlir::Value> loadStep(mlir::Value tile, mlir::Value rowTile, mlir::Value step);
+  void storeStep(mlir::ValueRange loaded);
+  void multiply(Sums &sums);
+  void storeSums(Group group, const Sums &sums, mlir::Value tile, mlir::Value rowTile);
+  void storeFeatures(Group group, mlir::Value firstQuad, int64_t apart, mlir::Value ofTile,
+                     mlir::Value row, mlir::Value scale, mlir::Value tile);
+  void emitTile(Group group, mlir::Value ofAll, mlir::Value tile, mlir::Value rowTile);
+
+  LinearOp op;
+  TileShape shape;
+  int64_t inputColumns = 0, blocks = 0, block = 0, tilesOfColumns = 0, tiles = 0;
+  Sym rowCount, rowTiles, many;
+  mlir::Value xQuads, xScales, residual, memory;
+  mlir::Value workQuads, workScales;
+  llvm::SmallVector<Weight, 3> weights;
 };
 
 } // namespace tacq

@@ -1,8 +1,10 @@
 //===- TileWeights.cpp - Decodes weights into tiles of f16 ----------------===//
 //
-// Codes become f16 numbers two at a time: as the low bits of 1024, from which the zero point is
-// subtracted exactly. Four columns that share a word are stored as the first, third, second and
-// fourth of them, which are the pairs that a mask finds in the word; the input does the same.
+// Codes become f16 numbers two at a time: as bits of 1024, from which the zero point is subtracted
+// exactly. They stay where they are in a byte, and so are multiplied by a power of two, which the
+// scale takes back: weights are stored times 64. Four columns that share a word are stored as the
+// first, third, second and fourth of them, which are the pairs that a mask finds in the word; the
+// input does the same.
 //
 //===----------------------------------------------------------------------===//
 
@@ -25,85 +27,60 @@ TileWeight::TileWeight(WorkgroupCode &code, const MixedFormat &format, Value byt
     shorts = code.view(bytes, b.getI16Type());
 }
 
-bool TileWeight::supports(const MixedFormat &format, int64_t columns) {
+bool TileWeight::supports(const MixedFormat &format) {
   return (format.oneGroup() || format.group % stepColumns == 0) &&
          format.lastColumns % stepColumns == 0 && format.scalesAt % wordBytes == 0 &&
          format.levelsAt % wordBytes == 0 && format.circuitAt % wordBytes == 0 &&
-         (!format.codebook || format.bits <= 4) && format.circuit != Circuit::List &&
-         format.slotsAt() % halfBytes == 0;
+         (!format.codebook || format.bits <= 4) &&
+         (format.circuit == Circuit::None || format.circuit == Circuit::List ||
+          format.slotsAt() % halfBytes == 0);
 }
 
-void TileWeight::setPlace(Value row, Value own, int64_t count) {
-  Value last = k.index(format.rowsOfTiles - 1);
-  panel = k.min(code.quotient(row, k.index(formatTileRows)), last);
+void TileWeight::setPlace(Value row, Value ofTile) {
+  // Rows behind the last one are decoded as the last panel's, and not used.
+  panel = k.min(code.quotient(row, k.index(formatTileRows)), k.index(format.rowsOfTiles - 1));
   lane = code.remainder(row, k.index(formatTileRows));
-  part = own;
-  columns = count;
+  stored = k.add(code.times(panel, formatTileRows), lane);
+  step = ofTile;
   levels.clear();
   if (!format.codebook)
     return;
   int64_t wordsOfRow = (int64_t(1) << format.bits) / wordBytes;
-  Value stored = k.add(code.times(panel, formatTileRows), lane);
   Value at = code.plus(code.times(stored, wordsOfRow), format.levelsAt / wordBytes);
   for (int64_t i = 0; i < wordsOfRow; ++i)
     levels.push_back(code.element(words, code.plus(at, i)));
 }
 
-SmallVector<Value> TileWeight::load(Value tile, int64_t step) {
-  SmallVector<Value> loaded;
-  Value first = code.plus(code.times(part, columns), step * stepColumns);
-  Value isLast;
+/// The words of a plane that the invocation has of a tile.
+SmallVector<Value> TileWeight::planeWords(Value tile, size_t plane) {
+  Value first = code.times(step, stepColumns), isLast;
   if (format.lastColumns) {
     // Columns that are not stored meet zeros of the input: any others will do.
     isLast = k.equal(tile, k.index(format.wholeTiles));
-    Value end = k.select(isLast, k.index(format.lastColumns - columns),
-                         k.index(formatTileColumns - columns));
-    first = k.min(first, end);
+    first = k.min(first, k.select(isLast, k.index(format.lastColumns - stepColumns),
+                                  k.index(formatTileColumns - stepColumns)));
   }
-  Value of = k.add(code.times(panel, format.rowOfTilesBytes() / wordBytes),
+  Value at = k.add(code.times(panel, format.rowOfTilesBytes() / wordBytes),
                    code.times(tile, format.tileBytes(formatTileColumns) / wordBytes));
-  of = k.add(of, lane);
-  int64_t before = 0;
-  for (unsigned bits : format.planes) {
-    int64_t own = wordColumns(bits);
-    Value at = of;
-    if (before) {
-      Value skipped = k.index(formatTileRows * formatTileColumns * before / 32);
-      if (isLast)
-        skipped =
-            k.select(isLast, k.index(formatTileRows * format.lastColumns * before / 32), skipped);
-      at = k.add(at, skipped);
-    }
-    at = k.add(at, code.times(code.quotient(first, k.index(own)), formatTileRows));
-    for (int64_t column = 0; column < columns; column += own) {
-      Value word = code.element(words, code.plus(at, column / own * formatTileRows));
-      if (own > columns) {
-        // The thread has a part of the word's columns: those of some bits of each byte.
-        Value quad = code.quotient(code.remainder(first, k.index(own)), k.index(formatInterleave));
-        Value shift = b.create<arith::IndexCastOp>(b.getI32Type(), code.times(quad, bits));
-        word = b.create<arith::ShRUIOp>(word, shift);
-      }
-      loaded.push_back(word);
-    }
-    before += bits;
+  int64_t low = 0, own = wordColumns(format.planes[plane]);
+  for (size_t i = 0; i < plane; ++i)
+    low += format.planes[i];
+  if (low) {
+    Value skipped = k.index(formatTileRows * formatTileColumns * low / 32);
+    if (isLast)
+      skipped = k.select(isLast, k.index(formatTileRows * format.lastColumns * low / 32), skipped);
+    at = k.add(at, skipped);
   }
-  Value number = code.times(panel, format.groups);
-  if (!format.oneGroup()) {
-    Value column = code.plus(code.times(tile, formatTileColumns), step * stepColumns);
-    Value group = code.quotient(column, k.index(format.group));
-    number = k.add(number, k.min(group, k.index(format.groups - 1)));
-  }
-  number = k.add(code.times(number, formatTileRows), lane);
-  loaded.push_back(code.element(halves, code.plus(number, format.scalesAt / halfBytes)));
-  if (!format.codebook) {
-    Value zero = code.element(bytes, code.plus(number, format.zerosAt));
-    loaded.push_back(b.create<arith::ExtUIOp>(b.getI32Type(), zero));
-  }
-  return loaded;
+  at = k.add(at, code.times(code.quotient(first, k.index(own)), formatTileRows));
+  at = k.add(at, lane);
+  SmallVector<Value> result;
+  for (int64_t column = 0; column < stepColumns; column += own)
+    result.push_back(code.element(words, code.plus(at, column / own * formatTileRows)));
+  return result;
 }
 
 /// The levels of two codes, which are in the halves of a word.
-Value TileWeight::levelPair(Value codes, ValueRange levels) {
+Value TileWeight::levelPair(Value codes) {
   Value result;
   for (int64_t half = 0; half < 2; ++half) {
     Value own = half ? code.shiftRight(codes, 16)
@@ -123,31 +100,50 @@ Value TileWeight::levelPair(Value codes, ValueRange levels) {
   return result;
 }
 
-SmallVector<Value> TileWeight::decode(ValueRange loaded) {
+SmallVector<Value> TileWeight::decode(Value tile) {
   Type f16 = b.getF16Type();
-  size_t at = 0;
   SmallVector<SmallVector<Value>> planes;
-  for (unsigned bits : format.planes) {
-    planes.emplace_back();
-    for (int64_t column = 0; column < columns; column += wordColumns(bits))
-      planes.back().push_back(loaded[at++]);
+  for (size_t plane = 0; plane < format.planes.size(); ++plane)
+    planes.push_back(planeWords(tile, plane));
+  Value number = code.times(panel, format.groups);
+  if (!format.oneGroup()) {
+    Value column = k.add(code.times(tile, formatTileColumns), code.times(step, stepColumns));
+    Value group = code.quotient(column, k.index(format.group));
+    number = k.add(number, k.min(group, k.index(format.groups - 1)));
   }
-  Value scale = code.pair(loaded[at++]), zero;
-  if (format.codebook)
-    zero = code.pair(k.constant(f16, 1024 + 128));
-  else
-    zero = code.pair(b.create<arith::AddFOp>(b.create<arith::UIToFPOp>(f16, loaded[at++]),
-                                             k.constant(f16, 1024)));
+  number = k.add(code.times(number, formatTileRows), lane);
+  Value scale = b.create<arith::MulFOp>(
+      code.element(halves, code.plus(number, format.scalesAt / halfBytes)),
+      k.constant(f16, tileWeightFactor));
+  Value zero = k.constant(f16, 128);
+  if (!format.codebook) {
+    Value integer = code.element(bytes, code.plus(number, format.zerosAt));
+    zero = b.create<arith::UIToFPOp>(f16, integer);
+  }
+  // By how far codes are shifted in their bytes; those of several planes are put together.
+  bool inPlace = planes.size() == 1 && !format.codebook;
+  SmallVector<Value> scales, zeros;
+  for (int64_t shift = 0; shift < (inPlace ? 8 : 1); shift += format.bits) {
+    Value factor = k.constant(f16, 1.0 / double(1 << shift));
+    scales.push_back(code.pair(b.create<arith::MulFOp>(scale, factor)));
+    Value moved = b.create<arith::MulFOp>(zero, k.constant(f16, double(1 << shift)));
+    zeros.push_back(code.pair(b.create<arith::AddFOp>(moved, k.constant(f16, 1024))));
+  }
   SmallVector<Value> result;
-  for (int64_t column = 0; column < columns; column += formatInterleave)
+  for (int64_t column = 0; column < stepColumns; column += formatInterleave)
     for (int64_t odd = 0; odd < 2; ++odd) {
       Value codes;
       int64_t low = 0;
+      size_t place = 0;
       for (auto [plane, bits] : llvm::enumerate(format.planes)) {
         int64_t own = wordColumns(bits);
-        int64_t shift = column % own / formatInterleave * bits + odd * 8;
-        int64_t mask = (1 << bits) - 1;
-        Value word = code.shiftRight(planes[plane][column / own], shift);
+        int64_t shift = column % own / formatInterleave * bits, mask = (1 << bits) - 1;
+        if (inPlace) {
+          place = shift / bits;
+          mask <<= shift;
+          shift = 0;
+        }
+        Value word = code.shiftRight(planes[plane][column / own], shift + odd * 8);
         word = b.create<arith::AndIOp>(word, code.word(mask | mask << 16));
         if (low)
           word = b.create<arith::ShLIOp>(word, code.word(low));
@@ -155,69 +151,115 @@ SmallVector<Value> TileWeight::decode(ValueRange loaded) {
         low += bits;
       }
       if (format.codebook)
-        codes = levelPair(codes, levels);
-      result.push_back(code.scaledPair(codes, zero, scale));
+        codes = levelPair(codes);
+      Value bits = b.create<arith::OrIOp>(codes, code.word(0x64006400));
+      result.push_back(code.scaledPair(bits, zeros[place], scales[place]));
     }
   return result;
 }
 
-SmallVector<Value> TileWeight::firstSlots() {
-  if (format.circuit == Circuit::None)
-    return {};
-  if (format.circuit == Circuit::Uniform)
-    return {code.times(panel, format.columnsOfTiles * format.uniformSlots),
-            k.index(format.uniformSlots)};
-  Value start = code.element(words, code.plus(panel, format.circuitAt / wordBytes));
-  return nextSlots({code.toIndex(start), k.index(0)}, k.index(0));
-}
-
-SmallVector<Value> TileWeight::nextSlots(ValueRange slots, Value tile) {
-  if (format.circuit == Circuit::None)
-    return {};
-  Value first = k.add(slots[0], slots[1]);
-  if (format.circuit == Circuit::Uniform)
-    return {first, slots[1]};
+/// Slots of a tile of the panel.
+Value TileWeight::slotCount(Value tile) {
   Value at = k.add(code.times(panel, format.columnsOfTiles), tile);
   Value count = code.element(bytes, code.plus(at, format.countsAt()));
-  return {first, code.toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), count))};
+  return code.toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), count));
 }
 
-void TileWeight::addSlots(ValueRange slots, int64_t step, Value memory, Value first) {
+/// The number of the first entry of a stored row in the list.
+Value TileWeight::entryStart(Value row) {
+  Value own = k.min(row, k.index(format.rows));
+  return code.toIndex(code.element(words, code.plus(own, format.circuitAt / wordBytes)));
+}
+
+Value TileWeight::circuitBefore(Value tile) {
+  switch (format.circuit) {
+  case Circuit::None:
+    return k.index(0);
+  case Circuit::List:
+    return entryStart(stored);
+  case Circuit::Uniform:
+    return code.times(k.add(code.times(panel, format.columnsOfTiles), tile), format.uniformSlots);
+  case Circuit::Slots:
+    break;
+  }
+  // The invocations of a panel add up the counts of its tiles.
+  Value sum = code.loop(lane, tile, formatTileRows, code.word(0), [&](Value i, ValueRange carried) {
+    Value count = b.create<arith::IndexCastOp>(b.getI32Type(), slotCount(i));
+    return SmallVector<Value>{k.add(carried[0], count)};
+  })[0];
+  for (int64_t mask = 1; mask < formatTileRows; mask *= 2)
+    sum = k.add(sum, code.shuffleXor(sum, mask));
+  Value start = code.element(words, code.plus(panel, format.circuitAt / wordBytes));
+  return code.toIndex(k.add(start, sum));
+}
+
+Value TileWeight::addCircuit(Value before, Value tile, Value memory, Value first) {
   if (format.circuit == Circuit::None)
-    return;
-  Value own = code.plus(part, step * stepColumns / columns);
-  code.loop(k.index(0), slots[1], 1, [&](Value i) {
-    Value at = code.plus(code.times(k.add(slots[0], i), format.slotBytes()), format.slotsAt());
-    Value from = k.add(at, code.times(lane, format.positionBytes)), position;
-    if (format.positionBytes == 1)
-      position = code.element(bytes, from);
-    else
-      position = code.element(shorts, code.quotient(from, k.index(halfBytes)));
-    Value column = code.toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), position));
-    code.when(k.equal(code.quotient(column, k.index(columns)), own), [&] {
-      Value valueAt =
-          k.add(code.plus(at, formatTileRows * format.positionBytes), code.times(lane, halfBytes));
-      Value value = code.load(halves, code.quotient(valueAt, k.index(halfBytes)));
-      // The pair of the column among those of its quad, and its half of the pair.
-      Value inStep = code.remainder(column, k.index(stepColumns));
-      Value quadAt = k.add(first, code.quotient(inStep, k.index(quadHalves)));
-      Value pair = k.add(code.times(code.quotient(code.remainder(inStep, k.index(quadHalves)),
-                                                  k.index(formatInterleave)),
-                                    2),
-                         code.remainder(inStep, k.index(2)));
-      Value isHigh =
-          k.equal(code.remainder(code.quotient(inStep, k.index(2)), k.index(2)), k.index(1));
-      Value quad = code.loadShared(memory, quadAt);
-      SmallVector<Value> pairs;
-      for (int64_t j = 0; j < 4; ++j) {
-        Value old = code.component(quad, j);
-        Value low = code.halfOf(old, false), high = code.halfOf(old, true);
-        Value sumLow = k.select(isHigh, low, k.add(low, value));
-        Value sumHigh = k.select(isHigh, k.add(high, value), high);
-        Value both = code.packPair(sumLow, sumHigh);
-        pairs.push_back(k.select(k.equal(pair, k.index(j)), both, old));
-      }
-      code.storeShared(code.quad(pairs), memory, quadAt);
+    return before;
+  auto integer = [&](Value narrow) {
+    return code.toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), narrow));
+  };
+  Value firstColumn = k.add(code.times(tile, formatTileColumns), code.times(step, stepColumns));
+  if (format.circuit == Circuit::List) {
+    // All entries of the row: the few in the step are the invocation's.
+    int64_t entryBytes = format.positionBytes + halfBytes;
+    int64_t entriesAt = format.circuitAt + wordBytes * (format.rows + 1);
+    code.loop(before, entryStart(code.plus(stored, 1)), 1, [&](Value entry) {
+      Value at = code.plus(code.times(entry, entryBytes), entriesAt);
+      Value shortAt = code.quotient(at, k.index(halfBytes)), column = k.index(0);
+      for (int64_t i = 0; i < format.positionBytes / halfBytes; ++i)
+        column = k.add(column, code.times(integer(code.element(shorts, code.plus(shortAt, i))),
+                                          int64_t(1) << (16 * i)));
+      Value inStep = k.logicalAnd(k.lessEqual(firstColumn, column),
+                                  k.less(column, code.plus(firstColumn, stepColumns)));
+      code.when(inStep, [&] {
+        Value value =
+            code.load(halves, code.plus(shortAt, format.positionBytes / halfBytes));
+        add(code.remainder(column, k.index(stepColumns)), value, memory, first);
+      });
+    });
+    return before;
+  }
+  Value count = format.circuit == Circuit::Uniform ? k.index(format.uniformSlots) : slotCount(tile);
+  Value end = k.add(before, count);
+  code.loop(before, end, 1, [&](Value slot) {
+    Value at = code.plus(code.times(slot, format.slotBytes()), format.slotsAt());
+    Value from = k.add(at, code.times(lane, format.positionBytes));
+    Value column = integer(format.positionBytes == 1
+                               ? code.element(bytes, from)
+                               : code.element(shorts, code.quotient(from, k.index(halfBytes))));
+    Value valueAt = k.add(code.plus(at, formatTileRows * format.positionBytes),
+                          code.times(lane, halfBytes));
+    Value value = code.load(halves, code.quotient(valueAt, k.index(halfBytes)));
+    code.when(k.equal(code.quotient(column, k.index(stepColumns)), step), [&] {
+      add(code.remainder(column, k.index(stepColumns)), value, memory, first);
     });
   });
+  return end;
+}
+
+/// Adds a value to the number of a column of the step.
+void TileWeight::add(Value column, Value value, Value memory, Value first) {
+  Value added = k.mul(value, code.f(tileWeightFactor));
+  // The pair of the column among those of its quad, and its half of the pair.
+  Value inStep = code.remainder(column, k.index(stepColumns));
+  Value quadAt = k.add(first, code.quotient(inStep, k.index(quadHalves)));
+  Value inQuad = code.quotient(code.remainder(inStep, k.index(quadHalves)),
+                               k.index(formatInterleave));
+  Value pair = k.add(code.times(inQuad, 2), code.remainder(inStep, k.index(2)));
+  Value isHigh =
+      k.equal(code.remainder(code.quotient(inStep, k.index(2)), k.index(2)), k.index(1));
+  Value quad = code.loadShared(memory, quadAt);
+  SmallVector<Value> pairs;
+  for (int64_t j = 0; j < 4; ++j)
+    pairs.push_back(code.component(quad, j));
+  Value old = pairs[0];
+  for (int64_t j = 1; j < 4; ++j)
+    old = k.select(k.equal(pair, k.index(j)), pairs[j], old);
+  Value low = code.halfOf(old, false), high = code.halfOf(old, true);
+  Value both = code.packPair(k.select(isHigh, low, k.add(low, added)),
+                             k.select(isHigh, k.add(high, added), high));
+  for (int64_t j = 0; j < 4; ++j)
+    pairs[j] = k.select(k.equal(pair, k.index(j)), both, pairs[j]);
+  code.storeShared(code.quad(pairs), memory, quadAt);
 }

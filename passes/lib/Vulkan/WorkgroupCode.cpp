@@ -111,10 +111,8 @@ Value WorkgroupCode::pair(Value half) {
   return b.create<spirv::CompositeConstructOp>(type, ValueRange{half, half});
 }
 
-Value WorkgroupCode::scaledPair(Value integers, Value zero, Value scale) {
-  // Integers in the low bits of 1024.
-  Value bits = b.create<arith::OrIOp>(integers, word(0x64006400));
-  Value numbers = b.create<spirv::BitcastOp>(zero.getType(), bits);
-  Value scaled = b.create<arith::MulFOp>(b.create<arith::SubFOp>(numbers, zero), scale);
+Value WorkgroupCode::scaledPair(Value numbers, Value zero, Value scale) {
+  Value above = b.create<arith::SubFOp>(b.create<spirv::BitcastOp>(zero.getType(), numbers), zero);
+  Value scaled = b.create<arith::MulFOp>(above, scale);
   return b.create<spirv::BitcastOp>(b.getI32Type(), scaled);
 }

@@ -61,9 +61,8 @@ public:
 
   /// An f16 number twice.
   mlir::Value pair(mlir::Value half);
-  /// The word of two f16 numbers: what the halves of `integers`, up to 1023, are above `zero` less
-  /// 1024, times `scale`; both are pairs.
-  mlir::Value scaledPair(mlir::Value integers, mlir::Value zero, mlir::Value scale);
+  /// The word of what the two f16 numbers of a word are above `zero`, times `scale`; both are pairs.
+  mlir::Value scaledPair(mlir::Value numbers, mlir::Value zero, mlir::Value scale);
 
 private:
   int64_t invocations = 0;

@@ -30,19 +30,24 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   if (header.magic != TACQ_VULKAN_EXECUTABLE_MAGIC ||
       header.version != TACQ_VULKAN_EXECUTABLE_VERSION)
     return broken("the shaders are of another version");
-  uint64_t tableEnd = sizeof(header) + uint64_t(header.kernel_count) * sizeof(tacq_vulkan_kernel);
+  uint64_t entries = uint64_t(header.kernel_count) + header.variant_count;
+  uint64_t tableEnd = sizeof(header) + entries * sizeof(tacq_vulkan_kernel);
   if (header.kernel_count != kernels || tableEnd > size)
     return broken("the table of shaders does not fit the module");
-  shaders.resize(kernels);
-  for (size_t i = 0; i < kernels; ++i) {
+  shaders.resize(entries);
+  auto isVariant = [&](uint32_t number) {
+    return number == TACQ_VULKAN_NO_SHADER || (number >= kernels && number < entries);
+  };
+  for (size_t i = 0; i < entries; ++i) {
     Shader &shader = shaders[i];
-    shader.ordered = header.flags & TACQ_VULKAN_ORDERED;
+    shader.ordered = (header.flags & TACQ_VULKAN_ORDERED) && i < kernels;
     memcpy(&shader.info, code + sizeof(header) + i * sizeof(shader.info), sizeof(shader.info));
     const tacq_vulkan_kernel &info = shader.info;
     if (info.code_offset % 4 != 0 || info.code_size % 4 != 0 || info.code_size < 20 ||
         info.code_offset < tableEnd || info.code_offset > size ||
         info.code_size > size - info.code_offset || info.read_count > info.buffer_count ||
-        info.tasks_per_group == 0 || shader.bindings() > device.features.storageBuffers)
+        info.tasks_per_group == 0 || !isVariant(info.variant) || !isVariant(info.first) ||
+        shader.bindings() > device.features.storageBuffers)
       return broken("a shader lies outside of the executable, or binds too many buffers");
     Layouts own;
     if (Error error = layoutsFor(shader.bindings(), own))
@@ -51,9 +56,9 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
     shader.layout = own.pipeline;
   }
   name = what;
-  errors.resize(kernels);
+  errors.resize(entries);
   workers = std::make_unique<Workers>(
-      kernels, [this, code](size_t i) { errors[i] = makePipeline(shaders[i], code); });
+      entries, [this, code](size_t i) { errors[i] = makePipeline(shaders[i], code); });
   return success();
 }
 
@@ -66,6 +71,32 @@ Error Shaders::finish() {
       return Error(error.code(), name + ": " + error.message());
   device.savePipelineCache();
   return success();
+}
+
+std::optional<Shaders::Steps> Shaders::choose(uint32_t kernel, const int64_t *symbols,
+                                              uint32_t count) const {
+  auto tasksOf = [&](uint32_t number) -> std::optional<int64_t> {
+    const tacq_vulkan_kernel &info = shaders[number].info;
+    if (info.task_symbol == TACQ_VULKAN_NO_SYMBOL)
+      return info.task_count;
+    if (info.task_symbol >= count)
+      return std::nullopt;
+    return symbols[info.task_symbol];
+  };
+  std::optional<int64_t> tasks;
+  if (uint32_t variant = shaders[kernel].info.variant; variant != TACQ_VULKAN_NO_SHADER) {
+    tasks = tasksOf(variant);
+    if (tasks && *tasks > 0) {
+      uint32_t first = shaders[variant].info.first;
+      if (first == TACQ_VULKAN_NO_SHADER)
+        return Steps{{{variant, *tasks}}};
+      if (std::optional<int64_t> firstTasks = tasksOf(first))
+        return Steps{{{first, *firstTasks}, {variant, *tasks}}};
+      return std::nullopt;
+    }
+  }
+  tasks = tasksOf(kernel);
+  return tasks ? std::optional(Steps{{{kernel, *tasks}}}) : std::nullopt;
 }
 
 Error Shaders::layoutsFor(uint32_t bindings, Layouts &result) {

@@ -7,7 +7,9 @@
 #include "Workers.h"
 #include "tacq/VulkanExecutable.h"
 
+#include <array>
 #include <map>
+#include <optional>
 
 namespace tacq {
 
@@ -31,11 +33,20 @@ public:
   /// Checks the executable, and begins to make its pipelines on other threads; `what` names the
   /// module and the executable in messages. The code stays where it is.
   Error load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what);
-  /// Whether their dispatches need no barriers.
+  /// Whether their dispatches need no barriers, but for those of variants.
   bool areOrdered() const { return !shaders.empty() && shaders[0].ordered; }
   /// Nothing else is to be used before.
   Error finish();
-  const Shader &operator[](uint32_t kernel) const { return shaders[kernel]; }
+  /// A kernel, or a variant of one.
+  const Shader &operator[](uint32_t number) const { return shaders[number]; }
+  struct Step {
+    uint32_t number = TACQ_VULKAN_NO_SHADER;
+    int64_t tasks = 0;
+  };
+  /// What runs for a dispatch with these symbols, one after the other; there may be no second one.
+  /// nullopt if there are too few symbols.
+  using Steps = std::array<Step, 2>;
+  std::optional<Steps> choose(uint32_t kernel, const int64_t *symbols, uint32_t count) const;
 
 private:
   struct Layouts {

@@ -236,7 +236,8 @@ bool VulkanProgram::mustWait(const std::vector<Range> &reads, const std::vector<
 
 /// Lets a dispatch that has to wait do so by a flag, instead of a barrier.
 void VulkanProgram::order(Command &command) {
-  bool isDispatch = command.set != VK_NULL_HANDLE;
+  // Variants do not know flags; barriers order them, as they do copies.
+  bool isDispatch = command.set != VK_NULL_HANDLE && shaders[command.kernel].ordered;
   if (!isDispatch)
     command.waits |= dispatchedSinceBarrier;
   if (command.waits) {
@@ -339,18 +340,29 @@ Error VulkanProgram::setFor(const Shader &shader, Command &command) {
 }
 
 Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
-  const Shader &shader = shaders[dispatch.kernel];
+  std::optional<Shaders::Steps> steps =
+      shaders.choose(dispatch.kernel, dispatch.symbols, dispatch.symbol_count);
+  if (!steps)
+    return lacksBuffers();
+  for (const Shaders::Step &step : *steps)
+    if (step.tasks > 0)
+      if (Error error = record(dispatch, step))
+        return error;
+  return success();
+}
+
+Error VulkanProgram::lacksBuffers() const {
+  return makeError(TACQ_INVALID_MODULE,
+                   "module '%s': a dispatch does not have the buffers or symbols of its shader",
+                   desc.name);
+}
+
+Error VulkanProgram::record(const tacq_dispatch_t &dispatch, const Shaders::Step &step) {
+  const Shader &shader = shaders[step.number];
   const tacq_vulkan_kernel &info = shader.info;
   // What is behind its buffers is of the same kernel for other devices.
-  if (dispatch.buffer_count < info.buffer_count ||
-      (info.task_symbol != TACQ_VULKAN_NO_SYMBOL && info.task_symbol >= dispatch.symbol_count))
-    return makeError(TACQ_INVALID_MODULE,
-                     "module '%s': a dispatch does not have the buffers or symbols of its shader",
-                     desc.name);
-  int64_t tasks = info.task_symbol == TACQ_VULKAN_NO_SYMBOL ? info.task_count
-                                                            : dispatch.symbols[info.task_symbol];
-  if (tasks <= 0)
-    return success();
+  if (dispatch.buffer_count < info.buffer_count)
+    return lacksBuffers();
   for (uint32_t i = 0; i < dispatch.symbol_count; ++i)
     if (dispatch.symbols[i] < INT32_MIN || dispatch.symbols[i] > INT32_MAX)
       return makeError(TACQ_UNSUPPORTED,
@@ -368,7 +380,7 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
   reads.clear();
   writes.clear();
   Command &command = scratch;
-  command.kernel = dispatch.kernel;
+  command.kernel = step.number;
   command.bindings.clear();
   command.buffers.clear();
   for (uint32_t i = 0; i < info.buffer_count; ++i) {
@@ -401,7 +413,7 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
     command.bindings.push_back({flags.buffer, 0, kFlagBytes});
   if (Error error = setFor(shader, command))
     return error;
-  int64_t groups = (tasks - 1) / info.tasks_per_group + 1;
+  int64_t groups = (step.tasks - 1) / info.tasks_per_group + 1;
   command.groups = static_cast<uint32_t>(std::min(groups, kLargestGrid));
   command.from = command.to = VK_NULL_HANDLE;
   add(command, reads, writes);

@@ -94,6 +94,8 @@ private:
   void releaseFrame(Frame &own);
   tacq_status_t *growSlot(uint32_t slot, int64_t bytes);
   Error record(const tacq_dispatch_t &dispatch);
+  Error record(const tacq_dispatch_t &dispatch, const Shaders::Step &step);
+  Error lacksBuffers() const;
   void addCopy(const Range &from, const Range &to);
   Error recordFill(Range target, uint64_t pattern, uint32_t width);
   Error makeSet(const Shader &shader, VkDescriptorSet &set);

@@ -1,8 +1,10 @@
 /* Executables of the driver "vulkan", of format "spirv": SPIR-V 1.3 shaders for Vulkan 1.1 or
  * newer.
  *
- * An executable is this header, a table of `kernel_count` entries, and the shaders, all
- * little-endian. A shader has one entry point, "main", without specialization constants, and one
+ * An executable is this header, a table of `kernel_count` entries and behind them `variant_count`
+ * more, and the shaders, all little-endian. A kernel may have a variant for many rows among the
+ * latter, which may have another shader that runs first: a dispatch whose variant has tasks runs
+ * these instead. A shader has one entry point, "main", without specialization constants, and one
  * descriptor set (0) of storage buffers:
  *
  *   binding 0 … buffer_count - 1    the buffers of the dispatch, in its order
@@ -11,7 +13,8 @@
  *                                   all dispatches of a run; word 6 counts the reports
  *   binding buffer_count + 2        with TACQ_VULKAN_ORDERED, flags: int32 counters, 0 at first
  *
- * With TACQ_VULKAN_ORDERED there need be no barriers between dispatches. In front of the values of
+ * With TACQ_VULKAN_ORDERED there need be no barriers between dispatches, other than in front of and
+ * behind variants, which do not bind the flags. In front of the values of
  * the symbols are three numbers: a flag, or -1; a count; another flag. Each workgroup waits until
  * the first flag has the count, and before it ends adds 1 to the other. One that has waited for too
  * long goes on, and stores 1 in word 7 of the status. Devices have to begin workgroups in the order
@@ -20,11 +23,13 @@
  * A workgroup does `tasks_per_group` tasks at once: the first has its number (WorkgroupId.x) times
  * that, and further ones are multiples of what the whole grid does away, so that any number of
  * workgroups along x is right. The number of tasks is the shader's own, not that of the dispatch.
+ * A shader with cooperative matrices is SPIR-V 1.6 of the Vulkan memory model.
  *
  * Feature names that an executable may require: int64 float64 int16 int8 float16 storage16 storage8
  * dot8 (the device features of these names; dot8 is shaderIntegerDotProduct), buffers=N (a shader
- * binds N storage buffers), in-order (as above), subgroup=N (subgroups have N invocations and do
- * arithmetic and shuffles).
+ * binds N storage buffers), matrix16 (subgroups multiply cooperative matrices of f16, 16 by 16 by 16,
+ * into sums of f32, in the Vulkan memory model), in-order (as above), subgroup=N (subgroups have N
+ * invocations and do arithmetic and shuffles).
  */
 #ifndef TACQ_VULKAN_EXECUTABLE_H
 #define TACQ_VULKAN_EXECUTABLE_H
@@ -36,10 +41,10 @@ extern "C" {
 #endif
 
 #define TACQ_VULKAN_EXECUTABLE_MAGIC 0x56535154u /* "TQSV" */
-#define TACQ_VULKAN_EXECUTABLE_VERSION 3u
+#define TACQ_VULKAN_EXECUTABLE_VERSION 4u
 
 typedef struct tacq_vulkan_header {
-  uint32_t magic, version, kernel_count, flags;
+  uint32_t magic, version, kernel_count, flags, variant_count, reserved;
 } tacq_vulkan_header;
 
 typedef struct tacq_vulkan_kernel {
@@ -52,10 +57,14 @@ typedef struct tacq_vulkan_kernel {
   uint32_t task_symbol;
   uint32_t tasks_per_group;
   int64_t task_count;
+  /* The entries of a kernel's variant for many rows, and of what runs before a variant, or
+   * TACQ_VULKAN_NO_SHADER. */
+  uint32_t variant, first;
 } tacq_vulkan_kernel;
 
 #define TACQ_VULKAN_ORDERED 1u
 #define TACQ_VULKAN_NO_SYMBOL 0xFFFFFFFFu
+#define TACQ_VULKAN_NO_SHADER 0xFFFFFFFFu
 
 #ifdef __cplusplus
 }

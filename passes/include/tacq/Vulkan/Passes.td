@@ -16,6 +16,9 @@ def EmitVulkanKernels : Pass<"tacq-emit-vulkan-kernels", "::mlir::ModuleOp"> {
            "The symbol of the cache's capacity; without it, caches are dense">,
     Option<"append", "append", "bool", /*default=*/"false",
            "Of an attention with a cache, the kernel that appends">,
+    Option<"variants", "variants", "unsigned", /*default=*/"0",
+           "Instead of the kernels, 1: the variants for many rows, which all functions must have; 2: "
+           "what runs before them">,
     Option<"profile", "profile", "std::string", /*default=*/"\"generic\"", "The device profile">
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",

@@ -47,6 +47,17 @@ inline constexpr llvm::StringLiteral vulkanAwaitAttr = "tacq.await";
 mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
                                      const KernelOptions &options = {});
 
+/// The attribute of a kernel function that is a variant of another one for many rows: its name.
+inline constexpr llvm::StringLiteral vulkanVariantAttr = "tacq.variant_of";
+/// With that, the function is what runs before the variant.
+inline constexpr llvm::StringLiteral vulkanFirstAttr = "tacq.first";
+
+/// Emits the variant for many rows of a region's kernel. It has no tasks where there are few, and
+/// then the kernel runs. With `first`, what has to run before the variant, of the same buffers and
+/// workspace. False, and the builder is of no use, if there is none.
+bool emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, bool first,
+                       const KernelOptions &options = {});
+
 /// Emits a kernel that reads `bytes` bytes of its first tensor and does nothing else: what a
 /// device's memory gives, to compare other kernels with. Its result has a word for each invocation.
 void emitReadingShader(KernelBuilder &kernel, VulkanProfileAttr profile, int64_t bytes);
@@ -57,7 +68,9 @@ int64_t readingTasks(VulkanProfileAttr profile, int64_t bytes);
 void buildVulkanPipeline(mlir::OpPassManager &manager, llvm::StringRef profile);
 
 struct VulkanShader {
+  /// Of the kernel, which may have a variant.
   std::string name;
+  enum class Role { Kernel, Variant, First } role = Role::Kernel;
   std::vector<uint32_t> code;
   /// Tasks that a workgroup does at once.
   uint32_t tasksPerGroup = 1;
