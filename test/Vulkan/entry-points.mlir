@@ -4,7 +4,7 @@
 // UNKNOWN: error: there is no Vulkan profile 'toaster'
 
 // The symbols and the status are buffers behind the bindings; unused symbols are not loaded.
-// CHECK: gpu.module @scale attributes {spirv.target_env = #spirv.target_env<#spirv.vce<v1.6, [Shader, Int64
+// CHECK: gpu.module @scale attributes {spirv.target_env = #spirv.target_env<#spirv.vce<v1.3, [Shader, Int64
 // CHECK: gpu.func @main(%[[X:[^:]*]]: memref<?xf32, #spirv.storage_class<StorageBuffer>>,
 // CHECK-SAME: %[[Y:[^:]*]]: memref<?xf32, #spirv.storage_class<StorageBuffer>>,
 // CHECK-SAME: %[[SYMBOLS:[^:]*]]: memref<?xi64, #spirv.storage_class<StorageBuffer>>,
