@@ -32,7 +32,9 @@ def VulkanEntryPoints : Pass<"tacq-vulkan-entry-points", "::mlir::ModuleOp"> {
   let description = [{
     Bindings stay arguments, in storage buffers; behind them come a buffer of the symbols' values and
     the status. An invocation does the tasks that are its number plus multiples of the number of
-    invocations, so that any grid does all of them.
+    invocations, so that any grid does all of them. Where workgroups begin in the order of dispatches,
+    there are flags behind the status: a workgroup waits for one at its barrier with `tacq.await`, or
+    from the beginning, and counts at another in the end.
   }];
   let options = [
     Option<"profile", "profile", "std::string", /*default=*/"\"generic\"", "The device profile">
