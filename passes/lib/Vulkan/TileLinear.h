@@ -12,7 +12,8 @@
 
 namespace tacq {
 
-/// What a workgroup makes: so many features of so many rows of the input, and each of its subgroups.
+/// What a workgroup makes: so many features of so many rows of the input, and each of its
+/// subgroups.
 struct TileShape {
   int64_t features = 128, rows = 128;
   int64_t ownFeatures = 64, ownRows = 64;
