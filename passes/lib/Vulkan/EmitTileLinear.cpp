@@ -1,7 +1,7 @@
 //===- EmitTileLinear.cpp - Products of many rows through matrices --------===//
 //
-// A task is a tile of the result: a workgroup decodes a step of 32 columns of its weights and of
-// its rows into shared memory as f16, twice by turns, so that there is one barrier a step: while
+// A task is a tile of the result: a workgroup decodes a step of 32 columns of its weights and of its
+// rows into shared memory as f16, twice by turns, so that there is one barrier a step: while
 // subgroups multiply what is in one half by cooperative matrices, what comes next is read into
 // registers, and then decoded into the other half. Sums are f32. In the end they go through shared
 // memory, where each invocation knows which feature and which row a number belongs to.
@@ -202,8 +202,7 @@ SmallVector<Value> TileLinear::loadStep(Place &place, Value tile, int64_t step) 
   });
   int64_t columns = stepColumns * shape.rows / workgroup();
   Value column = plus(times(tile, formatTileColumns), step * stepColumns);
-  Value at =
-      k.add(times(place.row, inputColumns / quadBytes), quotient(column, k.index(quadBytes)));
+  Value at = k.add(times(place.row, inputColumns / quadBytes), quotient(column, k.index(quadBytes)));
   at = k.add(at, times(place.rowPart, columns / quadBytes));
   for (int64_t i = 0; i < columns / quadBytes; ++i)
     loaded.push_back(element(xQuads, plus(at, i)));

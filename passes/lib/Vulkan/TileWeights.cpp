@@ -70,8 +70,8 @@ SmallVector<Value> TileWeight::load(Value tile, int64_t step) {
     if (before) {
       Value skipped = k.index(formatTileRows * formatTileColumns * before / 32);
       if (isLast)
-        skipped =
-            k.select(isLast, k.index(formatTileRows * format.lastColumns * before / 32), skipped);
+        skipped = k.select(isLast, k.index(formatTileRows * format.lastColumns * before / 32),
+                           skipped);
       at = k.add(at, skipped);
     }
     at = k.add(at, code.times(code.quotient(first, k.index(own)), formatTileRows));
@@ -195,8 +195,8 @@ void TileWeight::addSlots(ValueRange slots, int64_t step, Value memory, Value fi
       position = code.element(shorts, code.quotient(from, k.index(halfBytes)));
     Value column = code.toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), position));
     code.when(k.equal(code.quotient(column, k.index(columns)), own), [&] {
-      Value valueAt =
-          k.add(code.plus(at, formatTileRows * format.positionBytes), code.times(lane, halfBytes));
+      Value valueAt = k.add(code.plus(at, formatTileRows * format.positionBytes),
+                            code.times(lane, halfBytes));
       Value value = code.load(halves, code.quotient(valueAt, k.index(halfBytes)));
       // The pair of the column among those of its quad, and its half of the pair.
       Value inStep = code.remainder(column, k.index(stepColumns));
@@ -205,8 +205,8 @@ void TileWeight::addSlots(ValueRange slots, int64_t step, Value memory, Value fi
                                                   k.index(formatInterleave)),
                                     2),
                          code.remainder(inStep, k.index(2)));
-      Value isHigh =
-          k.equal(code.remainder(code.quotient(inStep, k.index(2)), k.index(2)), k.index(1));
+      Value isHigh = k.equal(code.remainder(code.quotient(inStep, k.index(2)), k.index(2)),
+                             k.index(1));
       Value quad = code.loadShared(memory, quadAt);
       SmallVector<Value> pairs;
       for (int64_t j = 0; j < 4; ++j) {
