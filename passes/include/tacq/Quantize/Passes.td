@@ -39,9 +39,9 @@ def EstimateSaliency : Pass<"tacq-estimate-saliency", "::mlir::ModuleOp"> {
     gradients of the sample; by `curvature` the second-order estimate of what keeping a weight
     saves, S = F_n H_kk (W - Q)², where F_n are the squares of the row's gradient and H is the
     Hessian of the input. `automatic` takes `curvature` where the plan has fitted levels. S is an
-    analysis of the module, which tacq-select-circuit reads. The input of a layer is that of the model with the
-    layers before it quantized if the program that runs the pass has sample data; in tacq-opt the
-    Hessians are those of the statistics.
+    analysis of the module, which tacq-select-circuit reads. The input of a layer is that of the
+    model with the layers before it quantized if the program that runs the pass has sample data; in
+    tacq-opt the Hessians are those of the statistics.
   }];
   let options = [
                  Option<"stats", "stats", "std::string", "\"\"",
