@@ -135,7 +135,7 @@ private:
     loop.trip_count = contents.symbol_count++;
     loop.body = uint32_t(contents.blocks.size());
     contents.blocks.push_back(std::move(block));
-    commands.emplace_back().Set(std::move(loop));
+    commands.emplace_back().Set(loop);
     auto declared = std::make_unique<TensorDeclT>();
     declared->name = input;
     declared->element_type = ElementType_U8;

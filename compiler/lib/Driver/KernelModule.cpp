@@ -178,6 +178,7 @@ Error tacq::compileKernelModule(const KernelBenchmarkOptions &options,
   Error error = emitModule(*module, targets, parameters, "kernel", product, &weights);
   if (!error)
     error = addReading(context, targets.vulkan, product, path);
-  llvm::sys::fs::remove(product);
+  if (llvm::sys::fs::remove(product) && !error)
+    return Error(TACQ_IO, "the file '" + product + "' stays and cannot be removed");
   return error;
 }
