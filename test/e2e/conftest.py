@@ -107,7 +107,7 @@ def probed_plan(tools, work, onnx_file, statistics, sample):
     path, options = work / "plan.json", work / "plan-options.json"
     result = tools.run("tacq-plan", onnx_file("dynamo_past_opset18"), "--stats", statistics,
                        "--data", sample, "--probes", 8, "--probe-samples", 2, "--budget", "2.4bpw",
-                       "--candidates", options, "-o", path)
+                       "--candidates", options, "-o", path, timeout=600)
     return path, result.stdout, json.loads(options.read_text())
 
 
