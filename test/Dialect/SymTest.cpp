@@ -45,6 +45,22 @@ TEST(Sym, RefusesWhatIsNoExpression) {
     EXPECT_FALSE(Sym::parse(text)) << text;
 }
 
+TEST(Sym, ReadsSumsOfThousandsOfTerms) {
+  constexpr int64_t count = 5000;
+  Sym n = Sym::name("n");
+  std::vector<Sym> summands;
+  for (int64_t i = 0; i < count; ++i)
+    summands.push_back(Sym::max(n * i, 7) * (i % 2 ? -3 : 2));
+  Sym sum = Sym::sum(summands);
+  std::optional<Sym> read = Sym::parse(sum.str());
+  ASSERT_TRUE(read);
+  EXPECT_EQ(sum.str(), read->str());
+  int64_t expected = 0;
+  for (int64_t i = 0; i < count; ++i)
+    expected += std::max<int64_t>(11 * i, 7) * (i % 2 ? -3 : 2);
+  EXPECT_EQ(expected, read->evaluate([](llvm::StringRef) { return std::optional<int64_t>(11); }));
+}
+
 /// Builds the same random expression as a Sym and as an integer.
 TEST(Sym, AgreesWithIntegerArithmetic) {
   std::mt19937 random(1);

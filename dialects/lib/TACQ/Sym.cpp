@@ -56,9 +56,12 @@ Sym Sym::fromTerms(std::vector<Term> terms) {
   return result;
 }
 
-Sym Sym::operator+(const Sym &other) const {
-  std::vector<Term> all = polynomial;
-  all.insert(all.end(), other.polynomial.begin(), other.polynomial.end());
+Sym Sym::operator+(const Sym &other) const { return sum({*this, other}); }
+
+Sym Sym::sum(llvm::ArrayRef<Sym> summands) {
+  std::vector<Term> all;
+  for (const Sym &each : summands)
+    all.insert(all.end(), each.polynomial.begin(), each.polynomial.end());
   return fromTerms(std::move(all));
 }
 
@@ -156,6 +159,16 @@ std::optional<Sym> Sym::divideExactly(const Sym &a, const Sym &b) {
     return std::nullopt;
   if (a == b)
     return Sym(1);
+  if (b.polynomial.size() == 1) {
+    std::vector<Term> terms;
+    for (const Term &term : a.polynomial) {
+      std::optional<Term> divided = divideTerm(term, b.polynomial.front());
+      if (!divided)
+        return std::nullopt;
+      terms.push_back(std::move(*divided));
+    }
+    return fromTerms(std::move(terms));
+  }
   // Long division by the leading term of b. It ends: every step removes the leading term that it
   // divided, or gives up.
   Sym rest = a, quotient;
@@ -181,19 +194,20 @@ static std::pair<Sym, Sym> splitMultiples(const Sym &a, const Sym &b) {
     return {*exact, Sym()};
   if (b.terms().size() != 1)
     return {Sym(), a};
-  Sym quotient, rest = a;
+  std::vector<Sym> quotient, rest;
+  auto product = [](const Sym::Term &term) {
+    Sym result(term.coefficient);
+    for (const Sym::AtomRef &factor : term.factors)
+      result = result * (factor->kind == Sym::AtomKind::Name ? Sym::name(factor->name)
+                                                             : *Sym::parse(factor->key));
+    return result;
+  };
   for (const Sym::Term &term : a.terms())
-    if (std::optional<Sym::Term> divided = divideTerm(term, b.terms().front())) {
-      Sym part(divided->coefficient);
-      for (const Sym::AtomRef &factor : divided->factors) {
-        Sym one = factor->kind == Sym::AtomKind::Name ? Sym::name(factor->name)
-                                                      : *Sym::parse(factor->key);
-        part = part * one;
-      }
-      quotient = quotient + part;
-      rest = rest - part * b;
-    }
-  return {quotient, rest};
+    if (std::optional<Sym::Term> divided = divideTerm(term, b.terms().front()))
+      quotient.push_back(product(*divided));
+    else
+      rest.push_back(product(term));
+  return {Sym::sum(quotient), Sym::sum(rest)};
 }
 
 Sym Sym::floorDiv(const Sym &a, const Sym &b) {
@@ -254,7 +268,7 @@ static Sym combine(Sym::AtomKind kind, const Sym &a, const Sym &b) {
 }
 
 Sym Sym::substitute(llvm::function_ref<std::optional<Sym>(StringRef)> with) const {
-  Sym result;
+  std::vector<Sym> products;
   for (const Term &term : polynomial) {
     Sym product(term.coefficient);
     for (const AtomRef &factor : term.factors) {
@@ -266,9 +280,9 @@ Sym Sym::substitute(llvm::function_ref<std::optional<Sym>(StringRef)> with) cons
                                     factor->operands[1].substitute(with));
       }
     }
-    result = result + product;
+    products.push_back(std::move(product));
   }
-  return result;
+  return sum(products);
 }
 
 std::optional<int64_t>
@@ -354,20 +368,17 @@ private:
   }
 
   std::optional<Sym> expr() {
+    std::vector<Sym> summands;
     bool negative = take('-');
-    std::optional<Sym> sum = term();
-    if (sum && negative)
-      sum = Sym() - *sum;
-    while (sum) {
-      bool plus = take('+');
-      if (!plus && !take('-'))
-        break;
+    while (true) {
       std::optional<Sym> next = term();
       if (!next)
         return std::nullopt;
-      sum = plus ? *sum + *next : *sum - *next;
+      summands.push_back(negative ? Sym() - *next : *next);
+      negative = !take('+');
+      if (negative && !take('-'))
+        return Sym::sum(summands);
     }
-    return sum;
   }
 
   std::optional<Sym> term() {

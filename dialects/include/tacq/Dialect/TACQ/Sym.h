@@ -47,6 +47,8 @@ public:
   static std::optional<Sym> parse(llvm::StringRef text);
 
   Sym operator+(const Sym &other) const;
+  /// Of any number, in about the time of sorting their terms.
+  static Sym sum(llvm::ArrayRef<Sym> summands);
   Sym operator-(const Sym &other) const;
   Sym operator*(const Sym &other) const;
   bool operator==(const Sym &other) const { return str() == other.str(); }
