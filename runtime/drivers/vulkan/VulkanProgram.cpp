@@ -16,7 +16,6 @@
 
 #include <algorithm>
 #include <cstring>
-#include <ctime>
 
 using namespace tacq;
 
@@ -31,12 +30,6 @@ constexpr uint32_t kSetsPerPool = 256, kBuffersPerPool = 4096;
 constexpr int64_t kLargestGrid = 65535;
 /// Of executables whose dispatches are ordered by flags: what stands in front of the symbols.
 constexpr int64_t kSettings = 3;
-
-uint64_t now() {
-  timespec time;
-  clock_gettime(CLOCK_MONOTONIC, &time);
-  return static_cast<uint64_t>(time.tv_sec) * 1000000000u + static_cast<uint64_t>(time.tv_nsec);
-}
 
 } // namespace
 
@@ -431,11 +424,11 @@ tacq_status_t *VulkanProgram::dispatch(void *user, const tacq_dispatch_t *dispat
   // A profiled dispatch runs alone.
   if (tacq_status_t *failed = self.flushAndCheck())
     return failed;
-  uint64_t start = now();
+  uint64_t start = monotonicNanoseconds();
   if (Error error = self.record(*dispatch))
     return toStatus(error);
   tacq_status_t *failed = self.flushAndCheck();
-  self.active->profile_ns[dispatch->ordinal] += now() - start;
+  self.active->profile_ns[dispatch->ordinal] += monotonicNanoseconds() - start;
   ++self.active->profile_count[dispatch->ordinal];
   return failed;
 }

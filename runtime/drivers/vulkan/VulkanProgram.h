@@ -63,6 +63,9 @@ struct Range {
   }
 };
 
+/// Of the clock that no one sets.
+uint64_t monotonicNanoseconds();
+
 class VulkanProgram {
 public:
   VulkanProgram(VulkanDevice &device, const tacq_program_desc_t &desc)

@@ -27,13 +27,13 @@ constexpr int64_t kMaxMirrored = 1 << 20;
 /// Outputs of so few bytes are always copied; others where the host has read the last ones.
 constexpr int64_t kAlwaysMirrored = 4096;
 
-uint64_t now() {
+} // namespace
+
+uint64_t tacq::monotonicNanoseconds() {
   timespec time;
   clock_gettime(CLOCK_MONOTONIC, &time);
   return static_cast<uint64_t>(time.tv_sec) * 1000000000u + static_cast<uint64_t>(time.tv_nsec);
 }
-
-} // namespace
 
 Error VulkanProgram::prepareFrame(Frame &own) {
   own.segments.resize(kMaxSegments);
@@ -141,7 +141,7 @@ Error VulkanProgram::submit() {
   }
   if (!own.isRecorded || !isSame)
     error = recordSegment(own);
-  frame->submittedAt = now();
+  frame->submittedAt = monotonicNanoseconds();
   if (!error)
     error = device.queue.submit(own.commands, frame->submission);
   startSegment();
@@ -155,7 +155,7 @@ Error VulkanProgram::flush() {
   if (Error error = submit())
     return error;
   Error error = device.queue.wait(frame->submission);
-  *frame->deviceTime += now() - frame->submittedAt;
+  *frame->deviceTime += monotonicNanoseconds() - frame->submittedAt;
   return error;
 }
 
@@ -237,7 +237,7 @@ tacq_status_t *VulkanProgram::finish() {
   // Work that began when the run before had ended counts from there.
   uint64_t from = std::max(own.submittedAt, lastEnd);
   Error error = device.queue.wait(own.submission);
-  lastEnd = now();
+  lastEnd = monotonicNanoseconds();
   *own.deviceTime += lastEnd - from;
   return error ? toStatus(error) : check(own);
 }
