@@ -70,7 +70,7 @@ def shaders(module):
     at = data.find(b"TQSV")
     while at >= 0:
         _, version, count, _, variants, _ = struct.unpack_from("<6I", data, at)
-        assert version == 4
+        assert version == 5
         codes = []
         for i in range(count + variants):
             offset, size = struct.unpack_from("<2Q", data, at + 24 + 48 * i)

@@ -25,10 +25,13 @@ static KernelOptions optionsOf(rt::KernelOp kernel, bool isShared) {
 
 FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const CpuTarget &target,
                                                        llvm::StringMap<KernelCode> &codes,
-                                                       bool isShared) {
+                                                       bool isShared,
+                                                       const llvm::StringMap<std::string> *only) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
   for (auto kernel : module.getOps<rt::KernelOp>()) {
+    if (only && !only->contains(kernel.getSymName()))
+      continue;
     builder.setInsertionPointToEnd(kernels->getBody());
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
@@ -66,20 +69,25 @@ static llvm::StringMap<SmallVector<int32_t>> unsharedBuffers(ModuleOp module) {
   return result;
 }
 
-FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
-                                                          VulkanProfileAttr profile,
-                                                          llvm::StringMap<KernelCode> &codes) {
+OwningOpRef<ModuleOp> tacq::buildVulkanKernels(ModuleOp module, VulkanProfileAttr profile,
+                                               llvm::StringMap<KernelCode> &codes,
+                                               llvm::StringMap<std::string> &refusals) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
-  bool failed = false;
   llvm::StringMap<SmallVector<int32_t>> constants = unsharedBuffers(module);
   for (auto kernel : module.getOps<rt::KernelOp>()) {
     builder.setInsertionPointToEnd(kernels->getBody());
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    if (mlir::failed(emitVulkanKernel(*k, profile, optionsOf(kernel, true)))) {
-      failed = true;
+    std::string refusal;
+    ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+      refusal += (refusal.empty() ? "" : "; ") + diagnostic.str();
+      return mlir::success();
+    });
+    if (failed(emitVulkanKernel(*k, profile, optionsOf(kernel, true)))) {
+      refusals[kernel.getSymName()] = refusal;
+      k->function().erase();
       continue;
     }
     k->function()->setAttr(vulkanConstantsAttr,
@@ -103,7 +111,5 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
       code.workspace = Sym::max(code.workspace, variant->workspaceSize());
     }
   }
-  if (failed)
-    return failure();
   return kernels;
 }

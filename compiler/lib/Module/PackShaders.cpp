@@ -17,12 +17,24 @@ std::vector<char> tacq::packShaders(ModuleOp module, ArrayRef<VulkanShader> shad
                                ordered ? TACQ_VULKAN_ORDERED : 0,
                                0,
                                0};
-  header.variant_count = uint32_t(shaders.size()) - header.kernel_count;
-  std::vector<char> bytes(sizeof(header) + shaders.size() * sizeof(tacq_vulkan_kernel));
+  using Role = VulkanShader::Role;
+  header.variant_count = uint32_t(
+      llvm::count_if(shaders, [](const VulkanShader &each) { return each.role != Role::Kernel; }));
+  size_t entries = header.kernel_count + header.variant_count;
+  std::vector<char> bytes(sizeof(header) + entries * sizeof(tacq_vulkan_kernel));
+  auto setEntry = [&](size_t number, const tacq_vulkan_kernel &entry) {
+    memcpy(bytes.data() + sizeof(header) + number * sizeof(entry), &entry, sizeof(entry));
+  };
+  auto entryOf = [&](StringRef kernel) {
+    Block &body = module.lookupSymbol<rt::KernelOp>(kernel).getBody().front();
+    tacq_vulkan_kernel entry = {};
+    entry.read_count = body.getNumArguments();
+    entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
+    return entry;
+  };
   memcpy(bytes.data(), &header, sizeof(header));
   unsigned buffers = 0;
   // Of each kernel, the numbers of its variant and of what runs before that.
-  using Role = VulkanShader::Role;
   llvm::StringMap<uint32_t> variants, firsts;
   for (const VulkanShader &shader : shaders)
     if (shader.role != Role::Kernel)
@@ -32,14 +44,14 @@ std::vector<char> tacq::packShaders(ModuleOp module, ArrayRef<VulkanShader> shad
     auto found = numbers.find(name);
     return found == numbers.end() ? TACQ_VULKAN_NO_SHADER : found->second;
   };
+  // What the host does is described, too, as far as it concerns buffers.
+  for (const auto &[name, number] : kernelNumbers)
+    setEntry(number, entryOf(name));
   for (const VulkanShader &shader : shaders) {
-    Block &body = module.lookupSymbol<rt::KernelOp>(shader.name).getBody().front();
     KernelCode &code = codes[shader.name];
-    tacq_vulkan_kernel entry = {};
+    tacq_vulkan_kernel entry = entryOf(shader.name);
     entry.code_offset = bytes.size();
     entry.code_size = shader.code.size() * sizeof(uint32_t);
-    entry.read_count = body.getNumArguments();
-    entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
     entry.tasks_per_group = shader.tasksPerGroup;
     const Sym &tasks = shader.role == Role::Kernel    ? code.shaderTasks
                        : shader.role == Role::Variant ? code.variantTasks
@@ -61,7 +73,7 @@ std::vector<char> tacq::packShaders(ModuleOp module, ArrayRef<VulkanShader> shad
     bool hasWorkspace = shader.role == Role::First || entry.first != TACQ_VULKAN_NO_SHADER;
     entry.buffer_count += hasWorkspace;
     buffers = std::max(buffers, entry.buffer_count + (ordered ? 3 : 2));
-    memcpy(bytes.data() + sizeof(header) + number * sizeof(entry), &entry, sizeof(entry));
+    setEntry(number, entry);
     auto *words = reinterpret_cast<const char *>(shader.code.data());
     bytes.insert(bytes.end(), words, words + entry.code_size);
     features.insert(shader.features.begin(), shader.features.end());

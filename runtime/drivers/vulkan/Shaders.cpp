@@ -19,7 +19,9 @@ Shaders::~Shaders() {
   }
 }
 
-Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what) {
+Error Shaders::load(const uint8_t *code, uint64_t size, const format::Executable &executable,
+                    const std::string &what) {
+  size_t kernels = sizeOf(executable.kernels());
   auto broken = [&](const char *why) {
     return makeError(TACQ_INVALID_MODULE, "%s: %s", what.c_str(), why);
   };
@@ -35,6 +37,7 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   if (header.kernel_count != kernels || tableEnd > size)
     return broken("the table of shaders does not fit the module");
   shaders.resize(entries);
+  size_t absent = 0;
   auto isVariant = [&](uint32_t number) {
     return number == TACQ_VULKAN_NO_SHADER || (number >= kernels && number < entries);
   };
@@ -43,6 +46,12 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
     shader.ordered = (header.flags & TACQ_VULKAN_ORDERED) && i < kernels;
     memcpy(&shader.info, code + sizeof(header) + i * sizeof(shader.info), sizeof(shader.info));
     const tacq_vulkan_kernel &info = shader.info;
+    if (absent < sizeOf(executable.absent()) && executable.absent()->Get(absent) == i) {
+      ++absent;
+      if (!shader.isAbsent() || info.read_count > info.buffer_count)
+        return broken("it has a shader that the module says it does not have");
+      continue;
+    }
     if (info.code_offset % 4 != 0 || info.code_size % 4 != 0 || info.code_size < 20 ||
         info.code_offset < tableEnd || info.code_offset > size ||
         info.code_size > size - info.code_offset || info.read_count > info.buffer_count ||
@@ -58,7 +67,10 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   name = what;
   errors.resize(entries);
   workers = std::make_unique<Workers>(
-      entries, [this, code](size_t i) { errors[i] = makePipeline(shaders[i], code); });
+      entries, [this, code](size_t i) {
+        if (!shaders[i].isAbsent())
+          errors[i] = makePipeline(shaders[i], code);
+      });
   return success();
 }
 

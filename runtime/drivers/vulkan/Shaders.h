@@ -5,6 +5,7 @@
 
 #include "VulkanDevice.h"
 #include "Workers.h"
+#include "tacq/ModuleView.h"
 #include "tacq/VulkanExecutable.h"
 
 #include <array>
@@ -20,6 +21,8 @@ struct Shader {
   VkDescriptorSetLayout setLayout = VK_NULL_HANDLE;
   /// Whether dispatches are ordered by flags.
   bool ordered = false;
+  /// The executable does not have it.
+  bool isAbsent() const { return info.code_size == 0; }
   /// Storage buffers that it binds.
   uint32_t bindings() const { return info.buffer_count + (ordered ? 3 : 2); }
 };
@@ -32,7 +35,8 @@ public:
 
   /// Checks the executable, and begins to make its pipelines on other threads; `what` names the
   /// module and the executable in messages. The code stays where it is.
-  Error load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what);
+  Error load(const uint8_t *code, uint64_t size, const format::Executable &executable,
+             const std::string &what);
   /// Whether their dispatches need no barriers, but for those of variants.
   bool areOrdered() const { return !shaders.empty() && shaders[0].ordered; }
   /// Nothing else is to be used before.
