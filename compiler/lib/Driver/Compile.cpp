@@ -145,8 +145,8 @@ static Error emitText(ModuleOp module, const ModuleTargets &targets, EmitStage s
       buildVulkanKernels(module, targets.vulkan.front(), codes, refusals);
   StringRef profile = targets.vulkan.front().getName();
   for (const auto &refusal : refusals)
-    llvm::errs() << "remark: the kernel '" << refusal.first() << "' has no shader for vulkan="
-                 << profile << ": " << refusal.second << "\n";
+    llvm::errs() << "remark: the kernel '" << refusal.first()
+                 << "' has no shader for vulkan=" << profile << ": " << refusal.second << "\n";
   if (stage == EmitStage::Assembly) {
     PassManager manager(module.getContext());
     buildVulkanPipeline(manager, profile);

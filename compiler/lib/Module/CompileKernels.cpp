@@ -64,8 +64,7 @@ Error KernelCompiler::compileShaders(VulkanProfileAttr profile) {
                  [&](const VulkanShader &shader) { return refusals.contains(shader.name); });
   for (const auto &refusal : refusals) {
     refused.try_emplace(refusal.first(), refusal.second);
-    refusedBy[{numbers.lookup(refusal.first()), refusal.second}].push_back(
-        profile.getName().str());
+    refusedBy[{numbers.lookup(refusal.first()), refusal.second}].push_back(profile.getName().str());
   }
   bool ordered = profile.has(vulkanOrderedFeature);
   std::set<std::string> features;
@@ -104,6 +103,17 @@ Error KernelCompiler::compileForCpu(const CpuTarget &target, bool isShared, cons
                        [&](StringRef name) { return !only || only->contains(name); });
 }
 
+/// The least that machines like this one have: what runs beside a device is not what takes long,
+/// and should run wherever the shaders do.
+static std::optional<CpuTarget> plainHostTarget() {
+  std::optional<CpuTarget> best;
+  for (const std::string &name : cpuTargetNames())
+    if (std::optional<CpuTarget> target = parseCpuTarget(name);
+        target && hostRuns(*target) && (!best || target->rank < best->rank))
+      best = target;
+  return best;
+}
+
 Error KernelCompiler::run(const ModuleTargets &targets) {
   for (auto kernel : module.getOps<rt::KernelOp>())
     numbers.try_emplace(kernel.getSymName(), numbers.size());
@@ -115,7 +125,7 @@ Error KernelCompiler::run(const ModuleTargets &targets) {
       return error;
   if (refused.empty() || !targets.cpu.empty())
     return Error();
-  if (std::optional<CpuTarget> host = parseCpuTarget("host"))
+  if (std::optional<CpuTarget> host = plainHostTarget())
     return compileForCpu(*host, /*isShared=*/true, &refused);
   return Error(TACQ_UNSUPPORTED, "'" + file +
                                      "' has kernels that no shader can do, and this machine is "

@@ -10,7 +10,7 @@ namespace tacq {
 
 /// Compiles the kernels of a module for all of its targets. A kernel for which a profile has no
 /// shader runs on the host there: with the code of the CPU targets, or if there are none, with that
-/// of an executable for the machine that compiles, of such kernels alone.
+/// of an executable for machines like the one that compiles, of such kernels alone.
 class KernelCompiler {
 public:
   KernelCompiler(mlir::ModuleOp module, const std::string &file, KernelCache *cache,

@@ -22,8 +22,8 @@ uint64_t now() {
 class CpuProgram {
 public:
   CpuProgram(CpuDevice &device, const tacq_program_desc_t &desc)
-      : device(device), desc(desc), module(*format::GetModule(desc.metadata)),
-        kernels(device), slots(module.slot_count()) {}
+      : device(device), desc(desc), module(*format::GetModule(desc.metadata)), kernels(device),
+        slots(module.slot_count()) {}
   ~CpuProgram() {
     for (CpuBuffer &slot : slots)
       device.release(slot);

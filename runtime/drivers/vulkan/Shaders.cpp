@@ -2,6 +2,7 @@
 
 #include "Shaders.h"
 
+#include <algorithm>
 #include <cstring>
 
 using namespace tacq;
@@ -19,9 +20,8 @@ Shaders::~Shaders() {
   }
 }
 
-Error Shaders::load(const uint8_t *code, uint64_t size, const format::Executable &executable,
-                    const std::string &what) {
-  size_t kernels = sizeOf(executable.kernels());
+Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels,
+                    const std::vector<uint32_t> &absent, const std::string &what) {
   auto broken = [&](const char *why) {
     return makeError(TACQ_INVALID_MODULE, "%s: %s", what.c_str(), why);
   };
@@ -37,7 +37,6 @@ Error Shaders::load(const uint8_t *code, uint64_t size, const format::Executable
   if (header.kernel_count != kernels || tableEnd > size)
     return broken("the table of shaders does not fit the module");
   shaders.resize(entries);
-  size_t absent = 0;
   auto isVariant = [&](uint32_t number) {
     return number == TACQ_VULKAN_NO_SHADER || (number >= kernels && number < entries);
   };
@@ -46,8 +45,7 @@ Error Shaders::load(const uint8_t *code, uint64_t size, const format::Executable
     shader.ordered = (header.flags & TACQ_VULKAN_ORDERED) && i < kernels;
     memcpy(&shader.info, code + sizeof(header) + i * sizeof(shader.info), sizeof(shader.info));
     const tacq_vulkan_kernel &info = shader.info;
-    if (absent < sizeOf(executable.absent()) && executable.absent()->Get(absent) == i) {
-      ++absent;
+    if (std::binary_search(absent.begin(), absent.end(), static_cast<uint32_t>(i))) {
       if (!shader.isAbsent() || info.read_count > info.buffer_count)
         return broken("it has a shader that the module says it does not have");
       continue;
@@ -66,11 +64,10 @@ Error Shaders::load(const uint8_t *code, uint64_t size, const format::Executable
   }
   name = what;
   errors.resize(entries);
-  workers = std::make_unique<Workers>(
-      entries, [this, code](size_t i) {
-        if (!shaders[i].isAbsent())
-          errors[i] = makePipeline(shaders[i], code);
-      });
+  workers = std::make_unique<Workers>(entries, [this, code](size_t i) {
+    if (!shaders[i].isAbsent())
+      errors[i] = makePipeline(shaders[i], code);
+  });
   return success();
 }
 

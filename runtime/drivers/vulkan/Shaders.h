@@ -5,7 +5,6 @@
 
 #include "VulkanDevice.h"
 #include "Workers.h"
-#include "tacq/ModuleView.h"
 #include "tacq/VulkanExecutable.h"
 
 #include <array>
@@ -33,10 +32,11 @@ public:
   explicit Shaders(VulkanDevice &device) : device(device) {}
   ~Shaders();
 
-  /// Checks the executable, and begins to make its pipelines on other threads; `what` names the
-  /// module and the executable in messages. The code stays where it is.
-  Error load(const uint8_t *code, uint64_t size, const format::Executable &executable,
-             const std::string &what);
+  /// Checks the executable, and begins to make its pipelines on other threads; `absent` are the
+  /// kernels that it should not have, `what` names the module and the executable in messages. The
+  /// code stays where it is.
+  Error load(const uint8_t *code, uint64_t size, size_t kernels,
+             const std::vector<uint32_t> &absent, const std::string &what);
   /// Whether their dispatches need no barriers, but for those of variants.
   bool areOrdered() const { return !shaders.empty() && shaders[0].ordered; }
   /// Nothing else is to be used before.

@@ -69,10 +69,13 @@ Error VulkanProgram::load() {
         *module.executables()->Get(static_cast<uint32_t>(desc.executable));
     std::string what =
         formatText("module '%s', executable '%s'", desc.name, executable.target()->c_str());
+    std::vector<uint32_t> absent;
+    if (executable.absent())
+      absent.assign(executable.absent()->begin(), executable.absent()->end());
     if (Error error = shaders.load(static_cast<const uint8_t *>(desc.data) + executable.offset(),
-                                   executable.size(), executable, what))
+                                   executable.size(), sizeOf(executable.kernels()), absent, what))
       return error;
-    if (sizeOf(executable.absent()))
+    if (!absent.empty())
       if (Error error = hostKernels.load())
         return error;
   }
@@ -446,8 +449,7 @@ tacq_status_t *VulkanProgram::dispatch(void *user, const tacq_dispatch_t *dispat
   if (tacq_status_t *failed = self.flushAndCheck())
     return failed;
   uint64_t start = monotonicNanoseconds();
-  tacq_status_t *failed =
-      isAbsent ? self.runOnHost(*dispatch) : toStatus(self.record(*dispatch));
+  tacq_status_t *failed = isAbsent ? self.runOnHost(*dispatch) : toStatus(self.record(*dispatch));
   if (!failed)
     failed = self.flushAndCheck();
   self.active->profile_ns[dispatch->ordinal] += monotonicNanoseconds() - start;
