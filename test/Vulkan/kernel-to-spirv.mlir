@@ -6,7 +6,7 @@
 // RUN: not tacq-translate %t.mlir --kernel-to-spirv=add --target=toaster 2>&1 | FileCheck %s --check-prefix=PROFILE
 // RUN: not tacq-translate %t.mlir --kernel-to-spirv=exp 2>&1 | FileCheck %s --check-prefix=REFUSED
 
-// CHECK: 07230203 00010300
+// CHECK: 07230203 0001
 // NONE: tacq-translate: error: '{{.*}}' has no kernel 'sub'
 // PROFILE: tacq-translate: error: unknown profile 'toaster': profiles are generic, lavapipe
 // REFUSED: tacq-translate: error: the kernel 'exp' cannot be a shader: shaders have no function 'exp' of f64
