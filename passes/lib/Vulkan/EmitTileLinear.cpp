@@ -24,7 +24,7 @@ static constexpr int64_t fewestRows = 24;
 /// With fewer tiles of features than that, tiles have half as many rows.
 static constexpr int64_t fewTiles = 64;
 /// The first page of the workspace is not a kernel's to leave changed.
-static constexpr int64_t pageBytes = 4096, quadBytes = 16;
+static constexpr int64_t pageBytes = 4096, quadBytes = 16, scaleBytes = 4;
 
 bool TileLinear::addWeight(unsigned i) {
   auto type = cast<MixedType>(op.getWeights()[i].getType());
@@ -105,9 +105,9 @@ void TileLinear::ofGroup(Value tile, function_ref<void(Group, Value)> body) {
 void TileLinear::useWorkspace() {
   int64_t weightQuads = tiles * steps() * stepQuads * shape.features;
   Sym rows = rowTiles * shape.rows;
-  Sym scalesAt =
-      Sym(pageBytes + weightQuads * quadBytes) + rows * (steps() * stepQuads * quadBytes);
-  Value bytes = k.workspace(many * (scalesAt + rows * 4), b.getI32Type());
+  scalesAt = Sym((pageBytes + weightQuads * quadBytes) / scaleBytes) +
+             rows * (steps() * stepQuads * quadBytes / scaleBytes);
+  Value bytes = k.workspace(many * (scalesAt + rows) * scaleBytes, b.getI32Type());
   workQuads = view(bytes, quadType());
   workScales = view(bytes, b.getF32Type());
 }
@@ -254,7 +254,8 @@ void TileLinear::storeSums(Group group, const Sums &sums, Value tile, Value rowT
         when(k.less(row, k.sym(rowCount)), [&] {
           Value at = k.add(first, k.add(times(rowHere, stride), quad));
           Value feature = k.add(plus(ownFeature, fromPair), times(quad, 4));
-          storeFeatures(group, at, quadsOfRow, feature, row, element(workScales, row), tile);
+          storeFeatures(group, at, quadsOfRow, feature, row, element(workScales, scaleAt(row)),
+                        tile);
         });
       });
       barrier();

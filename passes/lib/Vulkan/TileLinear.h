@@ -27,8 +27,9 @@ constexpr int64_t stepColumns = 32, stepsOfTile = formatTileColumns / stepColumn
 /// Words of 16 bytes: of f16 numbers, of the columns of a step, and of a row in shared memory,
 /// padded so that neighbouring rows do not meet in its banks.
 constexpr int64_t quadHalves = 8, stepQuads = stepColumns / quadHalves, rowOfQuads = stepQuads + 1;
-/// Weights are decoded to f16 times this, so that small ones are not rounded more than others.
-constexpr double tileWeightFactor = 64;
+/// A row of the input is so large in its block of the largest scale: 128 times that is still a
+/// number of f16, and what is far smaller not yet a subnormal one.
+constexpr double tileInputFactor = 256;
 /// Rows that a workgroup decodes at once, and tiles of columns that it does.
 constexpr int64_t decodedRows = 32, decodedTiles = 4;
 
@@ -41,6 +42,10 @@ public:
 
   /// Sets the row of the matrix as stored, and the step of each tile.
   void setPlace(mlir::Value row, mlir::Value step);
+  /// What reads numbers of 8 and 16 bits needs them; codeBytes does not.
+  void viewNarrow();
+  /// The codes of a tile, or the levels that they stand for: words of four columns each.
+  llvm::SmallVector<mlir::Value> codeBytes(mlir::Value tile);
   /// The words of f16 numbers of a tile, two columns each.
   llvm::SmallVector<mlir::Value> decode(mlir::Value tile);
   /// The circuit up to a tile: the number of the first slot, or of the first entry, that may be
@@ -54,6 +59,7 @@ public:
   const MixedFormat format;
 
 private:
+  mlir::Value levelOf(mlir::Value code);
   mlir::Value levelPair(mlir::Value codes);
   llvm::SmallVector<mlir::Value> planeWords(mlir::Value tile, size_t plane);
   mlir::Value slotCount(mlir::Value tile);
@@ -97,6 +103,8 @@ private:
   /// quad of columns.
   mlir::Value weightBlock(mlir::Value tile, mlir::Value step);
   mlir::Value inputBlock(mlir::Value rowTile, mlir::Value step);
+  /// Where the number is that sums of a row are multiplied by.
+  mlir::Value scaleAt(mlir::Value row) { return k.add(k.sym(scalesAt), row); }
   void useWorkspace();
 
   void decodeWeights(mlir::Value task);
@@ -114,7 +122,7 @@ private:
   LinearOp op;
   TileShape shape;
   int64_t inputColumns = 0, blocks = 0, block = 0, tilesOfColumns = 0, tiles = 0;
-  Sym rowCount, rowTiles, many;
+  Sym rowCount, rowTiles, many, scalesAt;
   mlir::Value xQuads, xScales, residual, memory;
   mlir::Value workQuads, workScales;
   llvm::SmallVector<Weight, 3> weights;
