@@ -68,7 +68,8 @@ LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
 static bool emitLinearVariant(KernelBuilder &kernel, LinearOp linear, VulkanProfileAttr profile,
                               bool first, const KernelOptions &options) {
   if (!linear.getXScales())
-    return !first && emitDenseTileShader(kernel, linear, profile);
+    return !first && (emitDenseMatrixShader(kernel, linear, profile) ||
+                      emitDenseTileShader(kernel, linear, profile));
   // The numbers of matrices are those of f16.
   if (!options.wideWeights && (first ? emitTileDecodeShader(kernel, linear, profile)
                                      : emitTileLinearShader(kernel, linear, profile)))

@@ -35,7 +35,8 @@ bool emitTileDecodeShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr 
 bool emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 /// The same without matrices: of integers, for any profile.
 bool emitIntegerTileShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
-/// Products of many rows with dense weights.
+/// Products of many rows with dense weights: of f16 through cooperative matrices, and others.
+bool emitDenseMatrixShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 bool emitDenseTileShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);

@@ -2,7 +2,7 @@
 //
 // A product of many rows is done by two shaders: one decodes weights and rows to f16 in the
 // workspace (TileDecode.cpp), the other multiplies (EmitTileLinear.cpp). How weights are decoded is
-// in TileWeights.cpp.
+// in TileWeights.cpp. Dense factors of f16 are multiplied from where they are (TileDense.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -27,6 +27,8 @@ constexpr int64_t stepColumns = 32, stepsOfTile = formatTileColumns / stepColumn
 /// Words of 16 bytes: of f16 numbers, of the columns of a step, and of a row in shared memory,
 /// padded so that neighbouring rows do not meet in its banks.
 constexpr int64_t quadHalves = 8, stepQuads = stepColumns / quadHalves, rowOfQuads = stepQuads + 1;
+/// The same of a column of dense weights.
+constexpr int64_t columnOfQuads(int64_t features) { return features / quadHalves + 2; }
 /// A row of the input is so large in its block of the largest scale: 128 times that is still a
 /// number of f16, and what is far smaller not yet a subnormal one.
 constexpr double tileInputFactor = 256;
@@ -80,10 +82,12 @@ public:
       : WorkgroupCode(k, profile), op(op) {}
   /// Whether there are shaders for the operation.
   bool collect();
+  bool collectDense();
   void emitDecode();
   void emitProduct();
 
 private:
+  bool hasFeatures();
   struct Weight {
     MixedFormat format;
     mlir::Value buffer, bias, output;
@@ -92,8 +96,11 @@ private:
   using Sums = llvm::SmallVector<mlir::Value>;
 
   bool addWeight(unsigned i);
+  void chooseTiles();
   int64_t sharing() { return op.getGated() ? 2 : 1; }
-  int64_t steps() const { return tilesOfColumns * stepsOfTile; }
+  int64_t steps() const {
+    return dense ? inputColumns / stepColumns : tilesOfColumns * stepsOfTile;
+  }
   int64_t tilesOf(Group group);
   llvm::SmallVector<Group> groups();
   /// Calls `body` for the group that has tile `tile` of all groups' tiles, with the tile's number
@@ -111,8 +118,14 @@ private:
   void decodeRows(mlir::Value task);
   mlir::Value rowScale(mlir::Value row);
 
-  llvm::SmallVector<mlir::Value> loadStep(mlir::Value tile, mlir::Value rowTile, mlir::Value step);
+  /// A step of the group's weights and of the rows, in registers; `ofAll` is the tile's number among
+  /// all groups' tiles.
+  llvm::SmallVector<mlir::Value> loadStep(Group group, mlir::Value ofAll, mlir::Value tile,
+                                          mlir::Value rowTile, mlir::Value step);
+  llvm::SmallVector<mlir::Value> loadDense(Group group, mlir::Value tile, mlir::Value rowTile,
+                                           mlir::Value step);
   void storeStep(mlir::ValueRange loaded);
+  void storeDense(mlir::ValueRange loaded);
   void multiply(Sums &sums);
   void storeSums(Group group, const Sums &sums, mlir::Value tile, mlir::Value rowTile);
   void storeFeatures(Group group, mlir::Value firstQuad, int64_t apart, mlir::Value ofTile,
@@ -121,6 +134,9 @@ private:
 
   LinearOp op;
   TileShape shape;
+  /// Factors of f16, which are not decoded: weights in panels, of which 16 features of a column stand
+  /// side by side.
+  bool dense = false;
   int64_t inputColumns = 0, blocks = 0, block = 0, tilesOfColumns = 0, tiles = 0;
   Sym rowCount, rowTiles, many, scalesAt;
   mlir::Value xQuads, xScales, residual, memory;
