@@ -57,7 +57,7 @@ std::vector<char> TileDecode::decode(const MixedWeight &weight, int64_t rows, Ar
   auto source = parseSourceString<ModuleOp>(text, &context);
   EXPECT_TRUE(source);
   // The device's profile, as if it had matrices.
-  VulkanProfileAttr profile = vulkanProfile(&context, "lavapipe");
+  VulkanProfileAttr profile = vulkanProfile(&context, deviceProfile());
   SmallVector<StringAttr> features(profile.getFeatures());
   features.push_back(StringAttr::get(&context, "matrix16"));
   auto withMatrices =
@@ -106,7 +106,7 @@ std::vector<char> TileDecode::decode(const MixedWeight &weight, int64_t rows, Ar
     module.dispatch(0, 0, {xBuffer, sBuffer, wBuffer, output, output}, {}, task);
     format::ExecutableT executable;
     executable.driver = "vulkan";
-    executable.target = "lavapipe";
+    executable.target = deviceProfile();
     executable.format = "spirv";
     executable.features = shader.features;
     executable.kernels = {"k"};

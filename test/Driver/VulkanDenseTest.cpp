@@ -24,77 +24,128 @@ protected:
       number = float(int(random() % 2001) - 1000) / 1000;
     return result;
   }
-  void expectClose(ArrayRef<float> actual, ArrayRef<double> expected) {
+  void expectClose(ArrayRef<float> actual, ArrayRef<double> expected, double bound = tolerance) {
     double difference = 0, norm = 0;
     for (auto [x, y] : llvm::zip(actual, expected)) {
       difference += (x - y) * (x - y);
       norm += y * y;
     }
-    EXPECT_LT(std::sqrt(difference / norm), tolerance);
+    EXPECT_LT(std::sqrt(difference / norm), bound);
   }
-  void checkProduct(const std::string &profile, bool half, int64_t features, int64_t columns);
+  struct Product {
+    int64_t features, columns;
+    bool half = false, halfInput = false; // weights, and all else, are f16
+    bool gated = false;
+    std::string profile = deviceProfile();
+  };
+  void checkProduct(const Product &p);
   struct Attention {
     int64_t heads = 4, keyHeads = 2, features = 16, valueFeatures = 16, batch = 1;
     bool causal = false, mask = false, bias = false;
-    std::string profile = "lavapipe";
+    std::string profile = deviceProfile();
   };
   void checkAttention(const Attention &a, std::vector<std::pair<int64_t, int64_t>> sizes);
 
   std::mt19937 random{1};
 };
 
-void VulkanDense::checkProduct(const std::string &profile, bool half, int64_t features,
-                               int64_t columns) {
-  std::vector<float> weight = numbers(size_t(features * columns)), bias = numbers(size_t(features));
+/// Numbers of an element type, which are rounded to it, as bytes.
+std::vector<char> bytesOf(std::vector<float> &numbers, bool half) {
   std::vector<char> bytes;
-  for (float &number : weight) {
+  for (float &number : numbers) {
     uint16_t bits = floatToHalf(number);
     if (half)
       number = halfToFloat(bits);
     auto *from = half ? reinterpret_cast<const char *>(&bits) : reinterpret_cast<char *>(&number);
     bytes.insert(bytes.end(), from, from + (half ? 2 : 4));
   }
+  return bytes;
+}
+
+void VulkanDense::checkProduct(const Product &p) {
+  auto count = size_t(p.features);
+  std::vector<float> weight = numbers(count * size_t(p.columns)), other = weight,
+                     bias = numbers(count), otherBias = numbers(count);
+  std::reverse(other.begin(), other.end());
   ParameterStore parameters;
-  parameters.add("w", parameters.own(bytes));
-  auto *biasBytes = reinterpret_cast<const char *>(bias.data());
-  parameters.add("b", parameters.own({biasBytes, biasBytes + bias.size() * sizeof(float)}));
-  std::string n = std::to_string(features), k = std::to_string(columns);
-  std::string x = "tensor<?x" + k + "xf32, #tacq.shape<[\"rows\", \"" + k + "\"]>>";
-  std::string y = "tensor<?x" + n + "xf32, #tacq.shape<[\"rows\", \"" + n + "\"]>>";
-  std::string w = "tensor<" + n + "x" + k + (half ? "xf16>" : "xf32>"),
-              bs = "tensor<" + n + "xf32>";
-  emit("tacq.param @w : " + w + " from <\"w.bin\", 0, 0>\ntacq.param @b : " + bs +
-           " from <\"w.bin\", 0, 0>\nfunc.func @main(%x: " + x + " {tacq.name = \"x\"}) -> (" + y +
-           " {tacq.name = \"y\"}) {\n%w = tacq.get_param @w : " + w +
-           "\n%b = tacq.get_param @b : " + bs +
-           "\n%y = tacq.linear %x, weights(%w) biases(%b) {weight_order = [0 : i32], node_name = "
-           "\"y\"} : (" +
-           x + ", " + w + ", " + bs + ") -> " + y + "\nreturn %y : " + y + "\n}",
-       {profile}, parameters);
+  std::string n = std::to_string(p.features), k = std::to_string(p.columns);
+  std::string inner = p.halfInput ? "xf16" : "xf32";
+  std::string x = "tensor<?x" + k + inner + ", #tacq.shape<[\"rows\", \"" + k + "\"]>>";
+  std::string y = "tensor<?x" + n + inner + ", #tacq.shape<[\"rows\", \"" + n + "\"]>>";
+  std::string w = "tensor<" + n + "x" + k + (p.half ? "xf16>" : "xf32>");
+  std::string b = "tensor<" + n + inner + ">", text, loads;
+  auto add = [&](const std::string &name, const std::string &type, std::vector<float> &values,
+                 bool half) {
+    parameters.add(name, parameters.own(bytesOf(values, half)));
+    text += "tacq.param @" + name + " : " + type + " from <\"w.bin\", 0, 0>\n";
+    loads += "%" + name + " = tacq.get_param @" + name + " : " + type + "\n";
+  };
+  add("w", w, weight, p.half);
+  add("b", b, bias, p.halfInput);
+  if (p.gated) {
+    add("v", w, other, p.half);
+    add("c", b, otherBias, p.halfInput);
+  }
+  text += "func.func @main(%x: " + x + " {tacq.name = \"x\"}) -> (" + y +
+          " {tacq.name = \"y\"}) {\n" + loads + "%y = tacq.linear %x, weights(%w" +
+          (p.gated ? ", %v" : "") + ") biases(%b" + (p.gated ? ", %c" : "") +
+          ") {weight_order = [0 : i32" +
+          (p.gated ? ", 0 : i32], gated, activation = 1 : i32" : "]") + ", node_name = \"y\"} : (" +
+          x + ", " + w + (p.gated ? ", " + w : "") + ", " + b + (p.gated ? ", " + b : "") +
+          ") -> " + y + "\nreturn %y : " + y + "\n}";
+  emit(text, p.profile, parameters);
   if (HasFatalFailure())
     return;
-  for (int64_t rows : {2, 8, 37}) {
+  for (int64_t rows : {2, 8, 37, 130}) {
     SCOPED_TRACE(rows);
-    std::vector<float> input = numbers(size_t(rows * columns));
+    std::vector<float> input = numbers(size_t(rows * p.columns));
+    std::vector<char> bytes = bytesOf(input, p.halfInput);
     std::vector<double> expected;
     for (int64_t row = 0; row < rows; ++row)
-      for (int64_t n = 0; n < features; ++n) {
-        double sum = bias[size_t(n)];
-        for (int64_t k = 0; k < columns; ++k)
-          sum += double(weight[size_t(n * columns + k)]) * input[size_t(row * columns + k)];
+      for (int64_t n = 0; n < p.features; ++n) {
+        auto sumOf = [&](ArrayRef<float> factors, double sum) {
+          for (int64_t k = 0; k < p.columns; ++k)
+            sum += double(factors[size_t(n * p.columns + k)]) * input[size_t(row * p.columns + k)];
+          return sum;
+        };
+        double sum = sumOf(weight, bias[size_t(n)]);
+        if (p.gated)
+          sum = sum / (1 + std::exp(-sum)) * sumOf(other, otherBias[size_t(n)]);
         expected.push_back(sum);
       }
-    expectClose(run({inputOf(TACQ_F32, {rows, columns}, input)}, {size_t(rows * features)})[0],
-                expected);
+    InputTensor tensor = {
+        p.halfInput ? TACQ_F16 : TACQ_F32, {rows, p.columns}, bytes.data(), bytes.size()};
+    size_t size = size_t(rows * p.features);
+    std::vector<float> actual = run({tensor}, {p.halfInput ? size / 2 : size})[0];
+    if (p.halfInput) {
+      std::vector<float> words = std::move(actual);
+      actual.clear();
+      for (size_t i = 0; i < size; ++i) {
+        uint16_t bits;
+        memcpy(&bits, reinterpret_cast<const char *>(words.data()) + 2 * i, 2);
+        actual.push_back(halfToFloat(bits));
+      }
+    }
+    // Results of f16 are rounded to it.
+    expectClose(actual, expected, p.halfInput ? 5e-4 : tolerance);
   }
 }
 
 TEST_F(VulkanDense, Products) {
-  checkProduct("lavapipe", /*half=*/true, 70, 100);
-  checkProduct("lavapipe", /*half=*/false, 130, 64);
+  checkProduct({70, 100, /*half=*/true});
+  checkProduct({130, 64, /*half=*/false});
+  checkProduct({70, 100, /*half=*/false, /*halfInput=*/false, /*gated=*/true});
 }
 
-TEST_F(VulkanDense, ProductsOfGeneric) { checkProduct("generic", /*half=*/true, 70, 100); }
+/// What cooperative matrices multiply, on devices that have them.
+TEST_F(VulkanDense, ProductsOfHalves) {
+  checkProduct({300, 96, /*half=*/true, /*halfInput=*/true});
+  checkProduct({200, 64, /*half=*/true, /*halfInput=*/true, /*gated=*/true});
+}
+
+TEST_F(VulkanDense, ProductsOfGeneric) {
+  checkProduct({70, 100, /*half=*/true, /*halfInput=*/true, /*gated=*/false, "generic"});
+}
 
 /// sizes: numbers of queries and of keys.
 void VulkanDense::checkAttention(const Attention &a,
@@ -125,7 +176,7 @@ void VulkanDense::checkAttention(const Attention &a,
            ", resultSegmentSizes = array<i32: 1, 0, 0>, node_name = \"y\"} : (" + q + ", " + key +
            ", " + v + (a.mask ? ", " + m : "") + (a.bias ? ", " + bias : "") + ") -> " + y +
            "\nreturn %y : " + y + "\n}",
-       {a.profile});
+       a.profile);
   if (HasFatalFailure())
     return;
   for (auto [queries, keys] : sizes) {

@@ -62,7 +62,18 @@ std::string VulkanModule::typeText(const MixedWeight &weight) {
   return text;
 }
 
-void VulkanModule::emit(const std::string &text, std::vector<std::string> profiles,
+std::string VulkanModule::deviceProfile() {
+  const char *name = getenv("TACQ_TEST_PROFILE");
+  return name ? name : "lavapipe";
+}
+
+bool VulkanModule::hasMatrices() {
+  MLIRContext own;
+  own.loadDialect<TACQDialect>();
+  return vulkanProfile(&own, deviceProfile()).has("matrix16");
+}
+
+void VulkanModule::emit(const std::string &text, const std::string &profile,
                         const ParameterStore &parameters,
                         const llvm::StringMap<MixedWeight> &weights) {
   auto module = parseSourceString<ModuleOp>(text, &context);
@@ -73,8 +84,7 @@ void VulkanModule::emit(const std::string &text, std::vector<std::string> profil
   passes.addPass(createPlanSchedule());
   ASSERT_TRUE(succeeded(passes.run(*module)));
   ModuleTargets targets;
-  for (const std::string &profile : profiles)
-    targets.vulkan.push_back(vulkanProfile(&context, profile));
+  targets.vulkan.push_back(vulkanProfile(&context, profile));
   Error error = emitModule(*module, targets, parameters, "m.onnx", path, &weights);
   ASSERT_FALSE(error) << error.message();
 }

@@ -26,7 +26,8 @@ InputTensor inputOf(tacq_element_type_t type, std::vector<int64_t> dims,
   return {type, std::move(dims), data.data(), data.size() * sizeof(T)};
 }
 
-/// Tests that run on the device vulkan:0, and are skipped where there is none.
+/// Tests that run on the device vulkan:0, and are skipped where there is none. Modules are compiled
+/// for the software device, or for what the variable TACQ_TEST_PROFILE names.
 class VulkanModule : public testing::Test {
 protected:
   VulkanModule();
@@ -34,8 +35,11 @@ protected:
   void SetUp() override;
 
   std::string typeText(const MixedWeight &weight);
-  /// Compiles the text, a module with @main, for profiles.
-  void emit(const std::string &text, std::vector<std::string> profiles,
+  static std::string deviceProfile();
+  /// Whether products of many rows are those of f16 numbers.
+  static bool hasMatrices();
+  /// Compiles the text, a module with @main, for a profile.
+  void emit(const std::string &text, const std::string &profile,
             const ParameterStore &parameters = ParameterStore(),
             const llvm::StringMap<MixedWeight> &weights = {});
   /// The outputs' bytes, of f32 numbers.

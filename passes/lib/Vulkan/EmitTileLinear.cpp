@@ -176,17 +176,16 @@ void TileLinear::multiply(Sums &sums) {
     for (int64_t i = 0; i < shape.ownFeatures; i += matrix) {
       Value own = plus(feature, i);
       if (dense)
-        own = plus(quotient(own, k.index(quadHalves)),
-                   part * matrix * columnOfQuads(shape.features));
+        own =
+            plus(quotient(own, k.index(quadHalves)), part * matrix * columnOfQuads(shape.features));
       else
         own = plus(times(own, rowOfQuads), part * 2);
       factors.push_back(
           load(own, "AOp", dense ? columnOfQuads(shape.features) : rowOfQuads, dense));
     }
     for (int64_t j = 0; j < shape.ownRows; j += matrix)
-      inputs.push_back(
-          load(plus(times(plus(row, shape.features + j), rowOfQuads), part * 2), "BOp", rowOfQuads,
-               true));
+      inputs.push_back(load(plus(times(plus(row, shape.features + j), rowOfQuads), part * 2), "BOp",
+                            rowOfQuads, true));
     size_t at = 0;
     for (Value factor : factors)
       for (Value input : inputs) {
@@ -294,8 +293,7 @@ void TileLinear::emitTile(Group group, Value ofAll, Value tile, Value rowTile) {
   SmallVector<Value> carried(size_t(matrices), zero);
   carried = loop(first, k.index(steps()), 1, carried, [&](Value step, ValueRange now) {
     Sums sums(now);
-    SmallVector<Value> next =
-        loadStep(group, ofAll, tile, rowTile, k.min(plus(step, 1), last));
+    SmallVector<Value> next = loadStep(group, ofAll, tile, rowTile, k.min(plus(step, 1), last));
     multiply(sums);
     barrier();
     storeStep(next);

@@ -118,8 +118,8 @@ private:
   void decodeRows(mlir::Value task);
   mlir::Value rowScale(mlir::Value row);
 
-  /// A step of the group's weights and of the rows, in registers; `ofAll` is the tile's number among
-  /// all groups' tiles.
+  /// A step of the group's weights and of the rows, in registers; `ofAll` is the tile's number
+  /// among all groups' tiles.
   llvm::SmallVector<mlir::Value> loadStep(Group group, mlir::Value ofAll, mlir::Value tile,
                                           mlir::Value rowTile, mlir::Value step);
   llvm::SmallVector<mlir::Value> loadDense(Group group, mlir::Value tile, mlir::Value rowTile,
@@ -134,8 +134,8 @@ private:
 
   LinearOp op;
   TileShape shape;
-  /// Factors of f16, which are not decoded: weights in panels, of which 16 features of a column stand
-  /// side by side.
+  /// Factors of f16, which are not decoded: weights in panels, of which 16 features of a column
+  /// stand side by side.
   bool dense = false;
   int64_t inputColumns = 0, blocks = 0, block = 0, tilesOfColumns = 0, tiles = 0;
   Sym rowCount, rowTiles, many, scalesAt;
