@@ -104,7 +104,7 @@ std::string ModuleEmitter::nodesOf(StringRef kernel) {
 
 /// The shaders of all kernels for one profile.
 Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
-  FailureOr<OwningOpRef<ModuleOp>> kernels = buildVulkanKernels(module, profile, codes);
+  FailureOr<OwningOpRef<ModuleOp>> kernels = buildVulkanKernels(module, profile, codes, mixed);
   std::string refusals = diagnostics;
   std::vector<VulkanShader> shaders;
   if (succeeded(kernels))

@@ -28,8 +28,11 @@ struct KernelCode {
   std::optional<Sym> cost;
   /// Of the shader of the last profile: a constant, or one of the symbols.
   Sym shaderTasks;
-  /// Of its variant for many rows, if it has one, and of what runs before that.
-  Sym variantTasks, firstTasks;
+  /// Of its variants, and of what runs before each of them.
+  struct VariantTasks {
+    Sym own, first;
+  };
+  llvm::SmallVector<VariantTasks, vulkanVariants> variants;
   /// The most that a profile's shader has.
   std::optional<Sym> launchTasks;
 };
@@ -42,10 +45,11 @@ buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<
                 bool isShared = false);
 
 /// The same for shaders. Their numbers of tasks are symbols, since those of `codes` are the CPU's
-/// where a module has both.
+/// where a module has both. `weights` may be null.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 buildVulkanKernels(mlir::ModuleOp module, VulkanProfileAttr profile,
-                   llvm::StringMap<KernelCode> &codes);
+                   llvm::StringMap<KernelCode> &codes,
+                   const llvm::StringMap<MixedWeight> *weights = nullptr);
 
 /// The module's attribute, a dictionary of texts, that becomes the file's metadata.
 constexpr llvm::StringLiteral metadataAttribute = "tacq.metadata";

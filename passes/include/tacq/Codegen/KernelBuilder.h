@@ -188,6 +188,9 @@ struct KernelOptions {
   std::optional<Sym> capacity;
   /// Attention with a cache: this kernel is the one that appends the new keys and values.
   bool append = false;
+  /// Linear operations with mixed-precision weights: some of the weights may be beyond the range of
+  /// f16, once decoded.
+  bool wideWeights = false;
   /// Linear operations with mixed-precision weights: #tacq.tiling of weights and targets; a
   /// target's cost model serves where there is none.
   llvm::SmallVector<TilingAttr> tilings;
