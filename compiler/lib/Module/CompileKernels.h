@@ -13,9 +13,10 @@ namespace tacq {
 /// of an executable for machines like the one that compiles, of such kernels alone.
 class KernelCompiler {
 public:
-  KernelCompiler(mlir::ModuleOp module, const std::string &file, KernelCache *cache,
-                 ModuleWriter &writer)
-      : module(module), file(file), cache(cache), writer(writer) {}
+  /// `mixed` has the module's weights of mixed precision, and may be null.
+  KernelCompiler(mlir::ModuleOp module, const llvm::StringMap<MixedWeight> *mixed,
+                 const std::string &file, KernelCache *cache, ModuleWriter &writer)
+      : module(module), mixed(mixed), file(file), cache(cache), writer(writer) {}
 
   Error run(const ModuleTargets &targets);
 
@@ -36,6 +37,7 @@ private:
   std::string nodesOf(llvm::StringRef kernel) const;
 
   mlir::ModuleOp module;
+  const llvm::StringMap<MixedWeight> *mixed;
   const std::string &file;
   KernelCache *cache;
   ModuleWriter &writer;

@@ -22,7 +22,8 @@ public:
                 const llvm::StringMap<MixedWeight> *mixed, KernelCache *cache,
                 const std::string &file, ModuleWriter &writer)
       : module(module), parameters(parameters), mixed(mixed), file(file), writer(writer),
-        contents(writer.module()), symbols(contents), kernels(module, this->file, cache, writer) {}
+        contents(writer.module()), symbols(contents),
+        kernels(module, mixed, this->file, cache, writer) {}
 
   Error run(const ModuleTargets &targets);
   std::vector<std::string> remarks() const { return kernels.remarks(); }

@@ -28,8 +28,11 @@ struct KernelCode {
   std::optional<Sym> cost;
   /// Of the shader of the last profile: a constant, or one of the symbols.
   Sym shaderTasks;
-  /// Of its variant for many rows, if it has one, and of what runs before that.
-  Sym variantTasks, firstTasks;
+  /// Of its variants, and of what runs before each of them.
+  struct VariantTasks {
+    Sym own, first;
+  };
+  llvm::SmallVector<VariantTasks, vulkanVariants> variants;
   /// The most that a profile's shader has.
   std::optional<Sym> launchTasks;
 };
@@ -42,11 +45,12 @@ buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<
                 bool isShared = false, const llvm::StringMap<std::string> *only = nullptr);
 
 /// The same for shaders. Their numbers of tasks are symbols, since those of `codes` are the CPU's
-/// where a module has both. `refusals` says why there are no functions of some kernels.
-mlir::OwningOpRef<mlir::ModuleOp> buildVulkanKernels(mlir::ModuleOp module,
-                                                     VulkanProfileAttr profile,
-                                                     llvm::StringMap<KernelCode> &codes,
-                                                     llvm::StringMap<std::string> &refusals);
+/// where a module has both. `refusals` says why there are no functions of some kernels. `weights`
+/// may be null.
+mlir::OwningOpRef<mlir::ModuleOp>
+buildVulkanKernels(mlir::ModuleOp module, VulkanProfileAttr profile,
+                   llvm::StringMap<KernelCode> &codes, llvm::StringMap<std::string> &refusals,
+                   const llvm::StringMap<MixedWeight> *weights = nullptr);
 
 /// The module's attribute, a dictionary of texts, that becomes the file's metadata.
 constexpr llvm::StringLiteral metadataAttribute = "tacq.metadata";

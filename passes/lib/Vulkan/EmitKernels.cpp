@@ -84,8 +84,21 @@ LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
   return success();
 }
 
-bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, bool first,
-                             const KernelOptions &options) {
+/// The variant of products with these weights.
+static bool emitLinearVariant(KernelBuilder &kernel, LinearOp linear, VulkanProfileAttr profile,
+                              bool first, const KernelOptions &options) {
+  if (!linear.getXScales())
+    return !first && (emitDenseMatrixShader(kernel, linear, profile) ||
+                      emitDenseTileShader(kernel, linear, profile));
+  // The numbers of matrices are those of f16.
+  if (!options.wideWeights && (first ? emitTileDecodeShader(kernel, linear, profile)
+                                     : emitTileLinearShader(kernel, linear, profile)))
+    return true;
+  return !first && emitIntegerTileShader(kernel, linear, profile);
+}
+
+bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, unsigned number,
+                             bool first, const KernelOptions &options) {
   kernel.vectorBits = 0;
   kernel.sharedStatus = true;
   bool emitted = false;
@@ -94,12 +107,15 @@ bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, b
   function->setAttr(vulkanVariantAttr, function.getNameAttr());
   // What makes a single row may be in the region, too.
   Block &body = kernel.region().front();
-  for (auto linear : body.getOps<LinearOp>())
-    emitted = linear.getXScales() && (first ? emitTileDecodeShader(kernel, linear, profile)
-                                            : emitTileLinearShader(kernel, linear, profile));
+  if (number == 0)
+    for (auto linear : body.getOps<LinearOp>())
+      emitted = emitLinearVariant(kernel, linear, profile, first, options);
   for (auto attention : body.getOps<AttentionOp>())
-    emitted = !options.append && !first &&
-              emitTileAttentionShader(kernel, attention, profile, options.capacity);
+    if (!options.append)
+      emitted =
+          number == 0
+              ? !first && emitTileAttentionShader(kernel, attention, profile, options.capacity)
+              : emitSplitAttentionShader(kernel, attention, profile, first, options.capacity);
   if (emitted)
     passTaskCount(kernel);
   return emitted;
@@ -121,7 +137,8 @@ class EmitKernelsPass : public tacq::impl::EmitVulkanKernelsBase<EmitKernelsPass
       options.capacity = Sym::name(capacity);
     options.append = append;
     auto emit = [&](KernelBuilder &kernel) {
-      return variants ? success(emitVulkanVariant(kernel, attr, variants == 2, options))
+      return variants ? success(emitVulkanVariant(kernel, attr, (variants - 1) / 2,
+                                                  variants % 2 == 0, options))
                       : emitVulkanKernel(kernel, attr, options);
     };
     if (failed(replaceByKernels(getOperation(), emit)))
