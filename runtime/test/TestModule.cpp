@@ -1,6 +1,7 @@
 //===- TestModule.cpp - Builds small modules for tests --------------------===//
 
 #include "TestModule.h"
+#include "tacq/VulkanExecutable.h"
 
 #define XXH_INLINE_ALL
 #include <xxhash.h>
@@ -241,6 +242,30 @@ void TestModule::addHostExecutable(const std::vector<std::string> &kernels,
   module().kernel_count = static_cast<uint32_t>(kernels.size());
   uint32_t index;
   require(writer->addExecutable(executable, code.data(), code.size(), index));
+}
+
+void TestModule::addShaderlessExecutable(const std::string &driver) {
+  uint32_t count = module().kernel_count;
+  std::vector<tacq_vulkan_kernel> entries(count);
+  for (const std::unique_ptr<BlockT> &block : module().blocks)
+    for (CommandUnion &command : block->commands)
+      if (DispatchT *dispatch = command.AsDispatch())
+        entries[dispatch->kernel].buffer_count = static_cast<uint32_t>(dispatch->bindings.size());
+  tacq_vulkan_header header = {
+      TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION, count, 0, 0, 0};
+  std::vector<uint8_t> bytes(sizeof(header) + count * sizeof(entries[0]));
+  memcpy(bytes.data(), &header, sizeof(header));
+  memcpy(bytes.data() + sizeof(header), entries.data(), count * sizeof(entries[0]));
+  ExecutableT executable;
+  executable.driver = driver;
+  executable.target = "shaderless";
+  executable.format = "spirv";
+  for (uint32_t i = 0; i < count; ++i) {
+    executable.kernels.push_back(module().executables[0]->kernels[i]);
+    executable.absent.push_back(i);
+  }
+  uint32_t index;
+  require(writer->addExecutable(executable, bytes.data(), bytes.size(), index));
 }
 
 void test::writeRichModule(const std::string &path) {

@@ -100,6 +100,10 @@ public:
                          const std::vector<std::string> &features = {}, int32_t rank = 0,
                          const std::string &target = "host", const std::string &file = "");
 
+  /// Adds an executable of shaders that has none: all kernels of the dispatches so far are left to
+  /// the executables for the host.
+  void addShaderlessExecutable(const std::string &driver = "vulkan");
+
   void finish() { require(writer->finish()); }
 
 private:

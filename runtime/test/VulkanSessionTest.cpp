@@ -105,6 +105,22 @@ protected:
     return path;
   }
 
+  /// y = x + x, by a kernel that has no shader.
+  std::string writeSumModule() {
+    std::string path = directory.file("sum.tacq");
+    TestModule m(path);
+    uint32_t n = m.symbol();
+    uint32_t x = m.addInput("x", ElementType_F32, {dynamic(n, "n")});
+    uint32_t y = m.addOutput("y", ElementType_F32, {dynamic(n, "n")});
+    m.endPrologue();
+    uint32_t from = m.addBuffer(BufferKind_Input, x), to = m.addBuffer(BufferKind_Output, y);
+    m.dispatch(0, 0, {from, from, to}, {}, n);
+    m.addHostExecutable({"add_f32"});
+    m.addShaderlessExecutable("faulty");
+    m.finish();
+    return path;
+  }
+
   static void expect(tacq_status_t *status, tacq_code_t code, const char *text) {
     EXPECT_EQ(tacq_status_code(status), code) << tacq_status_message(status);
     EXPECT_NE(std::string(tacq_status_message(status)).find(text), std::string::npos)
@@ -184,6 +200,18 @@ TEST_F(VulkanSessions, LostDevice) {
   expectResult(1000);
   lastOpened->api.QueueSubmit = lose;
   expect(run(1000), TACQ_DEVICE_FAILURE, "the device is lost");
+  expect(run(1000), TACQ_DEVICE_FAILURE, "the device is lost");
+  expectCpuGoesOn();
+}
+
+TEST_F(VulkanSessions, LostDeviceBesideTheHost) {
+  ASSERT_EQ(open("faulty:0,staged", writeSumModule()), nullptr);
+  ASSERT_EQ(run(1000), nullptr);
+  std::vector<float> y(1000);
+  ASSERT_EQ(tacq_session_copy_output(session, 0, y.data(), y.size() * sizeof(float)), nullptr);
+  for (size_t i = 0; i < y.size(); ++i)
+    ASSERT_EQ(y[i], 2 * data[i]);
+  lastOpened->api.QueueSubmit = lose;
   expect(run(1000), TACQ_DEVICE_FAILURE, "the device is lost");
   expectCpuGoesOn();
 }

@@ -26,10 +26,13 @@ static KernelOptions optionsOf(rt::KernelOp kernel, bool isShared) {
 
 FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const CpuTarget &target,
                                                        llvm::StringMap<KernelCode> &codes,
-                                                       bool isShared) {
+                                                       bool isShared,
+                                                       const llvm::StringMap<std::string> *only) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
   for (auto kernel : module.getOps<rt::KernelOp>()) {
+    if (only && !only->contains(kernel.getSymName()))
+      continue;
     builder.setInsertionPointToEnd(kernels->getBody());
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
@@ -101,13 +104,12 @@ static llvm::StringSet<> kernelsOfWideWeights(ModuleOp module,
   return kernels;
 }
 
-FailureOr<OwningOpRef<ModuleOp>>
-tacq::buildVulkanKernels(ModuleOp module, VulkanProfileAttr profile,
-                         llvm::StringMap<KernelCode> &codes,
-                         const llvm::StringMap<MixedWeight> *weights) {
+OwningOpRef<ModuleOp> tacq::buildVulkanKernels(ModuleOp module, VulkanProfileAttr profile,
+                                               llvm::StringMap<KernelCode> &codes,
+                                               llvm::StringMap<std::string> &refusals,
+                                               const llvm::StringMap<MixedWeight> *weights) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
-  bool failed = false;
   llvm::StringMap<SmallVector<int32_t>> constants = unsharedBuffers(module);
   llvm::StringSet<> wide;
   if (weights)
@@ -117,10 +119,16 @@ tacq::buildVulkanKernels(ModuleOp module, VulkanProfileAttr profile,
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
+    std::string refusal;
+    ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+      refusal += (refusal.empty() ? "" : "; ") + diagnostic.str();
+      return mlir::success();
+    });
     KernelOptions options = optionsOf(kernel, true);
     options.wideWeights = wide.contains(kernel.getSymName());
-    if (mlir::failed(emitVulkanKernel(*k, profile, options))) {
-      failed = true;
+    if (failed(emitVulkanKernel(*k, profile, options))) {
+      refusals[kernel.getSymName()] = refusal;
+      k->function().erase();
       continue;
     }
     k->function()->setAttr(vulkanConstantsAttr,
@@ -147,10 +155,8 @@ tacq::buildVulkanKernels(ModuleOp module, VulkanProfileAttr profile,
         } else {
           code.variants.push_back({variant->taskCount(), Sym()});
         }
-        code.workspace = Sym::max(code.workspace, variant->workspaceSize());
+        code.shaderWorkspace = Sym::max(code.shaderWorkspace, variant->workspaceSize());
       }
   }
-  if (failed)
-    return failure();
   return kernels;
 }

@@ -18,25 +18,34 @@ std::vector<char> tacq::packShaders(ModuleOp module, ArrayRef<VulkanShader> shad
                                ordered ? TACQ_VULKAN_ORDERED : 0,
                                0,
                                0};
-  header.variant_count = uint32_t(shaders.size()) - header.kernel_count;
-  std::vector<tacq_vulkan_kernel> entries(shaders.size());
+  header.variant_count = uint32_t(
+      llvm::count_if(shaders, [](const VulkanShader &each) { return each.role != Role::Kernel; }));
+  std::vector<tacq_vulkan_kernel> entries(header.kernel_count + header.variant_count);
   std::vector<char> bytes(sizeof(header) + entries.size() * sizeof(entries[0]));
+  auto entryOf = [&](StringRef kernel) {
+    Block &body = module.lookupSymbol<rt::KernelOp>(kernel).getBody().front();
+    tacq_vulkan_kernel entry = {};
+    entry.read_count = body.getNumArguments();
+    entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
+    return entry;
+  };
   unsigned buffers = 0;
+  // What the host does is described, too, as far as it concerns buffers.
+  for (const auto &[name, number] : kernelNumbers)
+    entries[number] = entryOf(name);
   // Variants follow their kernel, and what runs before a variant follows that. `last` is the kernel
   // or the variant that the next variant follows.
   uint32_t next = header.kernel_count, last = 0;
   size_t variant = 0;
   for (const VulkanShader &shader : shaders) {
-    Block &body = module.lookupSymbol<rt::KernelOp>(shader.name).getBody().front();
     KernelCode &code = codes[shader.name];
     bool isKernel = shader.role == Role::Kernel, isFirst = shader.role == Role::First;
     uint32_t number = isKernel ? kernelNumbers.lookup(shader.name) : next++;
     tacq_vulkan_kernel &entry = entries[number];
+    entry = entryOf(shader.name);
     entry.variant = entry.first = TACQ_VULKAN_NO_SHADER;
     entry.code_offset = bytes.size();
     entry.code_size = shader.code.size() * sizeof(uint32_t);
-    entry.read_count = body.getNumArguments();
-    entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
     entry.tasks_per_group = shader.tasksPerGroup;
     Sym tasks = code.shaderTasks;
     if (isKernel) {
@@ -61,7 +70,8 @@ std::vector<char> tacq::packShaders(ModuleOp module, ArrayRef<VulkanShader> shad
     features.insert(shader.features.begin(), shader.features.end());
   }
   for (const tacq_vulkan_kernel &entry : entries)
-    buffers = std::max(buffers, entry.buffer_count + (ordered ? 3 : 2));
+    if (entry.code_size)
+      buffers = std::max(buffers, entry.buffer_count + (ordered ? 3 : 2));
   features.insert("buffers=" + std::to_string(buffers));
   memcpy(bytes.data(), &header, sizeof(header));
   memcpy(bytes.data() + sizeof(header), entries.data(), entries.size() * sizeof(entries[0]));

@@ -221,8 +221,23 @@ void EntryPoint::orderByFlags(Value symbols, Value status, Value flags) {
                                 ValueRange{flag});
 }
 
+/// Whether the function has numbers of f64, in memory or not.
+static bool usesDoubles(func::FuncOp function) {
+  auto isDouble = [](Type type) { return getElementTypeOrSelf(type).isF64(); };
+  return llvm::any_of(function.getArgumentTypes(), isDouble) ||
+         function
+             .walk([&](Operation *op) {
+               return llvm::any_of(op->getResultTypes(), isDouble) ? WalkResult::interrupt()
+                                                                   : WalkResult::advance();
+             })
+             .wasInterrupted();
+}
+
 LogicalResult EntryPoint::emit() {
   Location loc = function.getLoc();
+  if (!profile.has("float64") && usesDoubles(function))
+    return function.emitError() << "it needs f64, which shaders of the profile '"
+                                << profile.getName() << "' do not have";
   Block &old = function.getBody().front();
   SmallVector<BlockArgument> buffers, symbols;
   for (BlockArgument argument : old.getArguments().drop_back(3))

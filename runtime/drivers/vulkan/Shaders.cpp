@@ -2,6 +2,7 @@
 
 #include "Shaders.h"
 
+#include <algorithm>
 #include <cstring>
 
 using namespace tacq;
@@ -19,7 +20,8 @@ Shaders::~Shaders() {
   }
 }
 
-Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what) {
+Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels,
+                    const std::vector<uint32_t> &absent, const std::string &what) {
   auto broken = [&](const char *why) {
     return makeError(TACQ_INVALID_MODULE, "%s: %s", what.c_str(), why);
   };
@@ -45,6 +47,11 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
     shader.ordered = (header.flags & TACQ_VULKAN_ORDERED) && i < kernels;
     memcpy(&shader.info, code + sizeof(header) + i * sizeof(shader.info), sizeof(shader.info));
     const tacq_vulkan_kernel &info = shader.info;
+    if (std::binary_search(absent.begin(), absent.end(), static_cast<uint32_t>(i))) {
+      if (!shader.isAbsent() || info.read_count > info.buffer_count)
+        return broken("it has a shader that the module says it does not have");
+      continue;
+    }
     if (info.code_offset % 4 != 0 || info.code_size % 4 != 0 || info.code_size < 20 ||
         info.code_offset < tableEnd || info.code_offset > size ||
         info.code_size > size - info.code_offset || info.read_count > info.buffer_count ||
@@ -59,8 +66,10 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   }
   name = what;
   errors.resize(entries);
-  workers = std::make_unique<Workers>(
-      entries, [this, code](size_t i) { errors[i] = makePipeline(shaders[i], code); });
+  workers = std::make_unique<Workers>(entries, [this, code](size_t i) {
+    if (!shaders[i].isAbsent())
+      errors[i] = makePipeline(shaders[i], code);
+  });
   return success();
 }
 

@@ -41,14 +41,16 @@ extern "C" {
 #endif
 
 #define TACQ_VULKAN_EXECUTABLE_MAGIC 0x56535154u /* "TQSV" */
-#define TACQ_VULKAN_EXECUTABLE_VERSION 4u
+#define TACQ_VULKAN_EXECUTABLE_VERSION 5u
 
 typedef struct tacq_vulkan_header {
   uint32_t magic, version, kernel_count, flags, variant_count, reserved;
 } tacq_vulkan_header;
 
 typedef struct tacq_vulkan_kernel {
-  /* The shader: bytes from the start of the executable; multiples of 4. */
+  /* The shader: bytes from the start of the executable; multiples of 4. No bytes for kernels that
+   * the module says the executable does not have (Executable.absent): the host runs them. What it
+   * finds in buffers behind `buffer_count` need not be there, and is not kept. */
   uint64_t code_offset, code_size;
   uint32_t buffer_count;
   /* Buffers that the kernel only reads come first. */
