@@ -32,7 +32,10 @@ ALLOWED = {"generic": GENERIC, "lavapipe": GENERIC | NARROW | SUBGROUPS,
            "arm-mali": GENERIC - {10} | NARROW, "intel-xe": GENERIC - {10} | NARROW,
            "nvidia-hopper": GENERIC | NARROW | SUBGROUPS | MATRICES}
 # Products of 8-bit integers: where a rounding falls on the other side, a whole step differs.
+# "many" has panels with more slots than a workgroup has in shared memory at once.
 FORMATS = {"plain": ([], 1e-4), "slots": (["--bits", 2], 0.6),
+           "many": (["--bits", 2, "--circuit", "12%"], 0.6),
+           "uniform": (["--bits", 2, "--circuit-layout", "uniform"], 0.6),
            "list": (["--bits", 4, "--circuit-layout", "scattered"], 0.6),
            "codes": (["--bits", 3, "--group", 64, "--circuit", 0], 0.6)}
 

@@ -119,13 +119,13 @@ OwningOpRef<ModuleOp> tacq::buildVulkanKernels(ModuleOp module, VulkanProfileAtt
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
+    KernelOptions options = optionsOf(kernel, true);
+    options.wideWeights = wide.contains(kernel.getSymName());
     std::string refusal;
     ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
       refusal += (refusal.empty() ? "" : "; ") + diagnostic.str();
       return mlir::success();
     });
-    KernelOptions options = optionsOf(kernel, true);
-    options.wideWeights = wide.contains(kernel.getSymName());
     if (failed(emitVulkanKernel(*k, profile, options))) {
       refusals[kernel.getSymName()] = refusal;
       k->function().erase();

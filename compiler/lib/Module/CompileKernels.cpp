@@ -51,7 +51,7 @@ std::vector<std::string> KernelCompiler::remarks() const {
 /// The shaders of all kernels for one profile that can be shaders.
 Error KernelCompiler::compileShaders(VulkanProfileAttr profile) {
   Refusals refusals;
-  OwningOpRef<ModuleOp> kernels = buildVulkanKernels(module, profile, codes, refusals, weights);
+  OwningOpRef<ModuleOp> kernels = buildVulkanKernels(module, profile, codes, refusals, mixed);
   std::vector<VulkanShader> shaders = compileVulkanKernels(*kernels, profile);
   for (const VulkanShader &shader : shaders)
     if (!shader.refusal.empty() && shader.role != VulkanShader::Role::Kernel)

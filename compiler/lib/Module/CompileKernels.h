@@ -13,11 +13,10 @@ namespace tacq {
 /// of an executable for machines like the one that compiles, of such kernels alone.
 class KernelCompiler {
 public:
-  /// `weights`, by the names of their parameters, may be null.
-  KernelCompiler(mlir::ModuleOp module, const std::string &file,
-                 const llvm::StringMap<MixedWeight> *weights, KernelCache *cache,
-                 ModuleWriter &writer)
-      : module(module), file(file), weights(weights), cache(cache), writer(writer) {}
+  /// `mixed` has the module's weights of mixed precision, and may be null.
+  KernelCompiler(mlir::ModuleOp module, const llvm::StringMap<MixedWeight> *mixed,
+                 const std::string &file, KernelCache *cache, ModuleWriter &writer)
+      : module(module), mixed(mixed), file(file), cache(cache), writer(writer) {}
 
   Error run(const ModuleTargets &targets);
 
@@ -38,8 +37,8 @@ private:
   std::string nodesOf(llvm::StringRef kernel) const;
 
   mlir::ModuleOp module;
+  const llvm::StringMap<MixedWeight> *mixed;
   const std::string &file;
-  const llvm::StringMap<MixedWeight> *weights;
   KernelCache *cache;
   ModuleWriter &writer;
   /// Kernels that some profile has no shader for.

@@ -23,7 +23,7 @@ public:
                 const std::string &file, ModuleWriter &writer)
       : module(module), parameters(parameters), mixed(mixed), file(file), writer(writer),
         contents(writer.module()), symbols(contents),
-        kernels(module, this->file, mixed, cache, writer) {}
+        kernels(module, mixed, this->file, cache, writer) {}
 
   Error run(const ModuleTargets &targets);
   std::vector<std::string> remarks() const { return kernels.remarks(); }

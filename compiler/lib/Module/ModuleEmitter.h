@@ -46,8 +46,8 @@ buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<
                 bool isShared = false, const llvm::StringMap<std::string> *only = nullptr);
 
 /// The same for shaders. Their numbers of tasks are symbols, since those of `codes` are the CPU's
-/// where a module has both. `refusals` says why there are no functions of some kernels. `weights`,
-/// by the names of their parameters, may be null.
+/// where a module has both. `refusals` says why there are no functions of some kernels. `weights`
+/// may be null.
 mlir::OwningOpRef<mlir::ModuleOp>
 buildVulkanKernels(mlir::ModuleOp module, VulkanProfileAttr profile,
                    llvm::StringMap<KernelCode> &codes, llvm::StringMap<std::string> &refusals,

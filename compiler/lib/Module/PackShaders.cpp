@@ -18,6 +18,7 @@ std::vector<char> tacq::packShaders(ModuleOp module, ArrayRef<VulkanShader> shad
                                ordered ? TACQ_VULKAN_ORDERED : 0,
                                0,
                                0};
+  using Role = VulkanShader::Role;
   header.variant_count = uint32_t(
       llvm::count_if(shaders, [](const VulkanShader &each) { return each.role != Role::Kernel; }));
   std::vector<tacq_vulkan_kernel> entries(header.kernel_count + header.variant_count);
@@ -27,12 +28,13 @@ std::vector<char> tacq::packShaders(ModuleOp module, ArrayRef<VulkanShader> shad
     tacq_vulkan_kernel entry = {};
     entry.read_count = body.getNumArguments();
     entry.buffer_count = entry.read_count + body.getTerminator()->getNumOperands();
+    entry.variant = entry.first = TACQ_VULKAN_NO_SHADER;
     return entry;
   };
-  unsigned buffers = 0;
   // What the host does is described, too, as far as it concerns buffers.
   for (const auto &[name, number] : kernelNumbers)
     entries[number] = entryOf(name);
+  unsigned buffers = 0;
   // Variants follow their kernel, and what runs before a variant follows that. `last` is the kernel
   // or the variant that the next variant follows.
   uint32_t next = header.kernel_count, last = 0;
@@ -42,8 +44,8 @@ std::vector<char> tacq::packShaders(ModuleOp module, ArrayRef<VulkanShader> shad
     bool isKernel = shader.role == Role::Kernel, isFirst = shader.role == Role::First;
     uint32_t number = isKernel ? kernelNumbers.lookup(shader.name) : next++;
     tacq_vulkan_kernel &entry = entries[number];
-    entry = entryOf(shader.name);
-    entry.variant = entry.first = TACQ_VULKAN_NO_SHADER;
+    if (!isKernel)
+      entry = entryOf(shader.name);
     entry.code_offset = bytes.size();
     entry.code_size = shader.code.size() * sizeof(uint32_t);
     entry.tasks_per_group = shader.tasksPerGroup;

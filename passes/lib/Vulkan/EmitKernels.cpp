@@ -54,6 +54,25 @@ void tacq::passTaskCount(KernelBuilder &kernel) {
   function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
 }
 
+/// Indices of shaders have 32 bits. Larger numbers become the largest one, which is out of range of
+/// every axis, and not one that may be in range.
+static void saturateIndices(func::FuncOp function) {
+  function.walk([](arith::IndexCastOp cast) {
+    Value number = cast.getIn();
+    Operation *origin = number.getDefiningOp();
+    bool isNarrow = origin && isa<arith::ExtSIOp, arith::ExtUIOp, arith::IndexCastOp>(origin);
+    if (!number.getType().isInteger(64) || !cast.getType().isIndex() || isNarrow)
+      return;
+    OpBuilder b(cast);
+    auto limit = [&](int64_t value) -> Value {
+      return b.create<arith::ConstantIntOp>(cast.getLoc(), value, 64);
+    };
+    number = b.create<arith::MaxSIOp>(cast.getLoc(), number, limit(INT32_MIN));
+    number = b.create<arith::MinSIOp>(cast.getLoc(), number, limit(INT32_MAX));
+    cast.getInMutable().set(number);
+  });
+}
+
 LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
                                      const KernelOptions &options) {
   kernel.vectorBits = 0;
@@ -61,6 +80,7 @@ LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
   if (failed(emitRegion(kernel, profile, options)))
     return failure();
   passTaskCount(kernel);
+  saturateIndices(kernel.function());
   return success();
 }
 

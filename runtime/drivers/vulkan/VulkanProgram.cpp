@@ -419,7 +419,8 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch, const Shaders::Step
   command.from = command.to = VK_NULL_HANDLE;
   add(command, reads, writes);
   if (shader.ordered) {
-    const int64_t own[kSettings] = {command.flag, command.count, command.ownFlag};
+    int64_t flag = command.flag < 0 ? -1 : command.flag * kFlagWords;
+    const int64_t own[kSettings] = {flag, command.count, command.ownFlag * kFlagWords};
     memcpy(frame->arena.mapped + offset, own, sizeof(own));
   }
   return success();

@@ -18,8 +18,10 @@ inline constexpr int64_t kStatusBytes = TACQ_STATUS_WORDS * 4;
 /// The word of the status in which shaders that order dispatches by flags say that one was late.
 inline constexpr size_t kLateWord = 7;
 /// Epochs that a submission may have before there are barriers again.
-inline constexpr int32_t kFlags = 8192;
-inline constexpr int64_t kFlagBytes = kFlags * 4;
+inline constexpr int32_t kFlags = 1024;
+/// The words from one to the next: what waits for one must not slow down what counts at others.
+inline constexpr int64_t kFlagWords = 64;
+inline constexpr int64_t kFlagBytes = kFlags * kFlagWords * 4;
 
 /// A dispatch, or a copy where it has no set.
 struct Command {
