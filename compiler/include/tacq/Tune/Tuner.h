@@ -36,8 +36,14 @@ struct TuneOptions {
   unsigned batch = 4;
   /// Of Adam, in units (TunedWeight::units); it falls to 0 along half of a cosine.
   double rate = 0.01;
+  /// How much of the moving average of the numbers a step keeps. The average is what is looked at and
+  /// what results.
+  double average = 0.95;
   /// The part of the tokens (of the input "input_ids") that is drawn anew; with Divergence only.
   double resample = 0.25;
+  /// Samples from this one on were drawn from the unquantized model: steps take them, but none of
+  /// them is held back.
+  size_t ownSamples = ~size_t(0);
   /// Codes follow, with a rate of their own.
   bool codes = false;
   double codeRate = 0.005;
