@@ -130,7 +130,8 @@ TEST_F(TunerTest, CodesFollow) {
   llvm::StringMap<MixedWeight> again = weights;
   options.resample = 0;
   options.codes = true;
-  options.codeRate = 0.08; // in few steps
+  options.rate = 0.01;
+  options.codeRate = 8; // in few steps
   options.steps = 10;
   options.interval = 1;
   ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, weights, gains, report));

@@ -36,7 +36,8 @@ void TuningFlags::addTo(CLI::App &app) {
       ->type_name("N")
       ->group(group);
   app.add_option("--tune-rate", rate,
-                 "The first steps' size, as a part of a row's weights (default: as --tune says)")
+                 "The first steps' size, as a part of the spacing of a row's levels (default: 0.01, less where "
+                 "the loss is small before)")
       ->check(CLI::Range(1e-6, 1.0).description(""))
       ->type_name("RATE")
       ->group(group);
@@ -67,15 +68,10 @@ TuneOptions TuningFlags::options() const {
   TuneOptions options;
   options.loss = loss == "kl" ? TuneOptions::Loss::Divergence : TuneOptions::Loss::Labels;
   options.codes = codes;
-  if (getenv("AVG")) options.average = atof(getenv("AVG"));
   if (batch > 0)
     options.batch = batch;
   options.steps = steps ? steps : effort == "best" ? 600 : 200;
-  if (rate > 0) {
-    options.codeRate *= rate / options.rate;
-    options.rate = rate;
-  }
-  if (getenv("CODERATE")) options.codeRate = atof(getenv("CODERATE"));
+  options.rate = rate;
   return options;
 }
 

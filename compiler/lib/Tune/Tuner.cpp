@@ -255,8 +255,9 @@ void ModelTuner::move() {
   double factor =
       0.5 * (1 + std::cos(M_PI * part)) * std::min(1.0, double(state.step + 1) / warmup);
   AdamOptions adam, codes;
-  adam.rate = options.rate * factor;
-  codes.rate = options.codeRate * factor;
+  double rate = options.rate > 0 ? options.rate : tuningRate(options.loss, state.heldBefore);
+  adam.rate = rate * factor;
+  codes.rate = options.codeRate * rate * factor;
   unsigned number = state.step + 1;
   forEachChunk(weights.size(), 1, threads, [&](int64_t i, int64_t) {
     WeightEntry &entry = weights[i];
@@ -371,6 +372,12 @@ void ModelTuner::takeResult(llvm::StringMap<MixedWeight> &mixed,
     report.numbers += gainOf(i).values.size();
     tunedGains[gain.name] = gainOf(i).best;
   }
+}
+
+double tacq::tuningRate(TuneOptions::Loss kind, double lossBefore) {
+  constexpr double largestRate = 0.01, divergence = 0.0625;
+  bool small = kind == TuneOptions::Loss::Divergence && lossBefore < divergence;
+  return small ? largestRate * std::sqrt(std::max(lossBefore, 0.0) / divergence) : largestRate;
 }
 
 std::vector<TensorDeclaration> tacq::tuningInputs(ModuleOp graph) {
