@@ -1,7 +1,8 @@
 //===- CtsSupport.h - Parts of the conformance suite ------------*- C++ -*-===//
 //
 // To run the suite against another driver, add its registration to makeRuntime() and its device
-// names to kDevices (kComputingDevices when the test kernels run on it).
+// names to kDevices (kComputingDevices when the test kernels run on it, kShaderDevices when it runs
+// SPIR-V).
 //
 //===----------------------------------------------------------------------===//
 
@@ -24,8 +25,12 @@ inline const char *const kDevices[] = {"cpu:threads=1", "cpu:threads=3", "null",
                                        "staged",        "vulkan:0",      "vulkan:0,staged"};
 /// Those that take executables for the host's processor.
 inline const char *const kHostDevices[] = {"cpu:threads=1", "cpu:threads=3", "null", "staged"};
-/// Those that run kernels.
-inline const char *const kComputingDevices[] = {"cpu:threads=1", "cpu:threads=2", "cpu:threads=5"};
+/// Those that run the host's kernels: their own, or those that they have no shaders for.
+inline const char *const kComputingDevices[] = {"cpu:threads=1", "cpu:threads=2", "cpu:threads=5",
+                                                "vulkan:0,threads=2", "vulkan:0,staged,threads=3"};
+
+/// Those that run shaders.
+inline const char *const kShaderDevices[] = {"vulkan:0", "vulkan:0,staged"};
 
 struct Releaser {
   void operator()(tacq_runtime_t *runtime) const { tacq_runtime_release(runtime); }

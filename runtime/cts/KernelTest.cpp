@@ -14,57 +14,14 @@ namespace {
 
 class Kernels : public DeviceTest {
 protected:
-  void addNode(TestModule &m) {
-    auto node = std::make_unique<NodeInfoT>();
-    node->name = "/model/embed/Gather";
-    node->op = "Gather";
-    node->file = "model.onnx";
-    m.module().nodes.push_back(std::move(node));
+  /// On other devices the kernels run beside them.
+  void finish(TestModule &m) {
+    if (std::string(GetParam()).rfind("cpu", 0) != 0)
+      m.addShaderlessExecutable();
+    m.finish();
   }
 };
 INSTANTIATE_TEST_SUITE_P(Devices, Kernels, testing::ValuesIn(kComputingDevices), deviceTestName);
-
-TEST_P(Kernels, AddThroughATransient) {
-  TestModule m(modulePath());
-  uint32_t n = m.symbol();
-  uint32_t a = m.addInput("a", ElementType_F32, {dynamic(n, "n")});
-  uint32_t b = m.addInput("b", ElementType_F32, {dynamic(n, "n")});
-  uint32_t y = m.addOutput("y", ElementType_F32, {dynamic(n, "n")});
-  uint32_t bytes = m.op(SymbolOpcode_Mul, n, m.number(4));
-  m.endPrologue();
-  m.addHostExecutable({"add_f32"});
-  uint32_t aBuffer = m.addBuffer(BufferKind_Input, a), bBuffer = m.addBuffer(BufferKind_Input, b);
-  uint32_t transient = m.addBuffer(BufferKind_Transient, 0, ElementType_None, bytes);
-  uint32_t yBuffer = m.addBuffer(BufferKind_Output, y);
-  m.dispatch(0, 0, {aBuffer, bBuffer, transient}, {}, n);
-  m.dispatch(0, 0, {transient, bBuffer, yBuffer}, {}, n);
-  m.finish();
-  open(0, 0, /*profile=*/1);
-  for (int64_t count : {1, 2, 1000, 3, 100000}) {
-    std::vector<float> left, right, expected;
-    for (int64_t i = 0; i < count; ++i) {
-      left.push_back(static_cast<float>(i));
-      right.push_back(static_cast<float>(i % 17) * 0.5f);
-      expected.push_back(left.back() + right.back() + right.back());
-    }
-    ASSERT_STATUS_OK(set(0, TACQ_F32, {count}, left));
-    ASSERT_STATUS_OK(set(1, TACQ_F32, {count}, right));
-    ASSERT_STATUS_OK(run());
-    EXPECT_EQ(get<float>(0), expected);
-  }
-  EXPECT_EQ(counters().dispatches, 10u);
-  EXPECT_GE(counters().bytes_transient, 400000u);
-  int lines = 0;
-  EXPECT_STATUS_OK(tacq_session_profile(
-      session.get(),
-      [](void *user, const tacq_profile_entry_t *entry) {
-        ++*static_cast<int *>(user);
-        EXPECT_STREQ(entry->kernel, "add_f32");
-        EXPECT_EQ(entry->count, 5u);
-      },
-      &lines));
-  EXPECT_EQ(lines, 2);
-}
 
 TEST_P(Kernels, TasksAreSplitAndSymbolsArrive) {
   TestModule m(modulePath());
@@ -73,7 +30,7 @@ TEST_P(Kernels, TasksAreSplitAndSymbolsArrive) {
   m.endPrologue();
   m.addHostExecutable({"who"});
   m.dispatch(0, 0, {m.addBuffer(BufferKind_Output, y)}, {second, first}, tasks);
-  m.finish();
+  finish(m);
   open();
   ASSERT_STATUS_OK(run());
   std::vector<int64_t> values = get<int64_t>(0);
@@ -98,7 +55,7 @@ TEST_P(Kernels, CheapDispatchesStayOnTheCaller) {
   m.addHostExecutable({"who"});
   m.dispatch(0, 0, {m.addBuffer(BufferKind_Output, y)}, {zero, zero}, tasks);
   m.module().blocks[0]->commands[0].AsDispatch()->cost = cost;
-  m.finish();
+  finish(m);
   open();
   ASSERT_STATUS_OK(run());
   EXPECT_EQ(get<int64_t>(0), std::vector<int64_t>(11, 0));
@@ -114,7 +71,7 @@ TEST_P(Kernels, ExpensivePartsHaveFewerTasks) {
   format::DispatchT &dispatch = *m.module().blocks[0]->commands[0].AsDispatch();
   dispatch.shares = {300, 100, 0, 200};
   dispatch.share_tasks = 40;
-  m.finish();
+  finish(m);
   open();
   ASSERT_STATUS_OK(run());
   std::vector<int64_t> workers = get<int64_t>(0);
@@ -123,42 +80,6 @@ TEST_P(Kernels, ExpensivePartsHaveFewerTasks) {
   if (workers.back() == 1) {
     EXPECT_EQ(std::count(workers.begin(), workers.end(), 0), 10);
   }
-}
-
-TEST_P(Kernels, DataErrorsNameTheNode) {
-  TestModule m(modulePath());
-  uint32_t n = m.symbol();
-  uint32_t index = m.addInput("index", ElementType_I64, {dynamic(n, "n")});
-  uint32_t y = m.addOutput("y", ElementType_F32, {dynamic(n, "n"), fixed(4)});
-  uint32_t rows = m.number(3), node = m.number(0);
-  m.endPrologue();
-  std::vector<float> table(12);
-  for (size_t i = 0; i < table.size(); ++i)
-    table[i] = static_cast<float>(i);
-  uint32_t constant;
-  require(m.output().addConstant("table", table.data(), 48, constant));
-  addNode(m);
-  m.addHostExecutable({"gather"});
-  m.dispatch(0, 0,
-             {m.addBuffer(BufferKind_Constant, constant), m.addBuffer(BufferKind_Input, index),
-              m.addBuffer(BufferKind_Output, y)},
-             {rows, node}, n, 0);
-  m.finish();
-  open();
-  std::vector<int64_t> good = {2, 0, 2, 1}, bad = {2, 0, 999, 1000}, huge = {-5000000000};
-  ASSERT_STATUS_OK(set(0, TACQ_I64, {4}, good));
-  ASSERT_STATUS_OK(run());
-  EXPECT_EQ(get<float>(0),
-            (std::vector<float>{8, 9, 10, 11, 0, 1, 2, 3, 8, 9, 10, 11, 4, 5, 6, 7}));
-  ASSERT_STATUS_OK(set(0, TACQ_I64, {4}, bad));
-  for (int i = 0; i < 20; ++i) // the first error wins, whoever is faster
-    EXPECT_STATUS(run(), TACQ_INVALID_INPUT,
-                  "Gather node '/model/embed/Gather' (model.onnx): index 999 is out of range for "
-                  "an axis of extent 3");
-  ASSERT_STATUS_OK(set(0, TACQ_I64, {1}, huge));
-  EXPECT_STATUS(run(), TACQ_INVALID_INPUT, "index -5000000000 is");
-  ASSERT_STATUS_OK(set(0, TACQ_I64, {4}, good));
-  EXPECT_STATUS_OK(run());
 }
 
 TEST_P(Kernels, ImportsAndRelocations) {
@@ -171,7 +92,7 @@ TEST_P(Kernels, ImportsAndRelocations) {
   m.addHostExecutable({"apply"});
   m.dispatch(0, 0, {m.addBuffer(BufferKind_Input, x), m.addBuffer(BufferKind_Output, y)},
              {exponential}, n);
-  m.finish();
+  finish(m);
   open();
   std::vector<float> data = {-1, 0, 0.5f, 3, 10};
   ASSERT_STATUS_OK(set(0, TACQ_F32, {5}, data));
@@ -188,7 +109,7 @@ TEST_P(Kernels, ScratchBelongsToTheWorker) {
   m.endPrologue();
   m.addHostExecutable({"use_scratch"});
   m.dispatch(0, 0, {m.addBuffer(BufferKind_Output, y)}, {}, tasks, kNone, bytes);
-  m.finish();
+  finish(m);
   open();
   for (int i = 0; i < 20; ++i) {
     ASSERT_STATUS_OK(run());
@@ -207,7 +128,7 @@ TEST_P(Kernels, BestSupportedExecutableIsChosen) {
   m.addHostExecutable({"use_scratch"}, {}, 5, "better"); // writes 1 when scratch is 0 bytes
   m.addHostExecutable({"add_f32"}, {"warp-drive"}, 9, "future");
   m.dispatch(0, 0, {m.addBuffer(BufferKind_Output, y)}, {}, one);
-  m.finish();
+  finish(m);
   open();
   ASSERT_STATUS_OK(run());
   EXPECT_EQ(get<int64_t>(0), std::vector<int64_t>{1});
@@ -217,15 +138,14 @@ TEST_P(Kernels, MissingFeaturesAreNamed) {
   TestModule m(modulePath());
   m.endPrologue();
   m.addHostExecutable({"add_f32"}, {"warp-drive", "flux"}, 1, "starship");
-  m.finish();
+  finish(m);
   tacq_module_t *opened = nullptr;
   ASSERT_STATUS_OK(tacq_module_open(runtime.get(), modulePath().c_str(), nullptr, &opened));
   module.reset(opened);
   tacq_session_t *created = nullptr;
   Outcome outcome(tacq_session_create(opened, device.get(), nullptr, &created));
   EXPECT_EQ(outcome.code, TACQ_UNSUPPORTED);
-  EXPECT_TRUE(outcome.mentions("'starship' needs warp-drive, flux; the device is"))
-      << outcome.message;
+  EXPECT_TRUE(outcome.mentions("'starship' needs warp-drive, flux; the")) << outcome.message;
   EXPECT_EQ(created, nullptr);
 }
 
@@ -235,7 +155,7 @@ TEST_P(Kernels, BrokenCodeIsReported) {
     m.endPrologue();
     m.addHostExecutable({"add_f32"}, {}, 0, "host",
                         std::string(TACQ_TEST_KERNEL_DIR "/") + file + ".so");
-    m.finish();
+    finish(m);
     tacq_module_t *opened = nullptr;
     ASSERT_STATUS_OK(tacq_module_open(runtime.get(), modulePath().c_str(), nullptr, &opened));
     module.reset(opened);
@@ -246,7 +166,7 @@ TEST_P(Kernels, BrokenCodeIsReported) {
   TestModule m(modulePath());
   m.endPrologue();
   m.addHostExecutable({"no_such_kernel"});
-  m.finish();
+  finish(m);
   tacq_module_t *opened = nullptr;
   ASSERT_STATUS_OK(tacq_module_open(runtime.get(), modulePath().c_str(), nullptr, &opened));
   module.reset(opened);

@@ -58,6 +58,7 @@ private:
   Error command(uint32_t block, uint32_t number, Command type, const void *value);
   Error child(uint32_t index, uint32_t parent, const std::string &what);
   Error executables();
+  Error absentKernels(const Executable &executable, const std::string &what);
   Error overlaps();
 
   const Module &module;
@@ -473,8 +474,34 @@ Error Verification::executables() {
                  "file is truncated or damaged",
                  what.c_str(), offset, size, static_cast<unsigned long long>(dataSize));
     ranges.push_back({offset, size, "executable", executable.target()->c_str()});
+    if (Error error = absentKernels(executable, what))
+      return error;
   }
   return success();
+}
+
+/// What an executable lacks has to be in one for the host.
+Error Verification::absentKernels(const Executable &executable, const std::string &what) {
+  if (sizeOf(executable.absent()) == 0)
+    return success();
+  uint32_t next = 0;
+  for (uint32_t kernel : *executable.absent()) {
+    if (kernel < next || kernel >= module.kernel_count())
+      return bad("%s does not have kernel %u, but the module has %u kernels, or they are not in "
+                 "ascending order",
+                 what.c_str(), kernel, module.kernel_count());
+    next = kernel + 1;
+  }
+  if (executable.driver()->str() == "cpu")
+    return bad("%s does not have kernel %u; those of the driver 'cpu' have all", what.c_str(),
+               executable.absent()->Get(0));
+  if (executable.driver()->str() == "host")
+    return success();
+  for (const Executable *other : *module.executables())
+    if (isForHost(*other) && hasKernels(*other, *executable.absent()))
+      return success();
+  return bad("%s does not have kernel %u, and no executable for the host has all that it lacks",
+             what.c_str(), executable.absent()->Get(0));
 }
 
 Error Verification::overlaps() {

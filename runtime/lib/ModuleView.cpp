@@ -3,6 +3,7 @@
 #include "tacq/ModuleView.h"
 
 #define XXH_INLINE_ALL
+#include <algorithm>
 #include <xxhash.h>
 
 #include <cerrno>
@@ -17,6 +18,19 @@
 #endif
 
 using namespace tacq;
+
+bool tacq::isForHost(const format::Executable &executable) {
+  return executable.driver()->str() == "cpu" || executable.driver()->str() == "host";
+}
+
+bool tacq::hasKernels(const format::Executable &executable,
+                      const flatbuffers::Vector<uint32_t> &kernels) {
+  return sizeOf(executable.absent()) == 0 ||
+         std::none_of(kernels.begin(), kernels.end(), [&](uint32_t kernel) {
+           return std::binary_search(executable.absent()->begin(), executable.absent()->end(),
+                                     kernel);
+         });
+}
 
 size_t tacq::elementSize(format::ElementType type) {
   switch (type) {

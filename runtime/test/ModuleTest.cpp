@@ -243,6 +243,19 @@ TEST_P(ModuleRule, IsVerified) {
   EXPECT_NE(error.message().find(GetParam().message), std::string::npos) << error.message();
 }
 
+/// Adds an executable, of a module of two kernels, that does not have these.
+void lackKernels(TestModule &m, const char *driver, std::vector<uint32_t> absent) {
+  ExecutableT executable;
+  executable.driver = driver;
+  executable.target = "t";
+  executable.format = "f";
+  executable.kernels = {"a", "b"};
+  executable.absent = std::move(absent);
+  uint32_t index;
+  require(m.output().addExecutable(executable, "x", 1, index));
+  m.module().kernel_count = 2;
+}
+
 const Rule kRules[] = {
     {"DuplicateInput", "has the name of another input",
      [](TestModule &m) { m.addInput("x", ElementType_F32, {}); }},
@@ -331,6 +344,20 @@ const Rule kRules[] = {
        uint32_t index;
        require(m.output().addExecutable(executable, "x", 1, index));
        m.module().kernel_count = 2;
+     }},
+    {"AbsentOrder", "does not have kernel 0, but the module has 2 kernels, or they are not in",
+     [](TestModule &m) { lackKernels(m, "vulkan", {1, 0}); }},
+    {"AbsentNumber", "does not have kernel 2, but the module has 2 kernels",
+     [](TestModule &m) { lackKernels(m, "vulkan", {2}); }},
+    {"AbsentFromAll", "does not have kernel 1, and no executable for the host has all",
+     [](TestModule &m) {
+       lackKernels(m, "vulkan", {1});
+       lackKernels(m, "host", {0, 1});
+     }},
+    {"AbsentOnCpu", "those of the driver 'cpu' have all",
+     [](TestModule &m) {
+       lackKernels(m, "host", {});
+       lackKernels(m, "cpu", {1});
      }},
     {"Counts", "symbols are more than",
      [](TestModule &m) { m.module().symbol_count = 0xFFFFFFF0; }},

@@ -5,10 +5,12 @@
 #define XXH_INLINE_ALL
 #include <xxhash.h>
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <dirent.h>
+#include <map>
 #include <unistd.h>
 
 using namespace tacq;
@@ -241,6 +243,71 @@ void TestModule::addHostExecutable(const std::vector<std::string> &kernels,
   module().kernel_count = static_cast<uint32_t>(kernels.size());
   uint32_t index;
   require(writer->addExecutable(executable, code.data(), code.size(), index));
+}
+
+void TestModule::addShaderlessExecutable(const std::string &driver,
+                                         const std::vector<std::string> &features, int32_t rank) {
+  std::map<uint32_t, uint32_t> buffers; // by kernel
+  for (const std::unique_ptr<BlockT> &block : module().blocks)
+    for (CommandUnion &command : block->commands)
+      if (DispatchT *dispatch = command.AsDispatch())
+        buffers[dispatch->kernel] = static_cast<uint32_t>(dispatch->bindings.size());
+  uint32_t count = std::max(module().kernel_count, static_cast<uint32_t>(buffers.size()));
+  std::vector<tacq_vulkan_kernel> entries(count);
+  ExecutableT executable;
+  for (uint32_t i = 0; i < count; ++i) {
+    entries[i].buffer_count = buffers[i];
+    executable.kernels.push_back("kernel" + std::to_string(i));
+    executable.absent.push_back(i);
+  }
+  executable.driver = driver;
+  executable.target = "shaderless";
+  executable.features = features;
+  executable.rank = rank;
+  addShaders(executable, entries, {});
+}
+
+void TestModule::addShaderExecutable(const std::vector<std::string> &kernels,
+                                     const std::string &folder, int32_t rank) {
+  std::vector<tacq_vulkan_kernel> entries;
+  std::vector<uint8_t> code;
+  for (const std::string &kernel : kernels) {
+    std::vector<uint8_t> shader = readFile(folder + "/" + kernel + ".spv");
+    tacq_vulkan_kernel entry = {};
+    entry.code_offset = sizeof(tacq_vulkan_header) + kernels.size() * sizeof(entry) + code.size();
+    entry.code_size = shader.size();
+    entry.buffer_count = 3;
+    entry.read_count = 2;
+    entry.task_symbol = kernel == "gather" ? 3 : 0;
+    entry.tasks_per_group = 64;
+    entry.variant = entry.first = TACQ_VULKAN_NO_SHADER;
+    entries.push_back(entry);
+    code.insert(code.end(), shader.begin(), shader.end());
+  }
+  ExecutableT executable;
+  executable.driver = "vulkan";
+  executable.target = "shaders";
+  executable.features = {"int64"};
+  executable.rank = rank;
+  executable.kernels = kernels;
+  addShaders(executable, entries, code);
+}
+
+void TestModule::addShaders(ExecutableT &executable, const std::vector<tacq_vulkan_kernel> &entries,
+                            const std::vector<uint8_t> &code) {
+  auto count = static_cast<uint32_t>(entries.size());
+  tacq_vulkan_header header = {
+      TACQ_VULKAN_EXECUTABLE_MAGIC, TACQ_VULKAN_EXECUTABLE_VERSION, count, 0, 0, 0};
+  size_t table = count * sizeof(entries[0]);
+  std::vector<uint8_t> bytes(sizeof(header) + table + code.size());
+  memcpy(bytes.data(), &header, sizeof(header));
+  memcpy(bytes.data() + sizeof(header), entries.data(), table);
+  std::copy(code.begin(), code.end(),
+            bytes.begin() + static_cast<ptrdiff_t>(sizeof(header) + table));
+  executable.format = "spirv";
+  module().kernel_count = count;
+  uint32_t index;
+  require(writer->addExecutable(executable, bytes.data(), bytes.size(), index));
 }
 
 void test::writeRichModule(const std::string &path) {

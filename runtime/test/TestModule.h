@@ -5,6 +5,7 @@
 
 #include "tacq/ModuleFormat.h"
 #include "tacq/ModuleWriter.h"
+#include "tacq/VulkanExecutable.h"
 
 #include <cstdint>
 #include <cstdlib>
@@ -100,10 +101,20 @@ public:
                          const std::vector<std::string> &features = {}, int32_t rank = 0,
                          const std::string &target = "host", const std::string &file = "");
 
+  /// Adds an executable of shaders that has none: all kernels of the dispatches so far are left to
+  /// the executables for the host.
+  void addShaderlessExecutable(const std::string &driver = "vulkan",
+                               const std::vector<std::string> &features = {}, int32_t rank = 0);
+  /// Adds an executable of shaders that are in files of this folder: those of runtime/cts.
+  void addShaderExecutable(const std::vector<std::string> &kernels, const std::string &folder,
+                           int32_t rank = 0);
+
   void finish() { require(writer->finish()); }
 
 private:
   template <typename Command> void add(uint32_t block, Command command);
+  void addShaders(format::ExecutableT &executable, const std::vector<tacq_vulkan_kernel> &entries,
+                  const std::vector<uint8_t> &code);
   std::unique_ptr<ModuleWriter> writer;
 };
 

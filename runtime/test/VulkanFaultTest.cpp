@@ -92,9 +92,9 @@ protected:
     return bytes;
   }
 
-  Error load(const std::vector<uint8_t> &bytes) {
+  Error load(const std::vector<uint8_t> &bytes, const std::vector<uint32_t> &absent = {}) {
     Shaders shaders(*device);
-    if (Error error = shaders.load(bytes.data(), bytes.size(), 1, "module 'm'"))
+    if (Error error = shaders.load(bytes.data(), bytes.size(), 1, absent, "module 'm'"))
       return error;
     return shaders.finish();
   }
@@ -192,6 +192,10 @@ TEST_F(VulkanFaults, DamagedExecutables) {
   std::vector<uint8_t> other = whole;
   other[4] ^= 0x80; // the version
   expect(load(other), TACQ_INVALID_MODULE, "another version");
+  // What is said to be there and what is there.
+  expect(load(executable({})), TACQ_INVALID_MODULE, "outside of the executable");
+  expect(load(executable(code), {0}), TACQ_INVALID_MODULE, "a shader that the module says");
+  EXPECT_FALSE(load(executable({}), {0}));
 }
 
 TEST_F(VulkanFaults, ShadersThatDoNotCompile) {

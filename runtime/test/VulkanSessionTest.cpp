@@ -11,6 +11,7 @@
 #include "tacq/driver.h"
 #include "vulkan/VulkanDevice.h"
 
+#include <algorithm>
 #include <dirent.h>
 #include <gtest/gtest.h>
 #include <string>
@@ -53,6 +54,14 @@ VKAPI_ATTR VkResult VKAPI_CALL notReached(VkDevice, VkSemaphore, uint64_t *value
 }
 VKAPI_ATTR VkResult VKAPI_CALL waitInVain(VkDevice, const VkSemaphoreWaitInfo *, uint64_t) {
   return VK_TIMEOUT;
+}
+
+PFN_vkQueueSubmit realSubmit = nullptr;
+int submissions = 0;
+VKAPI_ATTR VkResult VKAPI_CALL countSubmission(VkQueue queue, uint32_t count,
+                                               const VkSubmitInfo *infos, VkFence fence) {
+  ++submissions;
+  return realSubmit(queue, count, infos, fence);
 }
 
 class VulkanSessions : public testing::Test {
@@ -101,6 +110,22 @@ protected:
       uint32_t index;
       require(m.output().addExecutable(executable, "0123456789abcdef01234567", 24, index));
     }
+    m.finish();
+    return path;
+  }
+
+  /// y = x + x, by a kernel that has no shader.
+  std::string writeSumModule() {
+    std::string path = directory.file("sum.tacq");
+    TestModule m(path);
+    uint32_t n = m.symbol();
+    uint32_t x = m.addInput("x", ElementType_F32, {dynamic(n, "n")});
+    uint32_t y = m.addOutput("y", ElementType_F32, {dynamic(n, "n")});
+    m.endPrologue();
+    uint32_t from = m.addBuffer(BufferKind_Input, x), to = m.addBuffer(BufferKind_Output, y);
+    m.dispatch(0, 0, {from, from, to}, {}, n);
+    m.addHostExecutable({"add_f32"});
+    m.addShaderlessExecutable("faulty");
     m.finish();
     return path;
   }
@@ -184,6 +209,48 @@ TEST_F(VulkanSessions, LostDevice) {
   expectResult(1000);
   lastOpened->api.QueueSubmit = lose;
   expect(run(1000), TACQ_DEVICE_FAILURE, "the device is lost");
+  expect(run(1000), TACQ_DEVICE_FAILURE, "the device is lost");
+  expectCpuGoesOn();
+}
+
+/// What a token costs: runs that feed each other, while the host reads a few bytes of each.
+TEST_F(VulkanSessions, OneSubmissionForARun) {
+  for (const char *name : {"faulty:0", "faulty:0,staged"}) {
+    ASSERT_EQ(open(name, writeModule()), nullptr);
+    expectResult(3);
+    ASSERT_EQ(tacq_session_link(session, 0, 0), nullptr);
+    realSubmit = lastOpened->api.QueueSubmit;
+    lastOpened->api.QueueSubmit = countSubmission;
+    std::vector<float> expected = {2, 0, 1}, y(3);
+    auto goOn = [&](int runs) {
+      submissions = 0;
+      ASSERT_EQ(tacq_session_start(session), nullptr);
+      for (int i = 0; i < runs; ++i) {
+        // The next one begins before the host has seen what this one has left.
+        if (i + 1 < runs)
+          ASSERT_EQ(tacq_session_start(session), nullptr);
+        ASSERT_EQ(tacq_session_finish(session), nullptr);
+        ASSERT_EQ(tacq_session_copy_output(session, 0, y.data(), 12), nullptr);
+        std::rotate(expected.begin(), expected.end() - 1, expected.end());
+        ASSERT_EQ(y, expected);
+      }
+    };
+    // Memory of outputs and of the second run is made meanwhile.
+    goOn(4);
+    goOn(10);
+    EXPECT_EQ(submissions, 10) << name;
+    close();
+  }
+}
+
+TEST_F(VulkanSessions, LostDeviceBesideTheHost) {
+  ASSERT_EQ(open("faulty:0,staged", writeSumModule()), nullptr);
+  ASSERT_EQ(run(1000), nullptr);
+  std::vector<float> y(1000);
+  ASSERT_EQ(tacq_session_copy_output(session, 0, y.data(), y.size() * sizeof(float)), nullptr);
+  for (size_t i = 0; i < y.size(); ++i)
+    ASSERT_EQ(y[i], 2 * data[i]);
+  lastOpened->api.QueueSubmit = lose;
   expect(run(1000), TACQ_DEVICE_FAILURE, "the device is lost");
   expectCpuGoesOn();
 }

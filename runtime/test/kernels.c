@@ -21,19 +21,19 @@ void who(const tacq_kernel_args *args, int64_t begin, int64_t end, int32_t worke
     out[i] = args->symbols[i % 2] * 1000 + worker;
 }
 
-/* rows of 4 floats: out[i] = table[index[i]]; symbols: rows of the table, node */
+/* rows of 4 floats: out[i] = table[index[i]]; symbols: n, rows of the table, node */
 void gather(const tacq_kernel_args *args, int64_t begin, int64_t end, int32_t worker) {
   const float *table = args->bindings[0];
   const int64_t *index = args->bindings[1];
   float *out = args->bindings[2];
   (void)worker;
   for (int64_t i = begin; i < end; ++i) {
-    if (index[i] < 0 || index[i] >= args->symbols[0]) {
-      args->status[0] = (int32_t)args->symbols[1] + 1;
+    if (index[i] < 0 || index[i] >= args->symbols[1]) {
+      args->status[0] = (int32_t)args->symbols[2] + 1;
       args->status[1] = TACQ_KERNEL_INDEX_OUT_OF_RANGE;
       args->status[2] = (int32_t)(uint32_t)(uint64_t)index[i];
       args->status[3] = (int32_t)(index[i] >> 32);
-      args->status[4] = (int32_t)args->symbols[0];
+      args->status[4] = (int32_t)args->symbols[1];
       args->status[5] = 0;
       return;
     }

@@ -29,3 +29,35 @@ func.func @product(%x: !x, %g: tensor<256xf16>) -> !y {
   } : (!q, !s, !w) -> !y
   return %y : !y
 }
+
+// -----
+
+!x = tensor<?x256xf16, #tacq.shape<["rows", "256"]>>
+!q = tensor<?x256xi8, #tacq.shape<["rows", "256"]>>
+!s = tensor<?x2x2xf32, #tacq.shape<["rows", "2", "2"]>>
+!y = tensor<?x64xf16, #tacq.shape<["rows", "64"]>>
+!w = !tacq.mixed<64x256, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 0, exact>>
+
+// Nodes that are computed inside of the quantization's kernel are inside of the product's, too.
+// CHECK-LABEL: func.func @gated
+// CHECK: %[[Q:.*]]:2 = tacq_rt.dispatch @[[QUANTIZE:.*]](%[[X:.*]], %[[U:.*]]) nodes ["s", "m", "g", "q"]
+// CHECK: tacq_rt.dispatch @[[LINEAR:.*]](%[[Q]]#0, %[[Q]]#1, %{{.*}}, %[[X]], %[[U]]) nodes ["y"]
+// CHECK: tacq_rt.kernel @[[LINEAR]]
+// CHECK: tacq.linear
+// CHECK: tacq.node "Sigmoid"
+// CHECK: tacq.node "Mul"
+// CHECK: %[[G:.*]] = tacq.node "Mul"
+// CHECK: tacq.quantize_rows %[[G]] {{{.*}}repeated_rows
+tacq.param @w : tensor<64x256xf16> from <"w.bin", 0, 32768>
+func.func @gated(%x: !x, %u: !x) -> !y {
+  %s = tacq.node "Sigmoid" opset 23 (%x) named "s" : (!x) -> !x
+  %m = tacq.node "Mul" opset 23 (%x, %s) named "m" : (!x, !x) -> !x
+  %g = tacq.node "Mul" opset 23 (%m, %u) named "g" : (!x, !x) -> !x
+  %q, %scales = tacq.quantize_rows %g {node_name = "q"} : (!x) -> (!q, !s)
+  %w = tacq.get_param @w {layout = #tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = natural, circuit = tiles, little>} : !w
+  %y = tacq.linear %q x_scales(%scales), weights(%w) {
+    node_name = "y", weight_order = [0 : i32],
+    weight_layouts = [#tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = natural, circuit = tiles, little>]
+  } : (!q, !s, !w) -> !y
+  return %y : !y
+}

@@ -31,9 +31,9 @@
 // ORDERED: %[[FOUR:.*]] = arith.constant 4 : index
 // ORDERED: memref.load %[[SYMBOLS]][%[[FOUR]]]
 // ORDERED: scf.if
-// ORDERED: spirv.mlir.loop
+// ORDERED: scf.while
 // ORDERED: memref.load %[[FLAGS]]
-// ORDERED: spirv.BranchConditional
+// ORDERED: scf.condition
 // ORDERED: %[[LATE:.*]] = arith.constant 7 : index
 // ORDERED: memref.store %{{.*}}, %[[STATUS]][%[[LATE]]]
 // ORDERED: spirv.MemoryBarrier <Device>, <AcquireRelease|UniformMemory>

@@ -11,17 +11,24 @@
 !y = tensor<?x64xf32, #tacq.shape<["rows", "64"]>>
 !w = !tacq.mixed<64x256, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 0, exact>>
 
-// A workgroup does a panel. Codes are read 16 bytes at once, and a slot ahead; the counts of slots are
-// summed over the panel. Only then the input is waited for, and read into shared memory. Codes are
-// multiplied four at a time, under masks where they are; the sums are shifted.
+// A workgroup does a panel. Codes are read 16 bytes at once, and the words of eight slots; the counts
+// of slots are summed over the panel, and slots and the tiles that they are of brought to shared memory.
+// Only then the input is waited for, and read into shared memory. Codes are multiplied four at a time,
+// under masks where they are; the sums are shifted. Slots beyond the first eight come in further chunks.
 // CHECK-LABEL: func.func @linear
 // CHECK-SAME: tacq.workgroup = 32 : i32
+// CHECK: %[[TILES:.*]] = memref.alloc() : memref<8xi32, #spirv.storage_class<Workgroup>>
+// CHECK: %[[SUMS:.*]] = memref.alloc() : memref<2xi32, #spirv.storage_class<Workgroup>>
+// CHECK: %[[SLOTS:.*]] = memref.alloc() : memref<96xi32, #spirv.storage_class<Workgroup>>
 // CHECK: %[[ROW:.*]] = memref.alloc() : memref<16xvector<4xi32>, #spirv.storage_class<Workgroup>>
 // CHECK: %[[CODES:.*]] = builtin.unrealized_conversion_cast %{{.*}} : memref<?xi8> to memref<?xvector<4xi32>, #spirv.storage_class<StorageBuffer>>
 // CHECK: memref.load %[[CODES]]{{.*}} : memref<?xvector<4xi32>, #spirv.storage_class<StorageBuffer>>
-// CHECK: memref.load %{{.*}} : memref<?xf16, #spirv.storage_class<StorageBuffer>>
+// CHECK: memref.load %{{.*}} : memref<?xi32, #spirv.storage_class<StorageBuffer>>
 // CHECK: spirv.GroupNonUniformIAdd {{.*}}InclusiveScan
+// CHECK: memref.store %{{.*}}, %[[SUMS]]
 // CHECK: gpu.barrier
+// CHECK: memref.store %{{.*}}, %[[SLOTS]]
+// CHECK: memref.store %{{.*}}, %[[TILES]]
 // CHECK: gpu.barrier {tacq.await}
 // CHECK: memref.store %{{.*}}, %[[ROW]]
 // CHECK: gpu.barrier
@@ -29,10 +36,17 @@
 // CHECK: arith.andi %{{.*}}, %c50529027_i32
 // CHECK: spirv.SUDot %{{.*}}, %{{.*}}, <PackedVectorFormat4x8Bit> : i32 -> i32
 // CHECK: arith.andi %{{.*}}, %c202116108_i32
+// CHECK: scf.for
+// CHECK: memref.load %[[SLOTS]]
+// CHECK: memref.load %[[TILES]]
+// CHECK: scf.for
+// CHECK: gpu.barrier
+// CHECK: memref.store %{{.*}}, %[[SLOTS]]
+// CHECK: gpu.barrier
 // CHECK: spirv.GroupNonUniformShuffleXor
 // CHECK: gpu.barrier
 
-// The weight is bound as bytes (2), and again for its words, its 16 bytes and its halves.
+// The weight is bound as bytes (2), and again for its words and its 16 bytes.
 // ENTRY: gpu.module @linear
 // ENTRY: gpu.func @main(
 // ENTRY-SAME: memref<?xi8, #spirv.storage_class<StorageBuffer>> {spirv.interface_var_abi = #spirv.interface_var_abi<(0, 0)>}

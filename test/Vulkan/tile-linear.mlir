@@ -6,7 +6,7 @@
 // RUN:   --tacq-vulkan-entry-points=profile=nvidia-hopper --tacq-vulkan-expand-math \
 // RUN:   --tacq-vulkan-narrow-types --canonicalize --cse --tacq-vulkan-to-spirv \
 // RUN:   | FileCheck %s --check-prefix=SPIRV
-// RUN: not tacq-opt %s --tacq-emit-vulkan-kernels="profile=lavapipe variants=1"
+// RUN: not tacq-opt %s --tacq-emit-vulkan-kernels="profile=lavapipe variants=2"
 
 !x = tensor<?x256xi8, #tacq.shape<["rows", "256"]>>
 !s = tensor<?x2x2xf32, #tacq.shape<["rows", "2", "2"]>>
@@ -28,14 +28,15 @@
 // PRODUCT: gpu.subgroup_mma_store_matrix
 // PRODUCT: gpu.barrier
 
-// Codes stay where they are in a byte, as bits of 1024; the counts of the slots before are added up by
+// Codes stay where they are in a byte, as bits of 1024, which a fused multiplication and addition takes
+// away exactly; the counts of the slots before are added up by
 // the invocations of a panel.
 // DECODE-LABEL: func.func @linear
 // DECODE: spirv.GroupNonUniformShuffleXor
 // DECODE: arith.andi %{{.*}}, %c196611_i32
 // DECODE: arith.ori %{{.*}}, %c1677747200_i32
 // DECODE: spirv.Bitcast %{{.*}} : i32 to vector<2xf16>
-// DECODE: arith.subf %{{.*}} : vector<2xf16>
+// DECODE: spirv.GL.Fma %{{.*}} : vector<2xf16>
 // DECODE: arith.mulf %{{.*}} : vector<2xf16>
 // DECODE: arith.andi %{{.*}}, %c786444_i32
 // DECODE-NOT: gpu.subgroup_mma

@@ -2,6 +2,7 @@
 
 #include "Disassembly.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -57,9 +58,10 @@ static Error runObjdump(const std::string &file, const std::string &kernel) {
 }
 
 static bool hasKernel(const format::Executable &code, const std::string &kernel) {
-  for (size_t i = 0; i < sizeOf(code.kernels()); ++i)
+  const auto *absent = code.absent();
+  for (uint32_t i = 0; i < sizeOf(code.kernels()); ++i)
     if (kernel == textOf(code.kernels()->Get(i)))
-      return true;
+      return !absent || !std::binary_search(absent->begin(), absent->end(), i);
   return false;
 }
 

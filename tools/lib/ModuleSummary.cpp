@@ -64,7 +64,7 @@ static ordered_json tensor(const format::TensorInfo &info) {
   return result;
 }
 
-static ordered_json executable(const format::Executable &code) {
+static ordered_json executable(const ModuleView &view, const format::Executable &code) {
   ordered_json result;
   result["target"] = textOf(code.target());
   result["driver"] = textOf(code.driver());
@@ -73,8 +73,15 @@ static ordered_json executable(const format::Executable &code) {
       list(code.features(), [](const flatbuffers::String &text) { return text.str(); });
   result["rank"] = code.rank();
   result["bytes"] = code.size();
-  result["kernels"] =
-      list(code.kernels(), [](const flatbuffers::String &text) { return text.str(); });
+  ordered_json kernels = ordered_json::array(), absent = ordered_json::array();
+  for (uint32_t i = 0, next = 0; i < sizeOf(code.kernels()); ++i) {
+    bool isAbsent = next < sizeOf(code.absent()) && code.absent()->Get(next) == i;
+    next += isAbsent;
+    (isAbsent ? absent : kernels).push_back(code.kernels()->Get(i)->str());
+  }
+  result["kernels"] = kernels;
+  result["absent_kernels"] = absent;
+  result["host_dispatches"] = hostDispatches(view, code);
   return result;
 }
 
@@ -126,7 +133,8 @@ ordered_json tools::summarize(const ModuleView &view) {
     line["in_place"] = state.in_place();
     return line;
   });
-  result["executables"] = list(module.executables(), executable);
+  result["executables"] = list(
+      module.executables(), [&](const format::Executable &code) { return executable(view, code); });
   result["tensors"] = list(module.tensors(), tensor);
 
   uint64_t bytes = 0, elements = 0, circuit = 0;
@@ -181,6 +189,22 @@ static void appendTensors(const ordered_json &summary, std::string &text) {
                      num(summary["totals"]["bytes"]));
 }
 
+static void appendHostDispatches(const ordered_json &dispatches, std::string &text) {
+  if (!dispatches.empty())
+    text += formatText("    %zu of the dispatches run on the CPU:\n", dispatches.size());
+  auto buffers = [](const ordered_json &names) {
+    std::string result;
+    for (const ordered_json &name : names)
+      result += (result.empty() ? "" : ", ") + str(name);
+    return result.empty() ? "nothing" : result;
+  };
+  for (const ordered_json &line : dispatches)
+    text +=
+        formatText("      %s, %s node '%s': to the CPU %s; back %s\n", str(line["kernel"]).c_str(),
+                   str(line["op"]).c_str(), str(line["node"]).c_str(),
+                   buffers(line["to_host"]).c_str(), buffers(line["to_device"]).c_str());
+}
+
 std::string tools::summaryText(const ordered_json &summary) {
   std::string text =
       formatText("%s: module format %llu, %llu bytes\n", str(summary["file"]).c_str(),
@@ -219,6 +243,7 @@ std::string tools::summaryText(const ordered_json &summary) {
     for (const ordered_json &feature : line["features"])
       text += " " + str(feature);
     text += "\n";
+    appendHostDispatches(line["host_dispatches"], text);
   }
   appendTensors(summary, text);
   const ordered_json &totals = summary["totals"];

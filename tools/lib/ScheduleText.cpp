@@ -7,6 +7,34 @@
 using namespace tacq;
 using namespace tacq::tools;
 
+static std::string symbol(uint32_t index) { return "s" + std::to_string(index); }
+
+std::string tools::bufferName(const format::Module &module, uint32_t index) {
+  const format::Buffer &buffer = *module.buffers()->Get(index);
+  std::string name = "?";
+  switch (buffer.kind()) {
+  case format::BufferKind_Input:
+    name = textOf(module.inputs()->Get(buffer.index())->name());
+    break;
+  case format::BufferKind_Output:
+    name = textOf(module.outputs()->Get(buffer.index())->name());
+    break;
+  case format::BufferKind_Constant:
+    name = textOf(module.constants()->Get(buffer.index())->name());
+    break;
+  case format::BufferKind_Transient:
+    name = "slot" + std::to_string(buffer.index());
+    break;
+  case format::BufferKind_State:
+    name = textOf(module.states()->Get(buffer.index())->name());
+    break;
+  }
+  std::string result = "b" + std::to_string(index) + ":" + name;
+  if (buffer.offset() != kNone)
+    result += "+" + symbol(buffer.offset());
+  return result;
+}
+
 namespace {
 
 /// Prints the blocks of a module as an indented program.
@@ -27,33 +55,7 @@ private:
   void line(int depth, const std::string &content) {
     text += std::string(2 * depth, ' ') + content + "\n";
   }
-  static std::string symbol(uint32_t index) { return "s" + std::to_string(index); }
-
-  std::string buffer(uint32_t index) const {
-    const format::Buffer &buffer = *module.buffers()->Get(index);
-    std::string name = "?";
-    switch (buffer.kind()) {
-    case format::BufferKind_Input:
-      name = textOf(module.inputs()->Get(buffer.index())->name());
-      break;
-    case format::BufferKind_Output:
-      name = textOf(module.outputs()->Get(buffer.index())->name());
-      break;
-    case format::BufferKind_Constant:
-      name = textOf(module.constants()->Get(buffer.index())->name());
-      break;
-    case format::BufferKind_Transient:
-      name = "slot" + std::to_string(buffer.index());
-      break;
-    case format::BufferKind_State:
-      name = textOf(module.states()->Get(buffer.index())->name());
-      break;
-    }
-    std::string result = "b" + std::to_string(index) + ":" + name;
-    if (buffer.offset() != kNone)
-      result += "+" + symbol(buffer.offset());
-    return result;
-  }
+  std::string buffer(uint32_t index) const { return bufferName(module, index); }
 
   void printSymbolOp(uint32_t index, int depth) {
     const format::SymbolOp &op = *module.symbol_ops()->Get(index);

@@ -14,7 +14,9 @@
 #include "tacq/ExitCode.h"
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/OutputFile.h"
+#include "tacq/Register.h"
 #include "tacq/TextFile.h"
+#include "tacq/Vulkan/VulkanTarget.h"
 #include "llvm/ADT/StringExtras.h"
 #include "llvm/Support/CommandLine.h"
 #include "llvm/Support/Error.h"
@@ -41,9 +43,15 @@ static cl::opt<bool> compileKernels(
     "kernels-to-assembly",
     cl::desc("Compile kernels, as tacq-opt --tacq-emit-cpu-kernels makes them, to assembly"),
     cl::cat(category));
-static cl::opt<std::string> targetName("target", cl::desc("The CPU target of the kernels"),
-                                       cl::value_desc("target"), cl::init("host"),
-                                       cl::cat(category));
+static cl::opt<std::string> compileShader(
+    "kernel-to-spirv",
+    cl::desc("Compile one of the kernels, as tacq-opt --tacq-emit-vulkan-kernels makes them, to a "
+             "shader: binary SPIR-V"),
+    cl::value_desc("kernel"), cl::cat(category));
+static cl::opt<std::string>
+    targetName("target",
+               cl::desc("The CPU target of the kernels, or the Vulkan profile of the shader"),
+               cl::value_desc("target"), cl::cat(category));
 static cl::opt<std::string>
     modelFolder("model-folder", cl::desc("Where the files are that the parameters of IR name"),
                 cl::value_desc("folder"), cl::cat(category));
@@ -106,7 +114,8 @@ static int runListParameters(mlir::MLIRContext &context) {
 }
 
 static int runCompileKernels(mlir::MLIRContext &context) {
-  std::optional<tacq::CpuTarget> target = tacq::parseCpuTarget(targetName);
+  std::optional<tacq::CpuTarget> target =
+      tacq::parseCpuTarget(targetName.empty() ? "host" : targetName.getValue());
   if (!target)
     return fail(tacq::Error(TACQ_INVALID_ARGUMENT, "unknown target '" + targetName +
                                                        "': targets are host, " +
@@ -129,6 +138,38 @@ static int runCompileKernels(mlir::MLIRContext &context) {
   return writeOutput([&](raw_ostream &out) { out << assembly; });
 }
 
+static int runCompileShader(mlir::MLIRContext &context) {
+  mlir::DialectRegistry registry;
+  tacq::registerAllDialects(registry);
+  context.appendDialectRegistry(registry);
+  context.loadAllAvailableDialects();
+  StringRef name = targetName.empty() ? "generic" : StringRef(targetName);
+  tacq::VulkanProfileAttr profile = tacq::vulkanProfile(&context, name);
+  if (!profile)
+    return fail(tacq::Error(TACQ_INVALID_ARGUMENT, "unknown profile '" + name.str() +
+                                                       "': profiles are " +
+                                                       join(tacq::vulkanProfileNames(), ", ")));
+  mlir::OwningOpRef<mlir::ModuleOp> module = mlir::parseSourceFile<mlir::ModuleOp>(input, &context);
+  // The parser has said where and what.
+  if (!module)
+    return static_cast<int>(tacq::ExitCode::InvalidInput);
+  for (auto function : make_early_inc_range(module->getOps<mlir::func::FuncOp>()))
+    if (function.getName() != compileShader)
+      function.erase();
+  std::vector<tacq::VulkanShader> shaders = tacq::compileVulkanKernels(*module, profile);
+  if (shaders.empty())
+    return fail(
+        tacq::Error(TACQ_INVALID_INPUT, "'" + input + "' has no kernel '" + compileShader + "'"));
+  const tacq::VulkanShader &shader = shaders.front();
+  if (!shader.refusal.empty())
+    return fail(tacq::Error(TACQ_UNSUPPORTED, "the kernel '" + compileShader +
+                                                  "' cannot be a shader: " + shader.refusal));
+  return writeOutput([&](raw_ostream &out) {
+    out.write(reinterpret_cast<const char *>(shader.code.data()),
+              shader.code.size() * sizeof(uint32_t));
+  });
+}
+
 int main(int argc, char **argv) {
   InitLLVM init(argc, argv);
   cl::HideUnrelatedOptions(category);
@@ -143,7 +184,9 @@ int main(int argc, char **argv) {
     return runListParameters(context);
   if (compileKernels)
     return runCompileKernels(context);
-  return fail(
-      tacq::Error(TACQ_INVALID_ARGUMENT,
-                  "say what to do: --import-onnx, --list-parameters or --kernels-to-assembly"));
+  if (!compileShader.empty())
+    return runCompileShader(context);
+  return fail(tacq::Error(TACQ_INVALID_ARGUMENT,
+                          "say what to do: --import-onnx, --list-parameters, --kernels-to-assembly "
+                          "or --kernel-to-spirv"));
 }

@@ -140,21 +140,20 @@ static Error emitText(ModuleOp module, const ModuleTargets &targets, EmitStage s
   if (!targets.cpu.empty())
     return emitKernelText(module, targets.cpu.front(), stage, path);
   llvm::StringMap<KernelCode> codes;
-  FailureOr<OwningOpRef<ModuleOp>> kernels =
-      buildVulkanKernels(module, targets.vulkan.front(), codes);
+  llvm::StringMap<std::string> refusals;
+  OwningOpRef<ModuleOp> kernels =
+      buildVulkanKernels(module, targets.vulkan.front(), codes, refusals);
   StringRef profile = targets.vulkan.front().getName();
-  auto failure = [&] {
-    return Error(TACQ_UNSUPPORTED, "code generation for vulkan=" + profile.str() + " failed");
-  };
-  if (failed(kernels))
-    return failure();
+  for (const auto &refusal : refusals)
+    llvm::errs() << "remark: the kernel '" << refusal.first()
+                 << "' has no shader for vulkan=" << profile << ": " << refusal.second << "\n";
   if (stage == EmitStage::Assembly) {
     PassManager manager(module.getContext());
     buildVulkanPipeline(manager, profile);
-    if (failed(manager.run(**kernels)))
-      return failure();
+    if (failed(manager.run(*kernels)))
+      return Error(TACQ_UNSUPPORTED, "code generation for vulkan=" + profile.str() + " failed");
   }
-  return writeTextFile(path, [&](llvm::raw_ostream &os) { (*kernels)->print(os); });
+  return writeTextFile(path, [&](llvm::raw_ostream &os) { kernels->print(os); });
 }
 
 /// Gives parameters of f32 or f16 other elements.
@@ -277,11 +276,15 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
     return writeTextFile(options.output, [&](llvm::raw_ostream &os) { model.module->print(os); });
 
   report("generate code", 2);
+  std::vector<std::string> remarks;
   Error error = runGuarded(*model.module, file, [&] {
     if (options.emit != EmitStage::Module)
       return emitText(*model.module, targets, options.emit, options.output);
-    return emitModule(*model.module, targets, model.parameters, file, options.output, &weights);
+    return emitModule(*model.module, targets, model.parameters, file, options.output, &weights,
+                      nullptr, &remarks);
   });
+  for (const std::string &remark : remarks)
+    llvm::errs() << "remark: " << remark << "\n";
   if (!error)
     report("done", 4);
   return error;

@@ -113,6 +113,9 @@ static Error addReading(MLIRContext &context, ArrayRef<VulkanProfileAttr> profil
       return error;
   }
   for (auto [executable, profile] : llvm::zip(*view->metadata().executables(), profiles)) {
+    if (sizeOf(executable->absent()) != 0)
+      return Error(TACQ_UNSUPPORTED,
+                   "there is no shader of this product for vulkan=" + executable->target()->str());
     VulkanShader shader;
     if (Error error = compileReading(context, profile, weightBytes, shader))
       return error;

@@ -6,6 +6,7 @@
 #include "tacq/CPU/KernelCost.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "llvm/ADT/BitVector.h"
+#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -25,10 +26,13 @@ static KernelOptions optionsOf(rt::KernelOp kernel, bool isShared) {
 
 FailureOr<OwningOpRef<ModuleOp>> tacq::buildCpuKernels(ModuleOp module, const CpuTarget &target,
                                                        llvm::StringMap<KernelCode> &codes,
-                                                       bool isShared) {
+                                                       bool isShared,
+                                                       const llvm::StringMap<std::string> *only) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
   for (auto kernel : module.getOps<rt::KernelOp>()) {
+    if (only && !only->contains(kernel.getSymName()))
+      continue;
     builder.setInsertionPointToEnd(kernels->getBody());
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
@@ -66,20 +70,65 @@ static llvm::StringMap<SmallVector<int32_t>> unsharedBuffers(ModuleOp module) {
   return result;
 }
 
-FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
-                                                          VulkanProfileAttr profile,
-                                                          llvm::StringMap<KernelCode> &codes) {
+/// Whether a decoded weight may be larger than any number of f16.
+static bool isWide(const MixedWeight &weight) {
+  constexpr float largestHalf = 65504;
+  int64_t levels = int64_t(1) << weight.format.bits;
+  for (size_t i = 0; i < weight.scales.size(); ++i) {
+    int64_t most = 128;
+    if (!weight.format.codebook)
+      most = std::max<int64_t>(weight.zeros[i], levels - 1 - weight.zeros[i]);
+    APFloat scale(APFloat::IEEEhalf(), APInt(16, weight.scales[i]));
+    if (std::abs(scale.convertToFloat()) * float(most) > largestHalf)
+      return true;
+  }
+  return false;
+}
+
+/// The kernels that are launched with wide weights.
+static llvm::StringSet<> kernelsOfWideWeights(ModuleOp module,
+                                              const llvm::StringMap<MixedWeight> &weights) {
+  llvm::StringSet<> wide, kernels;
+  for (const auto &[name, weight] : weights)
+    if (isWide(weight))
+      wide.insert(name);
+  if (wide.empty())
+    return kernels;
+  module.walk([&](rt::LaunchOp launch) {
+    for (Value buffer : launch.getReads()) {
+      auto op = buffer.getDefiningOp<rt::BufferOp>();
+      if (op && op.getParamAttr() && wide.contains(op.getParamAttr().getValue()))
+        kernels.insert(launch.getKernel());
+    }
+  });
+  return kernels;
+}
+
+OwningOpRef<ModuleOp> tacq::buildVulkanKernels(ModuleOp module, VulkanProfileAttr profile,
+                                               llvm::StringMap<KernelCode> &codes,
+                                               llvm::StringMap<std::string> &refusals,
+                                               const llvm::StringMap<MixedWeight> *weights) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
-  bool failed = false;
   llvm::StringMap<SmallVector<int32_t>> constants = unsharedBuffers(module);
+  llvm::StringSet<> wide;
+  if (weights)
+    wide = kernelsOfWideWeights(module, *weights);
   for (auto kernel : module.getOps<rt::KernelOp>()) {
     builder.setInsertionPointToEnd(kernels->getBody());
     KernelCode &code = codes[kernel.getSymName()];
     std::unique_ptr<KernelBuilder> k =
         KernelBuilder::create(builder, kernel.getSymName(), kernel.getBody(), code.symbols);
-    if (mlir::failed(emitVulkanKernel(*k, profile, optionsOf(kernel, true)))) {
-      failed = true;
+    KernelOptions options = optionsOf(kernel, true);
+    options.wideWeights = wide.contains(kernel.getSymName());
+    std::string refusal;
+    ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
+      refusal += (refusal.empty() ? "" : "; ") + diagnostic.str();
+      return mlir::success();
+    });
+    if (failed(emitVulkanKernel(*k, profile, options))) {
+      refusals[kernel.getSymName()] = refusal;
+      k->function().erase();
       continue;
     }
     k->function()->setAttr(vulkanConstantsAttr,
@@ -88,22 +137,26 @@ FailureOr<OwningOpRef<ModuleOp>> tacq::buildVulkanKernels(ModuleOp module,
     code.launchTasks =
         code.launchTasks ? Sym::max(*code.launchTasks, k->taskCount()) : k->taskCount();
     code.shaderTasks = k->taskCount();
-    for (bool first : {false, true}) {
-      std::string name = kernel.getSymName().str() + (first ? "_many_rows_first" : "_many_rows");
-      std::unique_ptr<KernelBuilder> variant =
-          KernelBuilder::create(builder, name, kernel.getBody(), code.symbols);
-      if (!emitVulkanVariant(*variant, profile, first, optionsOf(kernel, true))) {
-        variant->function().erase();
-        continue;
+    code.variants.clear();
+    for (unsigned number = 0; number < vulkanVariants; ++number)
+      for (bool first : {false, true}) {
+        std::string name =
+            (kernel.getSymName() + "_variant" + Twine(number) + (first ? "_first" : "")).str();
+        std::unique_ptr<KernelBuilder> variant =
+            KernelBuilder::create(builder, name, kernel.getBody(), code.symbols);
+        if (!emitVulkanVariant(*variant, profile, number, first, options)) {
+          variant->function().erase();
+          break;
+        }
+        variant->function()->setAttr(vulkanVariantAttr, kernel.getSymNameAttr());
+        if (first) {
+          variant->function()->setAttr(vulkanFirstAttr, builder.getUnitAttr());
+          code.variants.back().first = variant->taskCount();
+        } else {
+          code.variants.push_back({variant->taskCount(), Sym()});
+        }
+        code.workspace = Sym::max(code.workspace, variant->workspaceSize());
       }
-      variant->function()->setAttr(vulkanVariantAttr, kernel.getSymNameAttr());
-      if (first)
-        variant->function()->setAttr(vulkanFirstAttr, builder.getUnitAttr());
-      (first ? code.firstTasks : code.variantTasks) = variant->taskCount();
-      code.workspace = Sym::max(code.workspace, variant->workspaceSize());
-    }
   }
-  if (failed)
-    return failure();
   return kernels;
 }

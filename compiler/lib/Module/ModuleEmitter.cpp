@@ -1,6 +1,7 @@
 //===- ModuleEmitter.cpp - From a schedule to a module file ---------------===//
 
 #include "ModuleEmitter.h"
+#include "CompileKernels.h"
 #include "ElementBytes.h"
 #include "SymbolLowering.h"
 #include "TaskShares.h"
@@ -8,7 +9,6 @@
 #include "tacq/CPU/WeightPacking.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
 #include "tacq/ModuleWriter.h"
-#include <set>
 
 using namespace mlir;
 using namespace tacq;
@@ -21,16 +21,14 @@ public:
   ModuleEmitter(ModuleOp module, const ParameterStore &parameters,
                 const llvm::StringMap<MixedWeight> *mixed, KernelCache *cache,
                 const std::string &file, ModuleWriter &writer)
-      : module(module), parameters(parameters), mixed(mixed), cache(cache), file(file),
-        writer(writer), contents(writer.module()), symbols(contents) {}
+      : module(module), parameters(parameters), mixed(mixed), file(file), writer(writer),
+        contents(writer.module()), symbols(contents),
+        kernels(module, mixed, this->file, cache, writer) {}
 
   Error run(const ModuleTargets &targets);
+  std::vector<std::string> remarks() const { return kernels.remarks(); }
 
 private:
-  Error compileKernels(const ModuleTargets &targets);
-  Error compileShaders(VulkanProfileAttr profile);
-  std::string nodesOf(StringRef kernel);
-  Error addExecutable(format::ExecutableT executable, const void *code, size_t size);
   Error emitInput(StringRef name, Type type);
   Error emitInterface(rt::ScheduleOp schedule);
   void emitOutputs(rt::ScheduleOp schedule);
@@ -52,13 +50,11 @@ private:
   ModuleOp module;
   const ParameterStore &parameters;
   const llvm::StringMap<MixedWeight> *mixed;
-  KernelCache *cache;
   std::string file;
   ModuleWriter &writer;
   format::ModuleT &contents;
   SymbolLowering symbols;
-  llvm::StringMap<KernelCode> codes;
-  llvm::StringMap<uint32_t> kernelNumbers;
+  KernelCompiler kernels;
   llvm::DenseMap<Value, uint32_t> buffers;
   /// Buffers of the workspace by the symbols of their sizes, and the slot behind the schedule's.
   llvm::DenseMap<uint32_t, uint32_t> workspaces;
@@ -66,7 +62,6 @@ private:
   llvm::DenseMap<Operation *, uint32_t> constantNumbers;
   llvm::DenseMap<Operation *, WeightOrder> weightOrders;
   llvm::StringMap<uint32_t> constants;
-  std::string diagnostics;
   /// An input dimension that is an expression: the symbol of its extent, and what it must be.
   struct CheckedDim {
     std::string symbol;
@@ -79,87 +74,6 @@ private:
   bool inBranch = false;
 };
 } // namespace
-
-Error ModuleEmitter::addExecutable(format::ExecutableT executable, const void *code, size_t size) {
-  executable.kernels.resize(kernelNumbers.size());
-  for (auto &[name, number] : kernelNumbers)
-    executable.kernels[number] = name.str();
-  uint32_t index;
-  return writer.addExecutable(executable, code, size, index);
-}
-
-/// The user's nodes that a kernel computes, at its first launch.
-std::string ModuleEmitter::nodesOf(StringRef kernel) {
-  std::string text;
-  module.walk([&](rt::LaunchOp launch) {
-    if (launch.getKernel() != kernel)
-      return WalkResult::advance();
-    for (auto [name, type] : llvm::zip(launch.getNodes().getAsValueRange<StringAttr>(),
-                                       launch.getNodeOps().getAsValueRange<StringAttr>()))
-      text += (text.empty() ? "" : ", ") + type.str() + " node '" + name.str() + "'";
-    return WalkResult::interrupt();
-  });
-  return text.empty() ? "kernel '" + kernel.str() + "'" : text;
-}
-
-/// The shaders of all kernels for one profile.
-Error ModuleEmitter::compileShaders(VulkanProfileAttr profile) {
-  FailureOr<OwningOpRef<ModuleOp>> kernels = buildVulkanKernels(module, profile, codes);
-  std::string refusals = diagnostics;
-  std::vector<VulkanShader> shaders;
-  if (succeeded(kernels))
-    shaders = compileVulkanKernels(**kernels, profile);
-  for (const VulkanShader &shader : shaders)
-    if (!shader.refusal.empty())
-      refusals += "  " + nodesOf(shader.name) + ": " + shader.refusal + "\n";
-  if (failed(kernels) || !refusals.empty())
-    return Error(TACQ_UNSUPPORTED,
-                 "'" + file + "' cannot be compiled for vulkan=" + profile.getName().str() + ":\n" +
-                     StringRef(refusals).rtrim().str());
-  bool ordered = profile.has(vulkanOrderedFeature);
-  std::set<std::string> features;
-  std::vector<char> bytes = packShaders(module, shaders, kernelNumbers, ordered, codes, features);
-  format::ExecutableT executable;
-  executable.driver = "vulkan";
-  executable.target = profile.getName().str();
-  executable.format = "spirv";
-  executable.features.assign(features.begin(), features.end());
-  executable.rank = vulkanProfileRank(profile);
-  return addExecutable(std::move(executable), bytes.data(), bytes.size());
-}
-
-Error ModuleEmitter::compileKernels(const ModuleTargets &targets) {
-  for (auto kernel : module.getOps<rt::KernelOp>())
-    kernelNumbers.try_emplace(kernel.getSymName(), kernelNumbers.size());
-  contents.kernel_count = kernelNumbers.size();
-  ScopedDiagnosticHandler handler(module.getContext(), [&](Diagnostic &diagnostic) {
-    if (diagnostic.getSeverity() == DiagnosticSeverity::Error)
-      diagnostics += diagnostic.str() + "\n";
-    return mlir::success();
-  });
-  for (VulkanProfileAttr profile : targets.vulkan)
-    if (Error error = compileShaders(profile))
-      return error;
-  for (const CpuTarget &target : targets.cpu) {
-    FailureOr<OwningOpRef<ModuleOp>> kernels =
-        buildCpuKernels(module, target, codes, !targets.vulkan.empty());
-    CpuCompileOptions options;
-    options.cache = cache;
-    SmallVector<char> elf;
-    if (failed(kernels) || failed(compileCpuKernels(**kernels, target, elf, options)))
-      return Error(TACQ_INTERNAL, "code generation for " + target.name + " failed: " + diagnostics);
-    format::ExecutableT executable;
-    executable.driver = "cpu";
-    executable.target = target.name;
-    executable.format =
-        StringRef(target.triple).starts_with("aarch64") ? "elf64-aarch64" : "elf64-x86-64";
-    executable.features = target.requiredFeatures;
-    executable.rank = target.rank;
-    if (Error error = addExecutable(std::move(executable), elf.data(), elf.size()))
-      return error;
-  }
-  return Error();
-}
 
 /// True for a dimension that is one name, not an expression.
 static bool isName(const Sym &dim) {
@@ -417,7 +331,7 @@ uint32_t ModuleEmitter::workspaceNumber(uint32_t size) {
 
 void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion> &commands) {
   format::DispatchT dispatch;
-  dispatch.kernel = kernelNumbers.lookup(op.getKernel());
+  dispatch.kernel = kernels.numbers.lookup(op.getKernel());
   for (Value buffer : op->getOperands())
     dispatch.bindings.push_back(bufferNumber(buffer));
   dispatch.node = op.getNodes().empty() ? none : uint32_t(contents.nodes.size());
@@ -430,7 +344,7 @@ void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion
       return std::nullopt;
     });
   };
-  KernelCode &code = codes[op.getKernel()];
+  KernelCode &code = kernels.codes[op.getKernel()];
   if (!code.workspace.isConstant(0))
     dispatch.bindings.push_back(workspaceNumber(symbols.lower(specialize(code.workspace))));
   for (const Sym &symbol : code.symbols.list())
@@ -532,8 +446,9 @@ Error ModuleEmitter::run(const ModuleTargets &targets) {
   if (schedules.empty())
     return Error(TACQ_INTERNAL, "there is no schedule to write");
   rt::ScheduleOp schedule = *schedules.begin();
-  if (Error error = compileKernels(targets))
+  if (Error error = kernels.run(targets))
     return error;
+  contents.kernel_count = kernels.numbers.size();
   if (Error error = emitInterface(schedule))
     return error;
   if (Error error = emitConstants(schedule))
@@ -564,9 +479,13 @@ Error ModuleEmitter::run(const ModuleTargets &targets) {
 Error tacq::emitModule(ModuleOp module, const ModuleTargets &targets,
                        const ParameterStore &parameters, const std::string &file,
                        const std::string &path, const llvm::StringMap<MixedWeight> *mixed,
-                       KernelCache *cache) {
+                       KernelCache *cache, std::vector<std::string> *remarks) {
   std::unique_ptr<ModuleWriter> writer;
   if (Error error = ModuleWriter::create(path, writer))
     return error;
-  return ModuleEmitter(module, parameters, mixed, cache, file, *writer).run(targets);
+  ModuleEmitter emitter(module, parameters, mixed, cache, file, *writer);
+  Error error = emitter.run(targets);
+  if (!error && remarks)
+    *remarks = emitter.remarks();
+  return error;
 }

@@ -28,24 +28,29 @@ struct KernelCode {
   std::optional<Sym> cost;
   /// Of the shader of the last profile: a constant, or one of the symbols.
   Sym shaderTasks;
-  /// Of its variant for many rows, if it has one, and of what runs before that.
-  Sym variantTasks, firstTasks;
+  /// Of its variants, and of what runs before each of them.
+  struct VariantTasks {
+    Sym own, first;
+  };
+  llvm::SmallVector<VariantTasks, vulkanVariants> variants;
   /// The most that a profile's shader has.
   std::optional<Sym> launchTasks;
 };
 
-/// Builds the functions of all kernels of the module for one target. `codes` collects what they ask
-/// for, by the kernel's name, over all targets. Launches are shared where there are shaders, too.
-/// Fails with a diagnostic.
+/// Builds the functions of all kernels of the module for one target, or of those in `only`. `codes`
+/// collects what they ask for, by the kernel's name, over all targets. Launches are shared where
+/// there are shaders, too. Fails with a diagnostic.
 mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
 buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<KernelCode> &codes,
-                bool isShared = false);
+                bool isShared = false, const llvm::StringMap<std::string> *only = nullptr);
 
 /// The same for shaders. Their numbers of tasks are symbols, since those of `codes` are the CPU's
-/// where a module has both.
-mlir::FailureOr<mlir::OwningOpRef<mlir::ModuleOp>>
+/// where a module has both. `refusals` says why there are no functions of some kernels. `weights`
+/// may be null.
+mlir::OwningOpRef<mlir::ModuleOp>
 buildVulkanKernels(mlir::ModuleOp module, VulkanProfileAttr profile,
-                   llvm::StringMap<KernelCode> &codes);
+                   llvm::StringMap<KernelCode> &codes, llvm::StringMap<std::string> &refusals,
+                   const llvm::StringMap<MixedWeight> *weights = nullptr);
 
 /// The module's attribute, a dictionary of texts, that becomes the file's metadata.
 constexpr llvm::StringLiteral metadataAttribute = "tacq.metadata";
@@ -58,12 +63,15 @@ struct ModuleTargets {
 
 /// Writes the module with one `tacq_rt.schedule` to `path`, with an executable for each target.
 /// `file` is the model's file name for messages. `mixed` has the quantized weights by the names of
-/// their parameters, `cache` kernels that need not be compiled again; both may be null.
+/// their parameters, `cache` kernels that need not be compiled again, `remarks` receives a sentence
+/// for each kernel that has no shader; all three may be null.
 Error emitModule(mlir::ModuleOp module, const ModuleTargets &targets,
                  const ParameterStore &parameters, const std::string &file, const std::string &path,
-                 const llvm::StringMap<MixedWeight> *mixed = nullptr, KernelCache *cache = nullptr);
+                 const llvm::StringMap<MixedWeight> *mixed = nullptr, KernelCache *cache = nullptr,
+                 std::vector<std::string> *remarks = nullptr);
 
-/// Shaders in the form of tacq/VulkanExecutable.h, and what the device must have for them.
+/// Shaders in the form of tacq/VulkanExecutable.h, and what the device must have for them. There
+/// may be none of some kernels.
 std::vector<char> packShaders(mlir::ModuleOp module, llvm::ArrayRef<VulkanShader> shaders,
                               const llvm::StringMap<uint32_t> &kernelNumbers, bool ordered,
                               llvm::StringMap<KernelCode> &codes, std::set<std::string> &features);

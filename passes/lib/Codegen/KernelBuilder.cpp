@@ -159,14 +159,18 @@ static bool isVisible(Value value, Block *at) {
 }
 
 Value KernelBuilder::load(Value tensor, ValueRange index) {
-  if (std::optional<unsigned> input = inputOf(tensor))
-    return loadFlat(inputs[*input], linearize(index, dims(tensor)), elementType(tensor));
   for (CachedElement &cached : cache[tensor])
     if (ValueRange(cached.index) == index && isVisible(cached.element, b.getInsertionBlock()))
       return cached.element;
+  if (std::optional<unsigned> input = inputOf(tensor))
+    return loadFlat(inputs[*input], linearize(index, dims(tensor)), elementType(tensor));
   Value element = elementOf(tensor, index);
-  cache[tensor].push_back({llvm::SmallVector<Value, 6>(index), element});
+  define(tensor, index, element);
   return element;
+}
+
+void KernelBuilder::define(Value tensor, ValueRange index, Value element) {
+  cache[tensor].push_back({llvm::SmallVector<Value, 6>(index), element});
 }
 
 Value KernelBuilder::loadBroadcast(Value tensor, ValueRange index, ArrayRef<Sym> outDims) {

@@ -22,9 +22,13 @@ StringRef resultName(func::FuncOp function, unsigned i) {
   return name ? name.getValue() : StringRef();
 }
 
+/// Three axes, of which the last one is as long as the vocabulary. There is a last position unless
+/// the axis of positions is known to be empty.
 bool isLogits(Value value) {
   auto type = dyn_cast<RankedTensorType>(value.getType());
-  return type && type.getRank() == 3 && isa<FloatType>(type.getElementType()) && dimsOf(type);
+  std::optional<Dims> dims = type ? dimsOf(type) : std::nullopt;
+  return dims && dims->size() == 3 && isa<FloatType>(type.getElementType()) &&
+         !(*dims)[1].isConstant(0) && (*dims)[2].constant().value_or(0) > 0;
 }
 
 class AppendNextTokenPass : public tacq::impl::AppendNextTokenBase<AppendNextTokenPass> {

@@ -157,11 +157,11 @@ void DispatchFormer::findFusedRows() {
   });
 }
 
-/// Quantizations of which only products read the result, and of what is in memory or normalized.
+/// Quantizations of which only products read the result.
 void DispatchFormer::findRepeatedRows() {
   function.walk([&](QuantizeRowsOp quantize) {
     std::optional<int64_t> columns = dimsOf(quantize.getX())->back().constant();
-    if (!columns || *columns > maxRepeatedColumns || quantized.contains(quantize.getX()))
+    if (!columns || *columns > maxRepeatedColumns)
       return;
     for (Operation *user : quantize->getUsers()) {
       auto linear = dyn_cast<LinearOp>(user);
@@ -290,6 +290,8 @@ LogicalResult DispatchFormer::formKernel(Operation *root, ArrayRef<Value> result
   // What the kernel may repeat comes behind what it computes, which takes it from memory.
   llvm::SetVector<Operation *> repeats;
   if (QuantizeRowsOp quantize = repeated.lookup(root)) {
+    if (quantized.contains(quantize.getX()))
+      collectOps(quantize.getX(), repeats);
     repeats.insert(fused[quantize].begin(), fused[quantize].end());
     repeats.insert(quantize);
   }

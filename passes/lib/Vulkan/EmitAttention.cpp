@@ -4,6 +4,9 @@
 // maximum and sum; what was summed so far is rescaled when the maximum grows. Where subgroups are
 // known, a workgroup does a task: its subgroups share the keys, and their invocations the features.
 //
+// Few rows with many keys are split: a task is a chunk of the keys of a row then, and leaves what
+// it comes to in the workspace.
+//
 //===----------------------------------------------------------------------===//
 
 #include "RowShaders.h"
@@ -26,6 +29,13 @@ constexpr int64_t largestWorkgroup = 512;
 constexpr int64_t sharedNumbers = 4096;
 /// Keys that a subgroup has under way at once.
 constexpr int64_t keysAtOnce = 2;
+/// Keys of a chunk of a row, and how many there have to be: with fewer, one dispatch takes less
+/// time than two. Invocations that have a chunk each are slower with it than workgroups are.
+constexpr int64_t chunkKeys = 256, fewestKeys = 1024, ownChunkKeys = 64, fewestOwnKeys = 192;
+/// With more rows than that, each of them keeps a part of the device busy.
+constexpr int64_t mostSplitRows = 1024;
+/// The first page of the workspace is not a kernel's to leave changed.
+constexpr int64_t pageNumbers = 1024;
 
 /// Whether there are several new keys, or a cache that is not in place: then another kernel
 /// appends.
@@ -42,10 +52,21 @@ public:
                   std::optional<Sym> capacity)
       : WorkgroupCode(k, profile), op(op), t(op, capacity), capacity(capacity) {}
   LogicalResult emit();
+  /// The tasks that are chunks, and those that put them together.
+  bool emitChunks();
+  bool emitSums();
 
 private:
   void emitRow(Value batch, Value position, Value head, Value task);
   void emitRowOfWorkgroup(Value batch, Value position, Value head, Value task);
+  bool hasWorkgroups();
+  void useWorkgroups();
+  Dims rows() const { return {t.q[0], t.q[1], t.q[2]}; }
+  int64_t keysOfChunk() { return hasWorkgroups() ? chunkKeys : ownChunkKeys; }
+  Sym chunks() { return Sym::ceilDiv(t.total, keysOfChunk()); }
+  Sym isSplit();
+  bool useWorkspace();
+  Value partAt(Value row, Value chunk);
   LogicalResult collectAdded();
   Value endOfKeys(Value position);
   Value addBias(Value score, Value batch, Value position, Value head, Value key);
@@ -61,6 +82,8 @@ private:
   Value sums, state; // state: maximum, denominator
   Value subgroupWeights;
   Rows keyRows, valueRows;
+  /// Of a task that is a chunk: which, and where it leaves its maximum, denominator and sums.
+  Value chunk, parts;
   /// A single new key and its value, if this kernel may append them.
   Value addedKeys, addedValues;
   std::optional<RopeRow> queryRope, keyRope;
@@ -87,28 +110,100 @@ LogicalResult AttentionShader::collectAdded() {
 LogicalResult AttentionShader::emit() {
   if (failed(t.collect(*this)))
     return failure();
-  Dims tasks = {t.q[0], t.q[1], t.q[2]};
   if (failed(collectAdded()))
     return failure();
-  if (subgroup() > 1 && t.depth % subgroup() == 0 && t.valueDepth % subgroup() == 0) {
-    int64_t most = std::min(largestWorkgroup / subgroup(), sharedNumbers / (t.valueDepth + 2));
-    setWorkgroup(llvm::bit_floor(uint64_t(most)) * subgroup());
-    sums = shared(subgroups() * t.valueDepth, b.getF32Type());
-    state = shared(subgroups() * 2, b.getF32Type());
-    subgroupWeights = shared(subgroups(), b.getF32Type());
-    k.parallel(elementCount(tasks), [&](Value task) {
-      KernelBuilder::Index at = k.delinearize(task, tasks);
-      emitRowOfWorkgroup(at[0], at[1], at[2], task);
-    });
-    return success();
-  }
-  sums = stackBuffer(t.valueDepth, b.getF32Type());
-  state = stackBuffer(2, b.getF32Type());
+  useWorkgroups();
+  Dims tasks = rows();
   k.parallel(elementCount(tasks), [&](Value task) {
     KernelBuilder::Index at = k.delinearize(task, tasks);
-    emitRow(at[0], at[1], at[2], task);
+    if (hasWorkgroups())
+      emitRowOfWorkgroup(at[0], at[1], at[2], task);
+    else
+      emitRow(at[0], at[1], at[2], task);
   });
   return success();
+}
+
+/// Whether a task is done by a workgroup.
+bool AttentionShader::hasWorkgroups() {
+  return subgroup() > 1 && t.depth % subgroup() == 0 && t.valueDepth % subgroup() == 0;
+}
+
+void AttentionShader::useWorkgroups() {
+  if (!hasWorkgroups()) {
+    sums = stackBuffer(t.valueDepth, b.getF32Type());
+    state = stackBuffer(2, b.getF32Type());
+    return;
+  }
+  int64_t most = std::min(largestWorkgroup / subgroup(), sharedNumbers / (t.valueDepth + 2));
+  setWorkgroup(llvm::bit_floor(uint64_t(most)) * subgroup());
+  sums = shared(subgroups() * t.valueDepth, b.getF32Type());
+  state = shared(subgroups() * 2, b.getF32Type());
+  subgroupWeights = shared(subgroups(), b.getF32Type());
+}
+
+/// 1 if there are few rows and many keys, else 0.
+Sym AttentionShader::isSplit() {
+  Sym many = Sym::floorDiv(t.total, hasWorkgroups() ? fewestKeys : fewestOwnKeys);
+  Sym few = Sym::max(0, Sym(mostSplitRows + 1) - elementCount(rows()));
+  return Sym::min(1, many) * Sym::min(1, few);
+}
+
+bool AttentionShader::useWorkspace() {
+  if (failed(t.collect(*this)) || isSplit().isConstant(0))
+    return false;
+  Sym numbers = elementCount(rows()) * chunks() * (t.valueDepth + 2);
+  parts = k.workspace(isSplit() * (numbers + pageNumbers) * 4, b.getF32Type());
+  return true;
+}
+
+/// Where the maximum of a chunk of a row is; behind it come the denominator and the sums.
+Value AttentionShader::partAt(Value row, Value chunk) {
+  Value number = k.add(k.mul(row, k.sym(chunks())), chunk);
+  return plus(times(number, t.valueDepth + 2), pageNumbers);
+}
+
+bool AttentionShader::emitChunks() {
+  if (!useWorkspace() || failed(collectAdded()))
+    return false;
+  useWorkgroups();
+  Dims tasks = rows();
+  tasks.push_back(chunks());
+  k.parallel(isSplit() * elementCount(tasks), [&](Value task) {
+    KernelBuilder::Index at = k.delinearize(task, tasks);
+    chunk = at[3];
+    Value row = quotient(task, k.sym(chunks()));
+    if (hasWorkgroups())
+      emitRowOfWorkgroup(at[0], at[1], at[2], row);
+    else
+      emitRow(at[0], at[1], at[2], row);
+  });
+  return true;
+}
+
+/// A task is a feature of a row.
+bool AttentionShader::emitSums() {
+  if (!useWorkspace())
+    return false;
+  k.parallel(isSplit() * elementCount(rows()) * t.valueDepth, [&](Value task) {
+    Value row = quotient(task, k.index(t.valueDepth)),
+          feature = remainder(task, k.index(t.valueDepth));
+    Value zero = k.index(0), count = k.sym(chunks());
+    Value maximum = loop(zero, count, 1, f(lowest), [&](Value each, ValueRange carried) {
+      Value own = element(parts, partAt(row, each));
+      return SmallVector<Value>{b.create<arith::MaxNumFOp>(carried[0], own)};
+    })[0];
+    SmallVector<Value> sums =
+        loop(zero, count, 1, {f(0.0), f(0.0)}, [&](Value each, ValueRange carried) {
+          Value at = partAt(row, each), weight = rescaling(element(parts, at), maximum);
+          Value sum = element(parts, k.add(plus(at, 2), feature));
+          return SmallVector<Value>{k.add(carried[0], k.mul(weight, element(parts, plus(at, 1)))),
+                                    k.add(carried[1], k.mul(weight, sum))};
+        });
+    Value seen = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, sums[0], f(0.0));
+    store(k.select(seen, k.div(sums[1], sums[0]), f(0.0)), t.out, task);
+  });
+  return true;
 }
 
 /// The number of keys that a query may see.
@@ -191,9 +286,16 @@ void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head
     return k.mul(sumSubgroup(score, 1), scale);
   };
   Value inCache = isSingle ? k.select(isSingle, k.sub(end, k.index(1)), end) : end;
+  Value from = number, isLast;
+  if (chunk) {
+    Value begin = times(chunk, chunkKeys);
+    from = k.add(begin, number);
+    inCache = k.min(inCache, plus(begin, chunkKeys));
+    isLast = k.equal(plus(chunk, 1), k.sym(chunks()));
+  }
   Value last = k.sub(inCache, k.index(1));
   carried =
-      loop(number, inCache, subgroups() * keysAtOnce, carried, [&](Value first, ValueRange now) {
+      loop(from, inCache, subgroups() * keysAtOnce, carried, [&](Value first, ValueRange now) {
         SmallVector<Value> scores, visibles;
         SmallVector<SmallVector<Value>> rows(keysAtOnce);
         for (int64_t each = 0; each < keysAtOnce; ++each) {
@@ -219,6 +321,8 @@ void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head
   if (isSingle) {
     // The first subgroup attends to the new key, and of the first head that shares it, appends it.
     Value isFirst = k.logicalAnd(isSingle, k.equal(number, k.index(0)));
+    if (isLast)
+      isFirst = k.logicalAnd(isFirst, isLast);
     carried = k.branch(
         isFirst,
         [&] {
@@ -274,13 +378,23 @@ void AttentionShader::emitRowOfWorkgroup(Value batch, Value position, Value head
     weights.push_back(loadShared(subgroupWeights, k.index(i)));
     denominator = k.add(denominator, k.mul(weights.back(), loadShared(state, k.index(2 * i + 1))));
   }
-  Value seen = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, denominator, f(0.0));
-  Value factor = k.select(seen, k.div(f(1.0), denominator), f(0.0));
+  Value factor, to = times(task, t.valueDepth);
+  if (chunk) {
+    to = partAt(task, chunk);
+    when(k.equal(own, k.index(0)), [&] {
+      store(maximum, parts, to);
+      store(denominator, parts, plus(to, 1));
+    });
+    to = plus(to, 2);
+  } else {
+    Value seen = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, denominator, f(0.0));
+    factor = k.select(seen, k.div(f(1.0), denominator), f(0.0));
+  }
   loop(own, k.index(t.valueDepth), workgroup(), [&](Value i) {
     Value sum = f(0.0);
     for (int64_t each = 0; each < subgroups(); ++each)
       sum = k.add(sum, k.mul(weights[each], loadShared(sums, plus(i, each * t.valueDepth))));
-    store(k.mul(sum, factor), t.out, k.add(times(task, t.valueDepth), i));
+    store(factor ? k.mul(sum, factor) : sum, factor ? t.out : parts, k.add(to, i));
   });
   barrier();
 }
@@ -294,8 +408,12 @@ void AttentionShader::emitRow(Value batch, Value position, Value head, Value tas
   loop(zero, k.index(t.valueDepth), 1, [&](Value i) { store(f(0.0), sums, i); });
   store(f(lowest), state, zero);
   store(f(0.0), state, k.index(1));
-  Value query = times(task, t.depth);
-  loop(zero, endOfKeys(position), 1, [&](Value key) {
+  Value query = times(task, t.depth), from = zero, end = endOfKeys(position);
+  if (chunk) {
+    from = times(chunk, ownChunkKeys);
+    end = k.min(end, plus(from, ownChunkKeys));
+  }
+  loop(from, end, 1, [&](Value key) {
     if (!t.keyMask)
       return addKey(batch, position, head, query, key);
     Value at = k.add(t.maskRow(*this, batch), key);
@@ -305,6 +423,14 @@ void AttentionShader::emitRow(Value batch, Value position, Value head, Value tas
          [&] { addKey(batch, position, head, query, key); });
   });
   Value denominator = load(state, k.index(1));
+  if (chunk) {
+    Value to = partAt(task, chunk);
+    store(load(state, zero), parts, to);
+    store(denominator, parts, plus(to, 1));
+    loop(zero, k.index(t.valueDepth), 1,
+         [&](Value i) { store(load(sums, i), parts, k.add(plus(to, 2), i)); });
+    return;
+  }
   Value seen = b.create<arith::CmpFOp>(arith::CmpFPredicate::OGT, denominator, f(0.0));
   Value factor = k.select(seen, k.div(f(1.0), denominator), f(0.0));
   Value to = times(task, t.valueDepth);
@@ -408,6 +534,13 @@ private:
 LogicalResult tacq::emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
                                         VulkanProfileAttr profile, std::optional<Sym> capacity) {
   return AttentionShader(kernel, op, profile, capacity).emit();
+}
+
+bool tacq::emitSplitAttentionShader(KernelBuilder &kernel, AttentionOp op,
+                                    VulkanProfileAttr profile, bool first,
+                                    std::optional<Sym> capacity) {
+  AttentionShader shader(kernel, op, profile, capacity);
+  return first ? shader.emitChunks() : shader.emitSums();
 }
 
 LogicalResult tacq::emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,

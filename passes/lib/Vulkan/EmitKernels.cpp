@@ -54,6 +54,25 @@ void tacq::passTaskCount(KernelBuilder &kernel) {
   function.getArgument(function.getNumArguments() - 2).replaceAllUsesWith(tasks);
 }
 
+/// Indices of shaders have 32 bits. Larger numbers become the largest one, which is out of range of
+/// every axis, and not one that may be in range.
+static void saturateIndices(func::FuncOp function) {
+  function.walk([](arith::IndexCastOp cast) {
+    Value number = cast.getIn();
+    Operation *origin = number.getDefiningOp();
+    bool isNarrow = origin && isa<arith::ExtSIOp, arith::ExtUIOp, arith::IndexCastOp>(origin);
+    if (!number.getType().isInteger(64) || !cast.getType().isIndex() || isNarrow)
+      return;
+    OpBuilder b(cast);
+    auto limit = [&](int64_t value) -> Value {
+      return b.create<arith::ConstantIntOp>(cast.getLoc(), value, 64);
+    };
+    number = b.create<arith::MaxSIOp>(cast.getLoc(), number, limit(INT32_MIN));
+    number = b.create<arith::MinSIOp>(cast.getLoc(), number, limit(INT32_MAX));
+    cast.getInMutable().set(number);
+  });
+}
+
 LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
                                      const KernelOptions &options) {
   kernel.vectorBits = 0;
@@ -61,11 +80,25 @@ LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
   if (failed(emitRegion(kernel, profile, options)))
     return failure();
   passTaskCount(kernel);
+  saturateIndices(kernel.function());
   return success();
 }
 
-bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, bool first,
-                             const KernelOptions &options) {
+/// The variant of products with these weights.
+static bool emitLinearVariant(KernelBuilder &kernel, LinearOp linear, VulkanProfileAttr profile,
+                              bool first, const KernelOptions &options) {
+  if (!linear.getXScales())
+    return !first && (emitDenseMatrixShader(kernel, linear, profile) ||
+                      emitDenseTileShader(kernel, linear, profile));
+  // The numbers of matrices are those of f16.
+  if (!options.wideWeights && (first ? emitTileDecodeShader(kernel, linear, profile)
+                                     : emitTileLinearShader(kernel, linear, profile)))
+    return true;
+  return !first && emitIntegerTileShader(kernel, linear, profile);
+}
+
+bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, unsigned number,
+                             bool first, const KernelOptions &options) {
   kernel.vectorBits = 0;
   kernel.sharedStatus = true;
   bool emitted = false;
@@ -74,12 +107,15 @@ bool tacq::emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, b
   function->setAttr(vulkanVariantAttr, function.getNameAttr());
   // What makes a single row may be in the region, too.
   Block &body = kernel.region().front();
-  for (auto linear : body.getOps<LinearOp>())
-    emitted = linear.getXScales() && (first ? emitTileDecodeShader(kernel, linear, profile)
-                                            : emitTileLinearShader(kernel, linear, profile));
+  if (number == 0)
+    for (auto linear : body.getOps<LinearOp>())
+      emitted = emitLinearVariant(kernel, linear, profile, first, options);
   for (auto attention : body.getOps<AttentionOp>())
-    emitted = !options.append && !first &&
-              emitTileAttentionShader(kernel, attention, profile, options.capacity);
+    if (!options.append)
+      emitted =
+          number == 0
+              ? !first && emitTileAttentionShader(kernel, attention, profile, options.capacity)
+              : emitSplitAttentionShader(kernel, attention, profile, first, options.capacity);
   if (emitted)
     passTaskCount(kernel);
   return emitted;
@@ -101,7 +137,8 @@ class EmitKernelsPass : public tacq::impl::EmitVulkanKernelsBase<EmitKernelsPass
       options.capacity = Sym::name(capacity);
     options.append = append;
     auto emit = [&](KernelBuilder &kernel) {
-      return variants ? success(emitVulkanVariant(kernel, attr, variants == 2, options))
+      return variants ? success(emitVulkanVariant(kernel, attr, (variants - 1) / 2,
+                                                  variants % 2 == 0, options))
                       : emitVulkanKernel(kernel, attr, options);
     };
     if (failed(replaceByKernels(getOperation(), emit)))

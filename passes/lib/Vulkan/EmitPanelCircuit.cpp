@@ -1,8 +1,9 @@
 //===- EmitPanelCircuit.cpp - Circuits of panels --------------------------===//
 //
 // Slots are numbered through the panel, so that all invocations have equally many, wherever they
-// are. An invocation's first slots are read ahead; the tile of a slot is found in sums over the
-// tiles' counts.
+// are. As many as a chunk has are brought to shared memory before the input is waited for, and with
+// them the tiles that they are of, which sums over the tiles' counts tell. So nothing of them is in
+// registers while tiles are multiplied, and nothing has to be read behind that.
 //
 //===----------------------------------------------------------------------===//
 
@@ -39,14 +40,16 @@ PanelLinear::Counts PanelLinear::loadCounts(const Place &place, Value panel) {
   return result;
 }
 
-/// Leaves the sums of the counts of all tiles up to each one in memory, and returns that of all.
-/// All invocations come here.
-Value PanelLinear::sumCounts(const Place &place, const Counts &loaded) {
-  const MixedFormat &format = place.weight->format;
-  int64_t tiles = format.columnsOfTiles, first = place.number * ownInvocations;
-  int64_t at = place.number * tilesOfPrefix;
-  Value own = thread(), before = word(0);
-  Value group = quotient(own, k.index(subgroup()));
+int64_t PanelLinear::slotWords(const MixedFormat &format) { return format.slotBytes() / wordBytes; }
+
+static bool hasCounts(const MixedFormat &format) { return format.circuit == Circuit::Slots; }
+
+/// Leaves the sums of the counts of all tiles up to each one in memory. All invocations come here;
+/// a barrier has to follow.
+void PanelLinear::sumCounts(const Place &place, const Counts &loaded) {
+  int64_t tiles = place.weight->format.columnsOfTiles, first = place.number * ownInvocations;
+  int64_t at = place.number * prefixTiles;
+  Value own = thread(), before = word(0), group = quotient(own, k.index(subgroup()));
   int64_t groups = ownInvocations / subgroup(), firstGroup = first / subgroup();
   for (auto [i, count] : llvm::enumerate(loaded.counts)) {
     Value sum = count;
@@ -54,47 +57,156 @@ Value PanelLinear::sumCounts(const Place &place, const Counts &loaded) {
       sum = b.create<spirv::GroupNonUniformIAddOp>(b.getI32Type(), spirv::Scope::Subgroup,
                                                    spirv::GroupOperation::InclusiveScan, count,
                                                    Value());
-    when(k.equal(remainder(own, k.index(subgroup())), k.index(subgroup() - 1)),
-         [&] { storeShared(sum, totalsMemory, group); });
-    barrier();
-    sum = loop(k.index(firstGroup), k.min(group, k.index(firstGroup + groups)), 1,
-               k.add(sum, before), [&](Value i, ValueRange carried) {
-                 return SmallVector<Value>{k.add(carried[0], loadShared(totalsMemory, i))};
-               })[0];
-    // Tiles that there are not come behind all slots.
-    int64_t base = i * ownInvocations, here = std::min(ownInvocations, tilesOfPrefix - base);
-    Value local = plus(own, -first);
-    Value isTile = k.less(local, k.index(std::min(ownInvocations, tiles - base)));
-    Value stored = k.select(isTile, sum, word(std::numeric_limits<int32_t>::max()));
+    // One subgroup may have them all.
+    if (tiles > subgroup()) {
+      when(k.equal(remainder(own, k.index(subgroup())), k.index(subgroup() - 1)),
+           [&] { storeShared(sum, totalsMemory, group); });
+      barrier();
+      sum = loop(k.index(firstGroup), k.min(group, k.index(firstGroup + groups)), 1,
+                 k.add(sum, before), [&](Value i, ValueRange carried) {
+                   return SmallVector<Value>{k.add(carried[0], loadShared(totalsMemory, i))};
+                 })[0];
+    }
+    int64_t base = i * ownInvocations, here = std::min(ownInvocations, tiles - base);
     when(k.logicalAnd(k.lessEqual(k.index(first), own), k.less(own, k.index(first + here))),
-         [&] { storeShared(stored, prefixMemory, plus(local, at + base)); });
-    barrier();
-    int64_t last = std::min(base + ownInvocations, tiles) - 1;
-    before = loadShared(prefixMemory, k.index(at + last));
+         [&] { storeShared(sum, prefixMemory, plus(own, at + base - first)); });
+    if (i + 1 < loaded.counts.size()) {
+      barrier();
+      before = loadShared(prefixMemory, k.index(at + base + here - 1));
+    }
   }
-  // Sizes that are no power of two may leave entries that no count stands for.
-  int64_t stored = int64_t(loaded.counts.size()) * ownInvocations;
-  if (stored < tilesOfPrefix) {
-    loop(k.add(k.index(at + stored), own), k.index(at + tilesOfPrefix), workgroup(),
-         [&](Value i) { storeShared(word(std::numeric_limits<int32_t>::max()), prefixMemory, i); });
-    barrier();
-  }
-  return toIndex(before);
 }
 
-/// The tile of a slot of the panel: the number of tiles whose slots all come before it.
-Value PanelLinear::slotTile(const Place &place, Value slot) {
+/// The number of a panel's slots, once the counts are summed.
+Value PanelLinear::slotCount(const Place &place) {
   const MixedFormat &format = place.weight->format;
-  if (format.circuit == Circuit::Uniform)
-    return quotient(slot, k.index(format.uniformSlots));
-  Value number = b.create<arith::IndexCastOp>(b.getI32Type(), slot), at = k.index(0);
-  Value prefixAt = k.index(place.number * tilesOfPrefix);
-  for (int64_t step = llvm::PowerOf2Ceil(format.columnsOfTiles) / 2; step >= 1; step /= 2) {
-    Value before = loadShared(prefixMemory, k.add(prefixAt, plus(at, step - 1)));
-    Value isBefore = b.create<arith::CmpIOp>(arith::CmpIPredicate::sle, before, number);
-    at = k.select(isBefore, plus(at, step), at);
+  if (!hasCounts(format))
+    return k.index(format.columnsOfTiles * format.uniformSlots);
+  int64_t last = place.number * prefixTiles + format.columnsOfTiles - 1;
+  return toIndex(loadShared(prefixMemory, k.index(last)));
+}
+
+/// A word of the circuit at any byte.
+Value PanelLinear::slotWord(const Place &place, Value byteAt) {
+  if (place.weight->format.slotsAt() % wordBytes == 0)
+    return element(place.weight->words, quotient(byteAt, k.index(wordBytes)));
+  Value whole;
+  for (int64_t i = 0; i < wordBytes; ++i) {
+    Value byte = element(place.weight->bytes, plus(byteAt, i));
+    Value part = b.create<arith::ExtUIOp>(b.getI32Type(), byte);
+    part = i ? b.create<arith::ShLIOp>(part, word(8 * i)).getResult() : part;
+    whole = whole ? b.create<arith::OrIOp>(whole, part).getResult() : part;
   }
-  return at;
+  return whole;
+}
+
+/// Where the slots of a panel begin.
+Value PanelLinear::slotsAt(const Place &place, Value panel, const Counts &counts) {
+  const MixedFormat &format = place.weight->format;
+  Value before =
+      hasCounts(format) ? counts.first : times(panel, format.columnsOfTiles * format.uniformSlots);
+  return plus(times(before, format.slotBytes()), format.slotsAt());
+}
+
+/// Reads the invocation's words of the first chunk, as far as it is known how many there are: of
+/// the last panel, that is not.
+PanelLinear::Values PanelLinear::loadChunk(const Place &place, Value panel, const Counts &counts) {
+  const MixedFormat &format = place.weight->format;
+  Value at = slotsAt(place, panel, counts);
+  Value known = hasCounts(format) ? k.sub(counts.next, counts.first) : slotCount(place);
+  Values words;
+  for (int64_t i = 0; i < chunkSlots() * slotWords(format) / ownInvocations; ++i) {
+    Value number = plus(place.local, i * ownInvocations);
+    Value inside = k.less(quotient(number, k.index(slotWords(format))), known);
+    // Read without a branch, and not looked at yet, so that nothing has to wait.
+    Value from = k.select(inside, k.add(at, times(number, wordBytes)), k.index(0));
+    words.push_back(slotWord(place, from));
+  }
+  return words;
+}
+
+void PanelLinear::storeChunk(const Place &place, ValueRange words) {
+  int64_t first = place.number * chunkWords;
+  for (auto [i, own] : llvm::enumerate(words))
+    storeShared(own, slotsMemory, plus(place.local, first + i * ownInvocations));
+}
+
+/// Brings the chunk that begins at slot `base` from the weight to shared memory.
+void PanelLinear::copyChunk(const Place &place, Value panel, const Counts &counts, Value base) {
+  int64_t each = slotWords(place.weight->format), first = place.number * chunkWords;
+  Value at = k.add(slotsAt(place, panel, counts), times(base, each * wordBytes));
+  Value slots = k.min(k.sub(k.max(slotCount(place), base), base), k.index(chunkSlots()));
+  loop(place.local, times(slots, each), ownInvocations, [&](Value i) {
+    storeShared(slotWord(place, k.add(at, times(i, wordBytes))), slotsMemory, plus(i, first));
+  });
+}
+
+/// Writes down which tiles the slots of a chunk are of.
+void PanelLinear::storeTiles(const Place &place, Value base) {
+  const MixedFormat &format = place.weight->format;
+  if (!hasCounts(format))
+    return;
+  int64_t at = place.number * prefixTiles, to = place.number * chunkSlots();
+  loop(place.local, k.index(format.columnsOfTiles), ownInvocations, [&](Value tile) {
+    auto prefix = [&](Value tile) { return toIndex(loadShared(prefixMemory, plus(tile, at))); };
+    Value before = k.select(k.equal(tile, k.index(0)), k.index(0),
+                            prefix(k.sub(k.max(tile, k.index(1)), k.index(1))));
+    Value from = k.max(before, base), end = k.min(prefix(tile), plus(base, chunkSlots()));
+    Value number = b.create<arith::IndexCastOp>(b.getI32Type(), tile);
+    loop(from, end, 1,
+         [&](Value slot) { storeShared(number, tilesMemory, plus(k.sub(slot, base), to)); });
+  });
+}
+
+/// What the invocation's slots of the chunk give for row `local` modulo 16.
+Value PanelLinear::addChunk(const Place &place, Value base, Value sum) {
+  const MixedFormat &format = place.weight->format;
+  Value lane = remainder(place.local, k.index(formatTileRows));
+  Value first = quotient(place.local, k.index(formatTileRows));
+  Value last = k.min(k.sub(k.max(slotCount(place), base), base), k.index(chunkSlots()));
+  int64_t perWord = wordBytes / format.positionBytes, bits = 8 * format.positionBytes;
+  auto shiftOf = [&](int64_t count, int64_t bits) {
+    Value by = times(remainder(lane, k.index(count)), bits);
+    return b.create<arith::IndexCastOp>(b.getI32Type(), by);
+  };
+  Value positionShift = shiftOf(perWord, bits), numberShift = shiftOf(2, 16);
+  return loop(first, last, slotStride(), sum, [&](Value slot, ValueRange carried) {
+    Value at = plus(times(slot, slotWords(format)), place.number * chunkWords);
+    Value positions = loadShared(slotsMemory, k.add(at, quotient(lane, k.index(perWord))));
+    Value numbers = loadShared(
+        slotsMemory, k.add(plus(at, formatTileRows / perWord), quotient(lane, k.index(2))));
+    Value moved = b.create<arith::ShRUIOp>(positions, positionShift);
+    Value position = toIndex(b.create<arith::AndIOp>(moved, word((int64_t(1) << bits) - 1)));
+    Value number = halfOf(b.create<arith::ShRUIOp>(numbers, numberShift), false);
+    Value tile = hasCounts(format)
+                     ? toIndex(loadShared(tilesMemory, plus(slot, place.number * chunkSlots())))
+                     : quotient(k.add(slot, base), k.index(format.uniformSlots));
+    Value column = k.add(times(tile, formatTileColumns), position);
+    // A module may lie.
+    column = k.min(column, k.index(inputColumns - 1));
+    return SmallVector<Value>{k.add(carried[0], k.mul(number, inputNumber(place, column)))};
+  })[0];
+}
+
+/// What a panel's slots give. All invocations come here.
+Value PanelLinear::addSlots(ArrayRef<Place> places, Value panel, ArrayRef<Counts> counts) {
+  auto addOwn = [&](Value base, Value sum) {
+    return ofOwn(places, [&](const Place &place) { return Values{addChunk(place, base, sum)}; })[0];
+  };
+  Value sum = addOwn(k.index(0), f(0.0)), most = slotCount(places[0]);
+  if (places.size() > 1)
+    most = k.max(most, slotCount(places[1]));
+  // Few panels have more than a chunk.
+  return loop(k.index(chunkSlots()), most, chunkSlots(), sum, [&](Value base, ValueRange carried) {
+    barrier();
+    ofOwn(places, [&](const Place &place) {
+      copyChunk(place, panel, counts[place.number], base);
+      storeTiles(place, base);
+      return Values();
+    });
+    barrier();
+    return SmallVector<Value>{addOwn(base, carried[0])};
+  })[0];
 }
 
 Value PanelLinear::half(const Weight &weight, Value byteAt, bool aligned) {
@@ -107,91 +219,6 @@ Value PanelLinear::half(const Weight &weight, Value byteAt, bool aligned) {
   }
   Value both = b.create<arith::OrIOp>(parts[0], b.create<arith::ShLIOp>(parts[1], word(8)));
   return halfOf(both, false);
-}
-
-/// The position in its tile and the value, as they are stored, of the slot that begins at a byte,
-/// for row `local` modulo 16.
-std::pair<Value, Value> PanelLinear::loadSlot(const Place &place, Value at) {
-  const MixedFormat &format = place.weight->format;
-  Value lane = remainder(place.local, k.index(formatTileRows));
-  bool aligned = format.slotsAt() % halfBytes == 0;
-  Value from = k.add(at, times(lane, format.positionBytes)), raw;
-  if (format.positionBytes == 1)
-    raw = element(place.weight->bytes, from);
-  else
-    raw = element(place.weight->shorts, quotient(from, k.index(halfBytes)));
-  Value valueAt = k.add(plus(at, formatTileRows * format.positionBytes), times(lane, halfBytes));
-  if (aligned)
-    return {raw, element(place.weight->halves, quotient(valueAt, k.index(halfBytes)))};
-  return {raw, half(*place.weight, valueAt, false)};
-}
-
-/// Before the tiles of the slots are known: of an invocation's first slots, positions and values.
-PanelLinear::Slots PanelLinear::loadSlots(const Place &place, Value panel, const Counts &counts) {
-  const MixedFormat &format = place.weight->format;
-  Slots result;
-  Value first = quotient(place.local, k.index(formatTileRows)), known;
-  result.rest = plus(first, slotsAhead * slotStride());
-  if (format.circuit == Circuit::Uniform) {
-    int64_t slots = format.columnsOfTiles * format.uniformSlots;
-    result.at = plus(times(panel, slots * format.slotBytes()), format.slotsAt());
-    result.count = known = k.index(slots);
-  } else {
-    result.at = plus(times(counts.first, format.slotBytes()), format.slotsAt());
-    // Of the last panel, it is not known how many there are, and nothing is read ahead.
-    known = k.sub(counts.next, counts.first);
-    result.rest = k.select(k.equal(panel, k.index(format.rowsOfTiles - 1)), first, result.rest);
-    result.count = known;
-  }
-  result.known = known;
-  for (int64_t i = 0; i < slotsAhead; ++i) {
-    Value slot = plus(first, i * slotStride());
-    // Read without a branch, and not looked at yet, so that nothing has to wait.
-    Value at = k.add(result.at, times(slot, format.slotBytes()));
-    auto [position, value] = loadSlot(place, k.select(k.less(slot, known), at, k.index(0)));
-    result.positions.push_back(position);
-    result.numbers.push_back(value);
-    result.tiles.push_back(k.index(0));
-  }
-  return result;
-}
-
-PanelLinear::Values PanelLinear::flatten(const Slots &slots) {
-  Values values = {slots.at, slots.count, slots.rest, slots.known};
-  llvm::append_range(values, slots.positions);
-  llvm::append_range(values, slots.numbers);
-  llvm::append_range(values, slots.tiles);
-  return values;
-}
-
-PanelLinear::Slots PanelLinear::slotsOf(const Place &place, ValueRange values) {
-  int64_t ahead = slotsAhead;
-  auto part = [&](int64_t i) { return Values(values.slice(4 + i * ahead, ahead)); };
-  return {values[0], values[1], values[2], values[3], part(0), part(1), part(2)};
-}
-
-/// What the slots of the invocation give for row `local` modulo 16.
-Value PanelLinear::addSlots(const Place &place, const Slots &slots) {
-  Value sum = f(0.0), first = quotient(place.local, k.index(formatTileRows));
-  auto product = [&](Value position, Value tile, Value number) {
-    Value inTile = toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), position));
-    if (number.getType().isF16())
-      number = b.create<arith::ExtFOp>(b.getF32Type(), number);
-    Value column = k.add(times(tile, formatTileColumns), inTile);
-    // What was read in place of a slot that there is not may be no position.
-    column = k.min(column, k.index(inputColumns - 1));
-    return k.mul(number, inputNumber(place, column));
-  };
-  for (auto [i, position] : llvm::enumerate(slots.positions)) {
-    Value inside = k.less(plus(first, i * slotStride()), slots.known);
-    sum = k.add(sum, k.select(inside, product(position, slots.tiles[i], slots.numbers[i]), f(0.0)));
-  }
-  // Those that were not read ahead.
-  return loop(slots.rest, slots.count, slotStride(), sum, [&](Value slot, ValueRange carried) {
-    int64_t bytes = place.weight->format.slotBytes();
-    auto [position, value] = loadSlot(place, k.add(slots.at, times(slot, bytes)));
-    return SmallVector<Value>{k.add(carried[0], product(position, slotTile(place, slot), value))};
-  })[0];
 }
 
 Value PanelLinear::addList(const Place &place, Value panel) {

@@ -39,8 +39,6 @@ bool PanelLinear::addWeight(unsigned i) {
     weight.halves = view(buffer, b.getF16Type());
     weight.shorts = view(buffer, b.getI16Type());
   }
-  if (format->circuit == Circuit::Slots)
-    tilesOfPrefix = std::max<int64_t>(tilesOfPrefix, llvm::PowerOf2Ceil(format->columnsOfTiles));
   return true;
 }
 
@@ -65,7 +63,8 @@ bool PanelLinear::collect() {
   for (unsigned i = 0; i < op.getWeights().size(); ++i)
     if (!addWeight(i))
       return false;
-  if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted))
+  if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted ||
+                        weights[0].format.circuit != weights[1].format.circuit))
     return false;
   chooseShape();
   int64_t most = profile.getSubgroup() >= 32 ? manySharedColumns : sharedColumns;
@@ -125,29 +124,34 @@ static bool hasSlots(const MixedFormat &format) {
   return format.circuit == Circuit::Slots || format.circuit == Circuit::Uniform;
 }
 
-/// The slots of a panel, which take another read and the sums over counts. All invocations come
-/// here.
-PanelLinear::Values PanelLinear::prepareSlots(ArrayRef<Place> places, Value panel,
-                                              const Begun &begun) {
-  if (!hasSlots(places[0].weight->format))
-    return {};
-  Values slots = ofOwn(places, [&](const Place &place) {
-    return flatten(loadSlots(place, panel, begun.counts[place.number]));
+/// Brings the slots of a panel to shared memory, which takes another read, and the sums over
+/// counts. All invocations come here.
+void PanelLinear::prepareSlots(ArrayRef<Place> places, Value panel, const Begun &begun) {
+  const MixedFormat &format = places[0].weight->format;
+  if (!hasSlots(format))
+    return;
+  Values words = ofOwn(places, [&](const Place &place) {
+    return loadChunk(place, panel, begun.counts[place.number]);
   });
-  Values totals;
-  for (const Place &place : places)
-    totals.push_back(place.weight->format.circuit == Circuit::Slots
-                         ? sumCounts(place, begun.counts[place.number])
-                         : Value());
-  return ofOwn(places, [&](const Place &place) {
-    Slots own = slotsOf(place, slots);
-    if (Value total = totals[place.number])
-      own.count = total;
-    Value first = quotient(place.local, k.index(formatTileRows));
-    for (auto [i, tile] : llvm::enumerate(own.tiles))
-      tile = slotTile(place, plus(first, i * slotStride()));
-    return flatten(own);
+  if (format.circuit == Circuit::Slots) {
+    for (const Place &place : places)
+      sumCounts(place, begun.counts[place.number]);
+    barrier();
+  }
+  ofOwn(places, [&](const Place &place) {
+    storeChunk(place, words);
+    storeTiles(place, k.index(0));
+    return Values();
   });
+  if (format.circuit == Circuit::Slots)
+    when(k.equal(panel, k.index(format.rowsOfTiles - 1)), [&] {
+      barrier();
+      ofOwn(places, [&](const Place &place) {
+        copyChunk(place, panel, begun.counts[place.number], k.index(0));
+        return Values();
+      });
+    });
+  barrier();
 }
 
 /// Leaves the sums of each subgroup in memory.
@@ -218,8 +222,7 @@ void PanelLinear::storeRows(ArrayRef<Place> places, Value panel, Value feature, 
   });
 }
 
-void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, const Begun &begun,
-                              ValueRange slots) {
+void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, const Begun &begun) {
   Value residual;
   if (this->residual)
     residual = load(this->residual,
@@ -228,13 +231,14 @@ void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, const Begun &
     return Values(sumTiles(place, panel, tileOf(place, begun.tile)));
   });
   Value extra;
-  if (llvm::any_of(places,
-                   [](const Place &each) { return each.weight->format.circuit != Circuit::None; }))
+  if (hasSlots(places[0].weight->format))
+    extra = addSlots(places, panel, begun.counts);
+  else if (llvm::any_of(places, [](const Place &each) {
+             return each.weight->format.circuit == Circuit::List;
+           }))
     extra = ofOwn(places, [&](const Place &place) {
-      const MixedFormat &format = place.weight->format;
-      return Values{format.circuit == Circuit::None   ? f(0.0)
-                    : format.circuit == Circuit::List ? addList(place, panel)
-                                                      : addSlots(place, slotsOf(place, slots))};
+      bool isList = place.weight->format.circuit == Circuit::List;
+      return Values{isList ? addList(place, panel) : f(0.0)};
     })[0];
   storeSums(Rows(sums.begin(), sums.end()), extra);
   barrier();
@@ -248,11 +252,11 @@ void PanelLinear::emitPanel(ArrayRef<Weight> part, Value panel, Value row) {
   for (auto [number, weight] : llvm::enumerate(part))
     places.push_back(placeOf(weight, row, number));
   Begun begun = beginPanel(places, panel);
-  Values slots = prepareSlots(places, panel, begun);
+  prepareSlots(places, panel, begun);
   loadGain();
   awaitInputs();
   stageRow(row);
-  finishPanel(places, panel, begun, slots);
+  finishPanel(places, panel, begun);
 }
 
 void PanelLinear::emit() {
@@ -261,11 +265,19 @@ void PanelLinear::emit() {
   sumsMemory = shared(sharing * partials() * formatTileRows, b.getF32Type());
   if (anyCircuit)
     extrasMemory = shared(sharing * extras() * formatTileRows, b.getF32Type());
-  bool anySlots = llvm::any_of(
-      weights, [](const Weight &weight) { return weight.format.circuit == Circuit::Slots; });
-  if (anySlots) {
-    prefixMemory = shared(sharing * tilesOfPrefix, b.getI32Type());
+  for (const Weight &weight : weights) {
+    const MixedFormat &format = weight.format;
+    if (format.circuit == Circuit::Slots)
+      prefixTiles = std::max(prefixTiles, format.columnsOfTiles);
+    if (hasSlots(format))
+      chunkWords = std::max(chunkWords, chunkSlots() * slotWords(format));
+  }
+  if (chunkWords)
+    slotsMemory = shared(sharing * chunkWords, b.getI32Type());
+  if (prefixTiles) {
+    prefixMemory = shared(sharing * prefixTiles, b.getI32Type());
     totalsMemory = shared(workgroup() / subgroup(), b.getI32Type());
+    tilesMemory = shared(sharing * chunkSlots(), b.getI32Type());
   }
   if (norm)
     normMemory = shared(subgroups(), b.getF32Type());

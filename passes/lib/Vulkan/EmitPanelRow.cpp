@@ -26,15 +26,39 @@ bool tacq::hasPanelFeatures(VulkanProfileAttr profile) {
                       [&](const char *feature) { return profile.has(feature); });
 }
 
+/// What a row is made from by functions of single elements: one tensor or two of its own shape.
+/// Empty if there is more to it.
+static SmallVector<Value> sourcesOf(Value x) {
+  SmallVector<Value> sources;
+  SmallVector<Value> open = {x};
+  llvm::SmallDenseSet<Value> seen;
+  while (!open.empty()) {
+    Value value = open.pop_back_val();
+    if (!seen.insert(value).second)
+      continue;
+    auto node = value.getDefiningOp<NodeOp>();
+    if (!node) {
+      if (!isLoadable(value) || *dimsOf(value) != *dimsOf(x))
+        return {};
+      sources.push_back(value);
+      continue;
+    }
+    if (!llvm::is_contained({"Mul", "Add", "Sigmoid", "Relu", "Tanh", "Gelu"}, node.getOpType()))
+      return {};
+    llvm::append_range(open, node.getInputs());
+  }
+  return sources.size() <= 2 ? sources : SmallVector<Value>();
+}
+
 bool tacq::isRepeatedRow(QuantizeRowsOp op, VulkanProfileAttr profile) {
   int64_t columns = dimsOf(op.getX())->back().constant().value_or(1), block = op.getBlock();
   auto norm = op.getX().getDefiningOp<NormOp>();
   if (norm && (norm.getKind() != NormKind::RMS || norm.getBias() || !isLoadable(norm.getGain()) ||
                !isLoadable(norm.getX())))
     return false;
-  return op->hasAttr(repeatedRowsAttribute) && hasPanelFeatures(profile) && isLoadable(op.getX()) &&
-         columns % quantizedColumns == 0 && block % quadBytes == 0 &&
-         profile.getSubgroup() >= block / quadBytes;
+  return op->hasAttr(repeatedRowsAttribute) && hasPanelFeatures(profile) &&
+         (norm || !sourcesOf(op.getX()).empty()) && columns % quantizedColumns == 0 &&
+         block % quadBytes == 0 && profile.getSubgroup() >= block / quadBytes;
 }
 
 /// Looks for what the kernel holds behind the product. False if the row has to be made, and cannot.
@@ -45,9 +69,11 @@ bool PanelLinear::findRepeatedRow() {
   if (!quantize)
     return true;
   norm = quantize.getX().getDefiningOp<NormOp>();
-  source = inputBuffer(norm ? norm.getX() : quantize.getX());
+  sourceTensors = norm ? Values{norm.getX()} : sourcesOf(quantize.getX());
+  for (Value tensor : sourceTensors)
+    sources.push_back(inputBuffer(tensor));
   gain = norm ? inputBuffer(norm.getGain()) : Value();
-  return source && bool(gain) == bool(norm) && rowQuadsMemory;
+  return !llvm::is_contained(sources, Value()) && bool(gain) == bool(norm) && rowQuadsMemory;
 }
 
 /// So many numbers that stand side by side, of 16 bytes or more, in f32.
@@ -82,20 +108,46 @@ void PanelLinear::loadGain() {
   }
 }
 
+/// Of each source, a run from each of these columns on.
+SmallVector<PanelLinear::Values> PanelLinear::loadSources(ArrayRef<Value> columns) {
+  SmallVector<Values> runs;
+  for (Value source : sources)
+    for (Value column : columns)
+      runs.push_back(loadRun(source, column, quadBytes));
+  return runs;
+}
+
+/// The elements of a row, before it is normalized: runs from these columns on.
+SmallVector<PanelLinear::Values> PanelLinear::computeElements(ArrayRef<Value> columns) {
+  SmallVector<Values> loaded = loadSources(columns);
+  if (norm || quantize.getX() == sourceTensors[0])
+    return loaded;
+  SmallVector<Values> elements(columns.size());
+  KernelBuilder::Index at(dimsOf(quantize.getX())->size(), k.index(0));
+  for (auto [run, column] : llvm::enumerate(columns))
+    for (int64_t i = 0; i < quadBytes; ++i) {
+      at.back() = plus(column, i);
+      for (auto [number, tensor] : llvm::enumerate(sourceTensors))
+        k.define(tensor, at, loaded[number * columns.size() + run][i]);
+      elements[run].push_back(k.load(quantize.getX(), at));
+    }
+  return elements;
+}
+
 /// Makes the row: an invocation has 16 columns, or as many several times.
 void PanelLinear::makeRow() {
   QuantizeRow quantizer(k, quantize, profile);
   if (failed(quantizer.chooseParts(block / quadBytes)))
     llvm_unreachable("its block was looked at");
   int64_t units = inputColumns / quadBytes;
-  SmallVector<Values> elements;
-  Values unitNumbers, insides;
+  Values unitNumbers, insides, firsts;
   for (int64_t first = 0; first < units; first += workgroup()) {
     Value unit = plus(thread(), first);
     insides.push_back(first + workgroup() > units ? k.less(unit, k.index(units)) : Value());
     unitNumbers.push_back(insides.back() ? k.min(unit, k.index(units - 1)) : unit);
-    elements.push_back(loadRun(source, times(unitNumbers.back(), quadBytes), quadBytes));
+    firsts.push_back(times(unitNumbers.back(), quadBytes));
   }
+  SmallVector<Values> elements = computeElements(firsts);
   if (norm) {
     Value squares = f(0.0);
     for (auto [own, inside] : llvm::zip(elements, insides)) {

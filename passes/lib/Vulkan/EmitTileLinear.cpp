@@ -24,7 +24,7 @@ static constexpr int64_t fewestRows = 24;
 /// With fewer tiles of features than that, tiles have half as many rows.
 static constexpr int64_t fewTiles = 64;
 /// The first page of the workspace is not a kernel's to leave changed.
-static constexpr int64_t pageBytes = 4096, quadBytes = 16;
+static constexpr int64_t pageBytes = 4096, quadBytes = 16, scaleBytes = 4;
 
 bool TileLinear::addWeight(unsigned i) {
   auto type = cast<MixedType>(op.getWeights()[i].getType());
@@ -41,11 +41,15 @@ bool TileLinear::addWeight(unsigned i) {
   return true;
 }
 
-bool TileLinear::collect() {
+bool TileLinear::hasFeatures() {
   for (const char *feature : {"matrix16", "int8", "int16", "float16", "storage8", "storage16"})
     if (!profile.has(feature))
       return false;
-  if (!op.getWeightLayouts() || subgroup() == 1)
+  return subgroup() > 1;
+}
+
+bool TileLinear::collect() {
+  if (!hasFeatures() || !op.getWeightLayouts())
     return false;
   Dims xDims = k.dims(op.getX()), scaleDims = k.dims(op.getXScales());
   inputColumns = *xDims.back().constant();
@@ -65,6 +69,11 @@ bool TileLinear::collect() {
   if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted))
     return false;
   xQuads = view(x, quadType());
+  chooseTiles();
+  return !many.isConstant(0);
+}
+
+void TileLinear::chooseTiles() {
   for (Group group : groups())
     tiles += tilesOf(group);
   // Few tiles leave a large device without work: there are more of them if they are smaller.
@@ -75,7 +84,6 @@ bool TileLinear::collect() {
   rowTiles = Sym::ceilDiv(rowCount, shape.rows);
   // None where there are few rows.
   many = Sym::min(1, Sym::floorDiv(rowCount, fewestRows));
-  return !many.isConstant(0);
 }
 
 int64_t TileLinear::tilesOf(Group group) {
@@ -105,9 +113,9 @@ void TileLinear::ofGroup(Value tile, function_ref<void(Group, Value)> body) {
 void TileLinear::useWorkspace() {
   int64_t weightQuads = tiles * steps() * stepQuads * shape.features;
   Sym rows = rowTiles * shape.rows;
-  Sym scalesAt =
-      Sym(pageBytes + weightQuads * quadBytes) + rows * (steps() * stepQuads * quadBytes);
-  Value bytes = k.workspace(many * (scalesAt + rows * 4), b.getI32Type());
+  scalesAt = Sym((pageBytes + weightQuads * quadBytes) / scaleBytes) +
+             rows * (steps() * stepQuads * quadBytes / scaleBytes);
+  Value bytes = k.workspace(many * (scalesAt + rows) * scaleBytes, b.getI32Type());
   workQuads = view(bytes, quadType());
   workScales = view(bytes, b.getF32Type());
 }
@@ -123,9 +131,12 @@ Value TileLinear::inputBlock(Value rowTile, Value step) {
               pageBytes / quadBytes + tiles * steps() * stepQuads * shape.features);
 }
 
-SmallVector<Value> TileLinear::loadStep(Value tile, Value rowTile, Value step) {
+SmallVector<Value> TileLinear::loadStep(Group group, Value ofAll, Value tile, Value rowTile,
+                                        Value step) {
+  if (dense)
+    return loadDense(group, tile, rowTile, step);
   SmallVector<Value> loaded;
-  Value weightAt = k.add(weightBlock(tile, step), thread());
+  Value weightAt = k.add(weightBlock(ofAll, step), thread());
   for (int64_t i = 0; i < stepQuads * shape.features; i += workgroup())
     loaded.push_back(element(workQuads, plus(weightAt, i)));
   Value inputAt = k.add(inputBlock(rowTile, step), thread());
@@ -135,6 +146,8 @@ SmallVector<Value> TileLinear::loadStep(Value tile, Value rowTile, Value step) {
 }
 
 void TileLinear::storeStep(ValueRange loaded) {
+  if (dense)
+    return storeDense(loaded);
   size_t number = 0;
   for (auto [first, rows] : {std::pair(int64_t(0), shape.features), {shape.features, shape.rows}})
     for (int64_t i = 0; i < stepQuads * rows; i += workgroup()) {
@@ -152,19 +165,27 @@ void TileLinear::multiply(Sums &sums) {
   Value feature = times(remainder(number, k.index(across)), shape.ownFeatures);
   Value row = times(quotient(number, k.index(across)), shape.ownRows);
   Type f16 = b.getF16Type();
-  auto load = [&](Value at, const char *use, bool transpose) -> Value {
+  auto load = [&](Value at, const char *use, int64_t stride, bool transpose) -> Value {
     auto type = gpu::MMAMatrixType::get({matrix, matrix}, f16, use);
     return b.create<gpu::SubgroupMmaLoadMatrixOp>(type, memory, ValueRange{at},
-                                                  b.getIndexAttr(rowOfQuads),
+                                                  b.getIndexAttr(stride),
                                                   transpose ? b.getUnitAttr() : UnitAttr());
   };
   for (int64_t part = 0; part < stepColumns / matrix; ++part) {
     SmallVector<Value> factors, inputs;
-    for (int64_t i = 0; i < shape.ownFeatures; i += matrix)
-      factors.push_back(load(plus(times(plus(feature, i), rowOfQuads), part * 2), "AOp", false));
+    for (int64_t i = 0; i < shape.ownFeatures; i += matrix) {
+      Value own = plus(feature, i);
+      if (dense)
+        own =
+            plus(quotient(own, k.index(quadHalves)), part * matrix * columnOfQuads(shape.features));
+      else
+        own = plus(times(own, rowOfQuads), part * 2);
+      factors.push_back(
+          load(own, "AOp", dense ? columnOfQuads(shape.features) : rowOfQuads, dense));
+    }
     for (int64_t j = 0; j < shape.ownRows; j += matrix)
-      inputs.push_back(
-          load(plus(times(plus(row, shape.features + j), rowOfQuads), part * 2), "BOp", true));
+      inputs.push_back(load(plus(times(plus(row, shape.features + j), rowOfQuads), part * 2), "BOp",
+                            rowOfQuads, true));
     size_t at = 0;
     for (Value factor : factors)
       for (Value input : inputs) {
@@ -254,7 +275,8 @@ void TileLinear::storeSums(Group group, const Sums &sums, Value tile, Value rowT
         when(k.less(row, k.sym(rowCount)), [&] {
           Value at = k.add(first, k.add(times(rowHere, stride), quad));
           Value feature = k.add(plus(ownFeature, fromPair), times(quad, 4));
-          storeFeatures(group, at, quadsOfRow, feature, row, element(workScales, row), tile);
+          Value scale = dense ? f(1.0) : element(workScales, scaleAt(row));
+          storeFeatures(group, at, quadsOfRow, feature, row, scale, tile);
         });
       });
       barrier();
@@ -263,7 +285,7 @@ void TileLinear::storeSums(Group group, const Sums &sums, Value tile, Value rowT
 
 void TileLinear::emitTile(Group group, Value ofAll, Value tile, Value rowTile) {
   Value first = k.index(0), last = k.index(steps() - 1);
-  storeStep(loadStep(ofAll, rowTile, first));
+  storeStep(loadStep(group, ofAll, tile, rowTile, first));
   barrier();
   auto sum = gpu::MMAMatrixType::get({matrix, matrix}, b.getF32Type(), "COp");
   int64_t matrices = shape.ownFeatures * shape.ownRows / (matrix * matrix);
@@ -271,7 +293,7 @@ void TileLinear::emitTile(Group group, Value ofAll, Value tile, Value rowTile) {
   SmallVector<Value> carried(size_t(matrices), zero);
   carried = loop(first, k.index(steps()), 1, carried, [&](Value step, ValueRange now) {
     Sums sums(now);
-    SmallVector<Value> next = loadStep(ofAll, rowTile, k.min(plus(step, 1), last));
+    SmallVector<Value> next = loadStep(group, ofAll, tile, rowTile, k.min(plus(step, 1), last));
     multiply(sums);
     barrier();
     storeStep(next);
@@ -283,12 +305,21 @@ void TileLinear::emitTile(Group group, Value ofAll, Value tile, Value rowTile) {
 
 void TileLinear::emitProduct() {
   setWorkgroup(shape.subgroups() * subgroup());
-  useWorkspace();
+  if (!dense)
+    useWorkspace();
   memory = shared((shape.features + shape.rows) * rowOfQuads, quadType());
   k.parallel(many * rowTiles * tiles, [&](Value task) {
     Value count = k.sym(rowTiles), tile = quotient(task, count), rowTile = remainder(task, count);
     ofGroup(tile, [&](Group group, Value own) { emitTile(group, tile, own, rowTile); });
   });
+}
+
+bool tacq::emitDenseMatrixShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile) {
+  TileLinear shader(kernel, op, profile);
+  if (!shader.collectDense())
+    return false;
+  shader.emitProduct();
+  return true;
 }
 
 bool tacq::emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile) {

@@ -156,32 +156,17 @@ void EntryPoint::await(Value symbols, Value status, Value flags) {
     b.setInsertionPointToStart(branch.thenBlock());
     Value at = b.create<arith::IndexCastOp>(loc, b.getIndexType(), flag);
     Value zero = word(0), one = word(1), most = word(mostPolls);
-    auto loop = b.create<spirv::LoopOp>(loc, spirv::LoopControl::None);
-    Region &region = loop.getBody();
-    Block *entry = b.createBlock(&region);
-    Block *header = b.createBlock(&region, region.end(), b.getI32Type(), loc);
-    Block *body = b.createBlock(&region, region.end());
-    Block *again = b.createBlock(&region, region.end());
-    Block *merge = b.createBlock(&region, region.end());
-    b.setInsertionPointToEnd(merge);
-    b.create<spirv::MergeOp>(loc);
-    b.setInsertionPointToEnd(entry);
-    b.create<spirv::BranchOp>(loc, header, ValueRange{zero});
-    b.setInsertionPointToEnd(header);
-    Value seen = b.create<memref::LoadOp>(loc, flags, at);
+    auto loop = b.create<scf::WhileOp>(loc, TypeRange(b.getI32Type()), ValueRange{zero});
+    Block *look = b.createBlock(&loop.getBefore(), {}, b.getI32Type(), loc);
+    Value polls = look->getArgument(0), seen = b.create<memref::LoadOp>(loc, flags, at);
     Value isLess = b.create<arith::CmpIOp>(loc, arith::CmpIPredicate::slt, seen, count);
-    Value polls = header->getArgument(0);
     Value hasTime = b.create<arith::CmpIOp>(loc, arith::CmpIPredicate::slt, polls, most);
-    Value goesOn = b.create<arith::AndIOp>(loc, isLess, hasTime);
-    b.create<spirv::BranchConditionalOp>(loc, goesOn, body, ValueRange{}, merge, ValueRange{});
-    b.setInsertionPointToEnd(body);
-    b.create<spirv::BranchOp>(loc, again);
-    b.setInsertionPointToEnd(again);
-    Value next = b.create<arith::AddIOp>(loc, polls, one);
-    b.create<spirv::BranchOp>(loc, header, ValueRange{next});
+    b.create<scf::ConditionOp>(loc, b.create<arith::AndIOp>(loc, isLess, hasTime), polls);
+    Block *again = b.createBlock(&loop.getAfter(), {}, b.getI32Type(), loc);
+    Value next = b.create<arith::AddIOp>(loc, again->getArgument(0), one);
+    b.create<scf::YieldOp>(loc, ValueRange{next});
     b.setInsertionPointAfter(loop);
-    Value last = b.create<memref::LoadOp>(loc, flags, at);
-    Value isLate = b.create<arith::CmpIOp>(loc, arith::CmpIPredicate::slt, last, count);
+    Value isLate = b.create<arith::CmpIOp>(loc, arith::CmpIPredicate::sge, loop.getResult(0), most);
     auto late = b.create<scf::IfOp>(loc, isLate, /*withElseRegion=*/false);
     b.setInsertionPointToStart(late.thenBlock());
     Value place = b.create<arith::ConstantIndexOp>(loc, lateWord);
@@ -221,8 +206,23 @@ void EntryPoint::orderByFlags(Value symbols, Value status, Value flags) {
                                 ValueRange{flag});
 }
 
+/// Whether the function has numbers of f64, in memory or not.
+static bool usesDoubles(func::FuncOp function) {
+  auto isDouble = [](Type type) { return getElementTypeOrSelf(type).isF64(); };
+  return llvm::any_of(function.getArgumentTypes(), isDouble) ||
+         function
+             .walk([&](Operation *op) {
+               return llvm::any_of(op->getResultTypes(), isDouble) ? WalkResult::interrupt()
+                                                                   : WalkResult::advance();
+             })
+             .wasInterrupted();
+}
+
 LogicalResult EntryPoint::emit() {
   Location loc = function.getLoc();
+  if (!profile.has("float64") && usesDoubles(function))
+    return function.emitError() << "it needs f64, which shaders of the profile '"
+                                << profile.getName() << "' do not have";
   Block &old = function.getBody().front();
   SmallVector<BlockArgument> buffers, symbols;
   for (BlockArgument argument : old.getArguments().drop_back(3))

@@ -64,6 +64,62 @@ template <typename Op, bool cosine> struct ExpandSinCos : OpRewritePattern<Op> {
   }
 };
 
+/// asin and acos of f32. Beyond a half, asin x is pi/2 - 2 asin sqrt((1 - x) / 2), so that a
+/// polynomial is needed up to a half only; its error is below 2e-7.
+template <typename Op> struct ExpandArcSinCos : OpRewritePattern<Op> {
+  using OpRewritePattern<Op>::OpRewritePattern;
+  LogicalResult matchAndRewrite(Op op, PatternRewriter &rewriter) const override {
+    if (!op.getType().isF32())
+      return failure();
+    ImplicitLocOpBuilder b(op.getLoc(), rewriter);
+    Value x = op.getOperand();
+    auto f = [&](float value) { return f32Constant(b, x.getType(), value); };
+    auto fma = [&](Value x, Value y, Value z) -> Value { return b.create<math::FmaOp>(x, y, z); };
+    auto less = [&](Value x, Value y) -> Value {
+      return b.create<arith::CmpFOp>(arith::CmpFPredicate::OLT, x, y);
+    };
+    Value size = b.create<math::AbsFOp>(x);
+    Value isLarge = less(f(0.5f), size);
+    Value rest = fma(size, f(-0.5f), f(0.5f));
+    Value square = b.create<arith::MulFOp>(size, size);
+    Value z = b.create<arith::SelectOp>(isLarge, rest, square);
+    Value root = b.create<arith::SelectOp>(isLarge, b.create<math::SqrtOp>(rest), size);
+    Value p = f(4.2163199048e-2f);
+    for (float c : {2.4181311049e-2f, 4.5470025998e-2f, 7.4953002686e-2f, 1.6666752422e-1f})
+      p = fma(p, z, f(c));
+    Value arc = fma(b.create<arith::MulFOp>(p, z), root, root); // asin of the root
+    Value twice = b.create<arith::AddFOp>(arc, arc);
+    Value isNegative = less(x, f(0));
+    auto negatedIf = [&](Value condition, Value value) -> Value {
+      return b.create<arith::SelectOp>(condition, b.create<arith::NegFOp>(value), value);
+    };
+    constexpr float pi = 3.14159265358979f;
+    Value result;
+    if (std::is_same_v<Op, math::AsinOp>) {
+      Value large = b.create<arith::SubFOp>(f(pi / 2), twice);
+      result = negatedIf(isNegative, b.create<arith::SelectOp>(isLarge, large, arc));
+    } else {
+      Value large =
+          b.create<arith::SelectOp>(isNegative, b.create<arith::SubFOp>(f(pi), twice), twice);
+      Value small = b.create<arith::SubFOp>(f(pi / 2), negatedIf(isNegative, arc));
+      result = b.create<arith::SelectOp>(isLarge, large, small);
+    }
+    rewriter.replaceOp(op, result);
+    return success();
+  }
+};
+
+/// SPIR-V has no largest and smallest of bools.
+template <typename Op, typename Logical> struct ExpandBoolMinMax : OpRewritePattern<Op> {
+  using OpRewritePattern<Op>::OpRewritePattern;
+  LogicalResult matchAndRewrite(Op op, PatternRewriter &rewriter) const override {
+    if (!op.getType().isInteger(1))
+      return failure();
+    rewriter.replaceOpWithNewOp<Logical>(op, op.getLhs(), op.getRhs());
+    return success();
+  }
+};
+
 class ExpandMathPass : public tacq::impl::VulkanExpandMathBase<ExpandMathPass> {
   using VulkanExpandMathBase::VulkanExpandMathBase;
 
@@ -86,7 +142,12 @@ class ExpandMathPass : public tacq::impl::VulkanExpandMathBase<ExpandMathPass> {
       return signalPassFailure();
     RewritePatternSet functions(context);
     populateMathExpansionPatterns(functions);
-    functions.add<ExpandSinCos<math::SinOp, false>, ExpandSinCos<math::CosOp, true>>(context);
+    functions.add<ExpandSinCos<math::SinOp, false>, ExpandSinCos<math::CosOp, true>,
+                  ExpandArcSinCos<math::AsinOp>, ExpandArcSinCos<math::AcosOp>,
+                  ExpandBoolMinMax<arith::MaxUIOp, arith::OrIOp>,
+                  ExpandBoolMinMax<arith::MinUIOp, arith::AndIOp>,
+                  ExpandBoolMinMax<arith::MaxSIOp, arith::AndIOp>,
+                  ExpandBoolMinMax<arith::MinSIOp, arith::OrIOp>>(context);
     if (failed(applyPatternsAndFoldGreedily(getOperation(), std::move(functions))))
       return signalPassFailure();
     // What is left of f32: the inverse functions and a few rare ones.

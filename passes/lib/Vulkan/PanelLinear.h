@@ -16,9 +16,6 @@ namespace tacq {
 constexpr int64_t quadBytes = 16, wordBytes = 4, halfBytes = 2;
 /// Words that neighbouring invocations read of four rows each.
 constexpr int64_t rowQuads = formatTileRows / 4;
-/// Slots that each invocation reads ahead. Registers for more of them would cost more than waiting
-/// for the others.
-constexpr int64_t slotsAhead = 1;
 
 class PanelLinear : WorkgroupCode {
 public:
@@ -57,14 +54,6 @@ private:
     /// The numbers of the panel's first slot and of the next panel's.
     mlir::Value first, next;
   };
-  /// The slots of a panel: where they begin, how many there are, the first of the invocation's that
-  /// has not been read ahead, how many of the panel may have been, and those: positions in tiles,
-  /// values, tiles.
-  struct Slots {
-    mlir::Value at, count, rest, known;
-    Values positions, numbers, tiles;
-  };
-
   bool addWeight(unsigned i);
   void chooseShape();
   Place placeOf(const Weight &weight, mlir::Value row, unsigned number);
@@ -77,6 +66,8 @@ private:
   void loadGain();
   void stageRow(mlir::Value row);
   void makeRow();
+  llvm::SmallVector<Values> loadSources(llvm::ArrayRef<mlir::Value> columns);
+  llvm::SmallVector<Values> computeElements(llvm::ArrayRef<mlir::Value> columns);
   void copyRow(mlir::Value row);
   Values loadRun(mlir::Value buffer, mlir::Value at, int64_t count);
   mlir::Value inputQuad(const Place &place, mlir::Value number);
@@ -99,15 +90,20 @@ private:
 
   // Circuits.
   Counts loadCounts(const Place &place, mlir::Value panel);
-  mlir::Value sumCounts(const Place &place, const Counts &counts);
-  Slots loadSlots(const Place &place, mlir::Value panel, const Counts &counts);
-  mlir::Value slotTile(const Place &place, mlir::Value slot);
-  std::pair<mlir::Value, mlir::Value> loadSlot(const Place &place, mlir::Value at);
-  mlir::Value addSlots(const Place &place, const Slots &slots);
+  void sumCounts(const Place &place, const Counts &counts);
+  mlir::Value slotCount(const Place &place);
+  mlir::Value slotWord(const Place &place, mlir::Value byteAt);
+  mlir::Value slotsAt(const Place &place, mlir::Value panel, const Counts &counts);
+  Values loadChunk(const Place &place, mlir::Value panel, const Counts &counts);
+  void storeChunk(const Place &place, mlir::ValueRange words);
+  void copyChunk(const Place &place, mlir::Value panel, const Counts &counts, mlir::Value base);
+  void storeTiles(const Place &place, mlir::Value base);
+  mlir::Value addChunk(const Place &place, mlir::Value base, mlir::Value sum);
+  mlir::Value addSlots(llvm::ArrayRef<Place> places, mlir::Value panel,
+                       llvm::ArrayRef<Counts> counts);
   mlir::Value addList(const Place &place, mlir::Value panel);
   mlir::Value half(const Weight &weight, mlir::Value byteAt, bool aligned);
-  Values flatten(const Slots &slots);
-  Slots slotsOf(const Place &place, mlir::ValueRange values);
+  static int64_t slotWords(const MixedFormat &format);
 
   // Panels.
   struct Begun {
@@ -117,9 +113,8 @@ private:
     mlir::Value feature;
   };
   Begun beginPanel(llvm::ArrayRef<Place> places, mlir::Value panel);
-  Values prepareSlots(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun);
-  void finishPanel(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun,
-                   mlir::ValueRange slots);
+  void prepareSlots(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun);
+  void finishPanel(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun);
   void storeSums(const Rows &sums, mlir::Value extra);
   mlir::Value featureOf(const Weight &weight, mlir::Value panel);
   void storeRows(llvm::ArrayRef<Place> places, mlir::Value panel, mlir::Value feature,
@@ -130,13 +125,17 @@ private:
   int64_t partials() const { return ownInvocations / std::max<int64_t>(rowQuads, subgroup()); }
   int64_t extras() const { return ownInvocations / std::max<int64_t>(formatTileRows, subgroup()); }
   int64_t slotStride() const { return ownInvocations / formatTileRows; }
+  /// Slots of a weight that are in shared memory at once: few panels have more.
+  int64_t chunkSlots() const { return ownInvocations / 4; }
   int64_t tileStep() const { return ownInvocations / (rowQuads * parts); }
 
   LinearOp op;
   int64_t inputColumns = 0, blocks = 0, block = 0;
   /// Columns that an invocation multiplies of a tile, and how many share a tile's rows.
   int64_t partColumns = 0, parts = 0;
-  int64_t ownInvocations = 0, tilesOfPrefix = 1;
+  int64_t ownInvocations = 0;
+  /// What each weight has in the memory of sums over counts and of slots.
+  int64_t prefixTiles = 0, chunkWords = 0;
   Sym rowCount;
   mlir::Value x, xWords, xScales, residual;
   /// The row in shared memory, where it fits: its integers 16 at a time, its blocks' scales.
@@ -144,9 +143,12 @@ private:
   /// How the kernel may make the row itself.
   QuantizeRowsOp quantize;
   NormOp norm;
-  mlir::Value source, gain;
+  /// What it is made from, in the kernel's region and in memory.
+  Values sourceTensors, sources;
+  mlir::Value gain;
   llvm::SmallVector<Values> gains;
-  mlir::Value sumsMemory, extrasMemory, prefixMemory, totalsMemory;
+  mlir::Value sumsMemory, extrasMemory;
+  mlir::Value prefixMemory, totalsMemory, slotsMemory, tilesMemory;
   bool anyCircuit = false;
   llvm::SmallVector<Weight, 2> weights;
 };

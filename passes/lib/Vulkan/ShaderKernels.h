@@ -33,6 +33,11 @@ bool isRepeatedRow(QuantizeRowsOp op, VulkanProfileAttr profile);
 /// weights and rows into the workspace. False as above.
 bool emitTileDecodeShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 bool emitTileLinearShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
+/// The same without matrices: of integers, for any profile.
+bool emitIntegerTileShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
+/// Products of many rows with dense weights: of f16 through cooperative matrices, and others.
+bool emitDenseMatrixShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
+bool emitDenseTileShader(KernelBuilder &kernel, LinearOp op, VulkanProfileAttr profile);
 mlir::LogicalResult emitQuantizeRowsShader(KernelBuilder &kernel, QuantizeRowsOp op,
                                            VulkanProfileAttr profile);
 /// An ArgMax or ArgMin over long rows, by workgroups. False, and nothing is emitted, if the node is
@@ -49,6 +54,10 @@ mlir::LogicalResult emitAttentionShader(KernelBuilder &kernel, AttentionOp op,
 /// profile or the operation does not allow it.
 bool emitTileAttentionShader(KernelBuilder &kernel, AttentionOp op, VulkanProfileAttr profile,
                              std::optional<Sym> capacity);
+/// Attention of few queries over many keys. First each chunk of the keys comes to a maximum, a
+/// denominator and sums, in the workspace, which the variant then puts together. False as above.
+bool emitSplitAttentionShader(KernelBuilder &kernel, AttentionOp op, VulkanProfileAttr profile,
+                              bool first, std::optional<Sym> capacity);
 mlir::LogicalResult emitCacheAppendShader(KernelBuilder &kernel, AttentionOp op,
                                           VulkanProfileAttr profile, std::optional<Sym> capacity);
 

@@ -5,7 +5,8 @@
 // where the circuit is added. In the workspace, what an invocation of the product reads at once
 // stands side by side: of each step of a tile of rows, first the first eight columns of all rows.
 //
-// A row of the input is divided by the largest of its blocks' scales, so that f16 holds it.
+// A row of the input is divided by the largest of its blocks' scales and multiplied by 256, so that
+// f16 holds it.
 //
 //===----------------------------------------------------------------------===//
 
@@ -52,6 +53,7 @@ void TileLinear::decodeWeights(Value task) {
   Value firstTile = times(chunk, decodedTiles);
   auto decode = [&](const Weight &weight, Value stored) {
     TileWeight code(*this, weight.format, weight.buffer);
+    code.viewNarrow();
     code.setPlace(stored, step);
     Value before = code.circuitBefore(firstTile);
     Value end = k.min(plus(firstTile, decodedTiles), k.index(tilesOfColumns));
@@ -94,15 +96,18 @@ void TileLinear::decodeRows(Value task) {
   Value place = k.add(times(rowTile, shape.rows), rowInTile);
   Value row = k.min(place, k.sub(k.sym(rowCount), k.index(1))), largest = rowScale(row);
   when(k.logicalAnd(k.equal(chunk, k.index(0)), k.equal(step, k.index(0))),
-       [&] { storeShared(k.mul(largest, f(1 / tileWeightFactor)), workScales, place); });
-  Value factor = k.div(f(1.0), largest), zero = pair(k.constant(b.getF16Type(), 1024 + 128));
+       [&] { storeShared(k.mul(largest, f(1 / tileInputFactor)), workScales, scaleAt(place)); });
+  Type f16 = b.getF16Type();
+  Value one = pair(k.constant(f16, 1)), offset = pair(k.constant(f16, -1024 - 128));
   Value firstTile = times(chunk, decodedTiles);
   Value end = k.min(plus(firstTile, decodedTiles), k.index(tilesOfColumns));
   loop(firstTile, end, 1, [&](Value tile) {
     Value column = k.add(times(tile, formatTileColumns), times(step, stepColumns));
     Value number = k.min(quotient(column, k.index(block)), k.index(blocks - 1));
     Value scale = ShaderCode::load(xScales, times(k.add(times(row, blocks), number), 2));
-    scale = pair(b.create<arith::TruncFOp>(b.getF16Type(), k.mul(scale, factor)));
+    // The reciprocal of a small number might not be finite.
+    scale = k.mul(k.div(scale, largest), f(tileInputFactor));
+    scale = pair(b.create<arith::TruncFOp>(f16, scale));
     Value from = k.add(times(row, inputColumns / quadBytes), quotient(column, k.index(quadBytes)));
     Value to = k.add(inputBlock(rowTile, k.add(times(tile, stepsOfTile), step)), rowInTile);
     for (int64_t i = 0; i < stepColumns / quadBytes; ++i) {
@@ -114,7 +119,7 @@ void TileLinear::decodeRows(Value task) {
           Value own = shiftRight(component(integers, j), odd * 8);
           own = b.create<arith::AndIOp>(own, word(0x00FF00FF));
           own = b.create<arith::XOrIOp>(own, word(0x64806480));
-          words.push_back(scaledPair(own, zero, scale));
+          words.push_back(scaledPair(own, one, offset, scale));
         }
       for (int64_t j = 0; j < 2; ++j)
         storeShared(quad(ArrayRef(words).slice(size_t(4 * j), 4)), workQuads,

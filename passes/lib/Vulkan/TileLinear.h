@@ -2,7 +2,7 @@
 //
 // A product of many rows is done by two shaders: one decodes weights and rows to f16 in the
 // workspace (TileDecode.cpp), the other multiplies (EmitTileLinear.cpp). How weights are decoded is
-// in TileWeights.cpp.
+// in TileWeights.cpp. Dense factors of f16 are multiplied from where they are (TileDense.cpp).
 //
 //===----------------------------------------------------------------------===//
 
@@ -27,8 +27,11 @@ constexpr int64_t stepColumns = 32, stepsOfTile = formatTileColumns / stepColumn
 /// Words of 16 bytes: of f16 numbers, of the columns of a step, and of a row in shared memory,
 /// padded so that neighbouring rows do not meet in its banks.
 constexpr int64_t quadHalves = 8, stepQuads = stepColumns / quadHalves, rowOfQuads = stepQuads + 1;
-/// Weights are decoded to f16 times this, so that small ones are not rounded more than others.
-constexpr double tileWeightFactor = 64;
+/// The same of a column of dense weights.
+constexpr int64_t columnOfQuads(int64_t features) { return features / quadHalves + 2; }
+/// A row of the input is so large in its block of the largest scale: 128 times that is still a
+/// number of f16, and what is far smaller not yet a subnormal one.
+constexpr double tileInputFactor = 256;
 /// Rows that a workgroup decodes at once, and tiles of columns that it does.
 constexpr int64_t decodedRows = 32, decodedTiles = 4;
 
@@ -41,6 +44,10 @@ public:
 
   /// Sets the row of the matrix as stored, and the step of each tile.
   void setPlace(mlir::Value row, mlir::Value step);
+  /// What reads numbers of 8 and 16 bits needs them; codeBytes does not.
+  void viewNarrow();
+  /// The codes of a tile, or the levels that they stand for: words of four columns each.
+  llvm::SmallVector<mlir::Value> codeBytes(mlir::Value tile);
   /// The words of f16 numbers of a tile, two columns each.
   llvm::SmallVector<mlir::Value> decode(mlir::Value tile);
   /// The circuit up to a tile: the number of the first slot, or of the first entry, that may be
@@ -54,6 +61,7 @@ public:
   const MixedFormat format;
 
 private:
+  mlir::Value levelOf(mlir::Value code);
   mlir::Value levelPair(mlir::Value codes);
   llvm::SmallVector<mlir::Value> planeWords(mlir::Value tile, size_t plane);
   mlir::Value slotCount(mlir::Value tile);
@@ -74,10 +82,12 @@ public:
       : WorkgroupCode(k, profile), op(op) {}
   /// Whether there are shaders for the operation.
   bool collect();
+  bool collectDense();
   void emitDecode();
   void emitProduct();
 
 private:
+  bool hasFeatures();
   struct Weight {
     MixedFormat format;
     mlir::Value buffer, bias, output;
@@ -86,8 +96,11 @@ private:
   using Sums = llvm::SmallVector<mlir::Value>;
 
   bool addWeight(unsigned i);
+  void chooseTiles();
   int64_t sharing() { return op.getGated() ? 2 : 1; }
-  int64_t steps() const { return tilesOfColumns * stepsOfTile; }
+  int64_t steps() const {
+    return dense ? inputColumns / stepColumns : tilesOfColumns * stepsOfTile;
+  }
   int64_t tilesOf(Group group);
   llvm::SmallVector<Group> groups();
   /// Calls `body` for the group that has tile `tile` of all groups' tiles, with the tile's number
@@ -97,14 +110,22 @@ private:
   /// quad of columns.
   mlir::Value weightBlock(mlir::Value tile, mlir::Value step);
   mlir::Value inputBlock(mlir::Value rowTile, mlir::Value step);
+  /// Where the number is that sums of a row are multiplied by.
+  mlir::Value scaleAt(mlir::Value row) { return k.add(k.sym(scalesAt), row); }
   void useWorkspace();
 
   void decodeWeights(mlir::Value task);
   void decodeRows(mlir::Value task);
   mlir::Value rowScale(mlir::Value row);
 
-  llvm::SmallVector<mlir::Value> loadStep(mlir::Value tile, mlir::Value rowTile, mlir::Value step);
+  /// A step of the group's weights and of the rows, in registers; `ofAll` is the tile's number
+  /// among all groups' tiles.
+  llvm::SmallVector<mlir::Value> loadStep(Group group, mlir::Value ofAll, mlir::Value tile,
+                                          mlir::Value rowTile, mlir::Value step);
+  llvm::SmallVector<mlir::Value> loadDense(Group group, mlir::Value tile, mlir::Value rowTile,
+                                           mlir::Value step);
   void storeStep(mlir::ValueRange loaded);
+  void storeDense(mlir::ValueRange loaded);
   void multiply(Sums &sums);
   void storeSums(Group group, const Sums &sums, mlir::Value tile, mlir::Value rowTile);
   void storeFeatures(Group group, mlir::Value firstQuad, int64_t apart, mlir::Value ofTile,
@@ -113,8 +134,11 @@ private:
 
   LinearOp op;
   TileShape shape;
+  /// Factors of f16, which are not decoded: weights in panels, of which 16 features of a column
+  /// stand side by side.
+  bool dense = false;
   int64_t inputColumns = 0, blocks = 0, block = 0, tilesOfColumns = 0, tiles = 0;
-  Sym rowCount, rowTiles, many;
+  Sym rowCount, rowTiles, many, scalesAt;
   mlir::Value xQuads, xScales, residual, memory;
   mlir::Value workQuads, workScales;
   llvm::SmallVector<Weight, 3> weights;

@@ -1,10 +1,11 @@
 //===- TileWeights.cpp - Decodes weights into tiles of f16 ----------------===//
 //
-// Codes become f16 numbers two at a time: as bits of 1024, from which the zero point is subtracted
-// exactly. They stay where they are in a byte, and so are multiplied by a power of two, which the
-// scale takes back: weights are stored times 64. Four columns that share a word are stored as the
-// first, third, second and fourth of them, which are the pairs that a mask finds in the word; the
-// input does the same.
+// Codes become f16 numbers two at a time: as bits of 1024, where they are in a byte. A
+// multiplication by a power of two and an addition, both exact, make of that by how much a code is
+// above the zero point. Only the product with the scale is rounded: weights are those of f16, the
+// largest and the subnormal ones, too. Four columns that share a word are stored as the first,
+// third, second and fourth of them, which are the pairs that a mask finds in the word; the input
+// does the same.
 //
 //===----------------------------------------------------------------------===//
 
@@ -21,8 +22,10 @@ static constexpr int64_t wordBytes = 4, halfBytes = 2;
 static int64_t wordColumns(unsigned bits) { return 32 / bits; }
 
 TileWeight::TileWeight(WorkgroupCode &code, const MixedFormat &format, Value bytes)
-    : format(format), code(code), k(code.k), b(code.b), bytes(bytes), words(code.wordsOf(bytes)),
-      halves(code.view(bytes, b.getF16Type())) {
+    : format(format), code(code), k(code.k), b(code.b), bytes(bytes), words(code.wordsOf(bytes)) {}
+
+void TileWeight::viewNarrow() {
+  halves = code.view(bytes, b.getF16Type());
   if (format.circuit != Circuit::None)
     shorts = code.view(bytes, b.getI16Type());
 }
@@ -33,7 +36,7 @@ bool TileWeight::supports(const MixedFormat &format) {
          format.levelsAt % wordBytes == 0 && format.circuitAt % wordBytes == 0 &&
          (!format.codebook || format.bits <= 4) &&
          (format.circuit == Circuit::None || format.circuit == Circuit::List ||
-          format.slotsAt() % halfBytes == 0);
+          format.positionBytes == 1);
 }
 
 void TileWeight::setPlace(Value row, Value ofTile) {
@@ -85,17 +88,58 @@ Value TileWeight::levelPair(Value codes) {
   for (int64_t half = 0; half < 2; ++half) {
     Value own = half ? code.shiftRight(codes, 16)
                      : b.create<arith::AndIOp>(codes, code.word(0xFFFF)).getResult();
-    Value word = levels[0];
-    for (size_t i = 1; i < levels.size(); ++i) {
-      Value isAbove = b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, own,
-                                              code.word(int64_t(i) * wordBytes));
-      word = k.select(isAbove, levels[i], word);
-    }
-    Value shift = b.create<arith::ShLIOp>(b.create<arith::AndIOp>(own, code.word(3)), code.word(3));
-    Value level = b.create<arith::AndIOp>(b.create<arith::ShRUIOp>(word, shift), code.word(255));
+    Value level = levelOf(own);
     if (half)
       level = b.create<arith::ShLIOp>(level, code.word(16));
     result = result ? b.create<arith::OrIOp>(result, level).getResult() : level;
+  }
+  return result;
+}
+
+/// The level of a code, as a byte in a word.
+Value TileWeight::levelOf(Value code) {
+  Value word = levels[0];
+  for (size_t i = 1; i < levels.size(); ++i) {
+    Value isAbove = b.create<arith::CmpIOp>(arith::CmpIPredicate::uge, code,
+                                            this->code.word(int64_t(i) * wordBytes));
+    word = k.select(isAbove, levels[i], word);
+  }
+  Value inWord = b.create<arith::AndIOp>(code, this->code.word(3));
+  Value shift = b.create<arith::ShLIOp>(inWord, this->code.word(3));
+  return b.create<arith::AndIOp>(b.create<arith::ShRUIOp>(word, shift), this->code.word(255));
+}
+
+SmallVector<Value> TileWeight::codeBytes(Value tile) {
+  SmallVector<SmallVector<Value>> planes;
+  for (size_t plane = 0; plane < format.planes.size(); ++plane)
+    planes.push_back(planeWords(tile, plane));
+  SmallVector<Value> result;
+  for (int64_t column = 0; column < stepColumns; column += formatInterleave) {
+    Value codes;
+    int64_t low = 0;
+    for (auto [plane, bits] : llvm::enumerate(format.planes)) {
+      int64_t own = wordColumns(bits), mask = (1 << bits) - 1;
+      Value word = code.shiftRight(planes[plane][size_t(column / own)],
+                                   column % own / formatInterleave * bits);
+      if (bits < 8)
+        word = b.create<arith::AndIOp>(word, code.word(mask * 0x01010101));
+      if (low)
+        word = b.create<arith::ShLIOp>(word, code.word(low));
+      codes = codes ? b.create<arith::OrIOp>(codes, word).getResult() : word;
+      low += bits;
+    }
+    if (format.codebook) {
+      Value all;
+      for (int64_t shift = 0; shift < 32; shift += 8) {
+        Value own = b.create<arith::AndIOp>(code.shiftRight(codes, shift), code.word(255));
+        Value level = levelOf(own);
+        if (shift)
+          level = b.create<arith::ShLIOp>(level, code.word(shift));
+        all = all ? b.create<arith::OrIOp>(all, level).getResult() : level;
+      }
+      codes = all;
+    }
+    result.push_back(codes);
   }
   return result;
 }
@@ -112,9 +156,7 @@ SmallVector<Value> TileWeight::decode(Value tile) {
     number = k.add(number, k.min(group, k.index(format.groups - 1)));
   }
   number = k.add(code.times(number, formatTileRows), lane);
-  Value scale =
-      b.create<arith::MulFOp>(code.element(halves, code.plus(number, format.scalesAt / halfBytes)),
-                              k.constant(f16, tileWeightFactor));
+  Value scale = code.pair(code.element(halves, code.plus(number, format.scalesAt / halfBytes)));
   Value zero = k.constant(f16, 128);
   if (!format.codebook) {
     Value integer = code.element(bytes, code.plus(number, format.zerosAt));
@@ -122,12 +164,11 @@ SmallVector<Value> TileWeight::decode(Value tile) {
   }
   // By how far codes are shifted in their bytes; those of several planes are put together.
   bool inPlace = planes.size() == 1 && !format.codebook;
-  SmallVector<Value> scales, zeros;
+  SmallVector<Value> factors, offsets;
   for (int64_t shift = 0; shift < (inPlace ? 8 : 1); shift += format.bits) {
-    Value factor = k.constant(f16, 1.0 / double(1 << shift));
-    scales.push_back(code.pair(b.create<arith::MulFOp>(scale, factor)));
-    Value moved = b.create<arith::MulFOp>(zero, k.constant(f16, double(1 << shift)));
-    zeros.push_back(code.pair(b.create<arith::AddFOp>(moved, k.constant(f16, 1024))));
+    double factor = 1.0 / double(1 << shift);
+    factors.push_back(code.pair(k.constant(f16, factor)));
+    offsets.push_back(code.pair(b.create<arith::SubFOp>(k.constant(f16, -1024 * factor), zero)));
   }
   SmallVector<Value> result;
   for (int64_t column = 0; column < stepColumns; column += formatInterleave)
@@ -153,7 +194,7 @@ SmallVector<Value> TileWeight::decode(Value tile) {
       if (format.codebook)
         codes = levelPair(codes);
       Value bits = b.create<arith::OrIOp>(codes, code.word(0x64006400));
-      result.push_back(code.scaledPair(bits, zeros[place], scales[place]));
+      result.push_back(code.scaledPair(bits, factors[place], offsets[place], scale));
     }
   return result;
 }
@@ -182,12 +223,14 @@ Value TileWeight::circuitBefore(Value tile) {
   case Circuit::Slots:
     break;
   }
-  // The invocations of a panel add up the counts of its tiles.
-  Value sum = code.loop(lane, tile, formatTileRows, code.word(0), [&](Value i, ValueRange carried) {
-    Value count = b.create<arith::IndexCastOp>(b.getI32Type(), slotCount(i));
-    return SmallVector<Value>{k.add(carried[0], count)};
-  })[0];
-  for (int64_t mask = 1; mask < formatTileRows; mask *= 2)
+  // The invocations of a panel add up the counts of its tiles, if they are of one subgroup.
+  bool isShared = code.subgroup() >= formatTileRows;
+  Value sum = code.loop(isShared ? lane : k.index(0), tile, isShared ? formatTileRows : 1,
+                        code.word(0), [&](Value i, ValueRange carried) {
+                          Value count = b.create<arith::IndexCastOp>(b.getI32Type(), slotCount(i));
+                          return SmallVector<Value>{k.add(carried[0], count)};
+                        })[0];
+  for (int64_t mask = 1; isShared && mask < formatTileRows; mask *= 2)
     sum = k.add(sum, code.shuffleXor(sum, mask));
   Value start = code.element(words, code.plus(panel, format.circuitAt / wordBytes));
   return code.toIndex(k.add(start, sum));
@@ -224,12 +267,13 @@ Value TileWeight::addCircuit(Value before, Value tile, Value memory, Value first
   code.loop(before, end, 1, [&](Value slot) {
     Value at = code.plus(code.times(slot, format.slotBytes()), format.slotsAt());
     Value from = k.add(at, code.times(lane, format.positionBytes));
-    Value column = integer(format.positionBytes == 1
-                               ? code.element(bytes, from)
-                               : code.element(shorts, code.quotient(from, k.index(halfBytes))));
+    Value column = integer(code.element(bytes, from));
     Value valueAt =
         k.add(code.plus(at, formatTileRows * format.positionBytes), code.times(lane, halfBytes));
-    Value value = code.load(halves, code.quotient(valueAt, k.index(halfBytes)));
+    // Slots may begin at an odd byte.
+    Value value = format.slotsAt() % halfBytes == 0
+                      ? code.load(halves, code.quotient(valueAt, k.index(halfBytes)))
+                      : code.loadHalf(words, valueAt);
     code.when(k.equal(code.quotient(column, k.index(stepColumns)), step),
               [&] { add(code.remainder(column, k.index(stepColumns)), value, memory, first); });
   });
@@ -238,7 +282,6 @@ Value TileWeight::addCircuit(Value before, Value tile, Value memory, Value first
 
 /// Adds a value to the number of a column of the step.
 void TileWeight::add(Value column, Value value, Value memory, Value first) {
-  Value added = k.mul(value, code.f(tileWeightFactor));
   // The pair of the column among those of its quad, and its half of the pair.
   Value inStep = code.remainder(column, k.index(stepColumns));
   Value quadAt = k.add(first, code.quotient(inStep, k.index(quadHalves)));
@@ -254,8 +297,8 @@ void TileWeight::add(Value column, Value value, Value memory, Value first) {
   for (int64_t j = 1; j < 4; ++j)
     old = k.select(k.equal(pair, k.index(j)), pairs[j], old);
   Value low = code.halfOf(old, false), high = code.halfOf(old, true);
-  Value both = code.packPair(k.select(isHigh, low, k.add(low, added)),
-                             k.select(isHigh, k.add(high, added), high));
+  Value both = code.packPair(k.select(isHigh, low, k.add(low, value)),
+                             k.select(isHigh, k.add(high, value), high));
   for (int64_t j = 0; j < 4; ++j)
     pairs[j] = k.select(k.equal(pair, k.index(j)), both, pairs[j]);
   code.storeShared(code.quad(pairs), memory, quadAt);

@@ -111,8 +111,9 @@ Value WorkgroupCode::pair(Value half) {
   return b.create<spirv::CompositeConstructOp>(type, ValueRange{half, half});
 }
 
-Value WorkgroupCode::scaledPair(Value numbers, Value zero, Value scale) {
-  Value above = b.create<arith::SubFOp>(b.create<spirv::BitcastOp>(zero.getType(), numbers), zero);
+Value WorkgroupCode::scaledPair(Value numbers, Value factor, Value offset, Value scale) {
+  Value pair = b.create<spirv::BitcastOp>(factor.getType(), numbers);
+  Value above = b.create<spirv::GLFmaOp>(factor.getType(), pair, factor, offset);
   Value scaled = b.create<arith::MulFOp>(above, scale);
   return b.create<spirv::BitcastOp>(b.getI32Type(), scaled);
 }

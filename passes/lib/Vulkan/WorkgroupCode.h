@@ -61,9 +61,10 @@ public:
 
   /// An f16 number twice.
   mlir::Value pair(mlir::Value half);
-  /// The word of what the two f16 numbers of a word are above `zero`, times `scale`; both are
-  /// pairs.
-  mlir::Value scaledPair(mlir::Value numbers, mlir::Value zero, mlir::Value scale);
+  /// The word of (number * factor + offset) * scale for the two f16 numbers of a word; the others
+  /// are pairs.
+  mlir::Value scaledPair(mlir::Value numbers, mlir::Value factor, mlir::Value offset,
+                         mlir::Value scale);
 
 private:
   int64_t invocations = 0;

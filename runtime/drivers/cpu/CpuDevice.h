@@ -11,6 +11,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 namespace tacq {
 
@@ -33,6 +35,9 @@ struct CpuDevice {
   }
   Error allocate(int64_t size, bool zero, CpuBuffer &buffer);
   void release(CpuBuffer &buffer);
+  /// Whether it can run code of this format that needs these features; else `reason` says why not.
+  bool supports(const std::string &format, const std::vector<std::string> &needed,
+                std::string &reason) const;
 
   const tacq_host_t host;
   const CpuFeatures features;

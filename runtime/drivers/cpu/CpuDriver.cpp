@@ -53,28 +53,12 @@ tacq_status_t *describeDevice(tacq_driver_device_t *handle, tacq_device_info_t *
 
 int32_t supports(tacq_driver_device_t *handle, const tacq_executable_desc_t *executable,
                  char *reason, size_t reasonSize) {
-  CpuDevice *device = CpuDevice::of(handle);
-  if (device->features.format != executable->format) {
-    snprintf(reason, reasonSize, "is of format %s", executable->format);
-    return 0;
-  }
+  std::vector<std::string> needed(executable->features,
+                                  executable->features + executable->feature_count);
   std::string missing;
-  bool amx = false;
-  for (size_t i = 0; i < executable->feature_count; ++i) {
-    amx |= strcmp(executable->features[i], "amx-tile") == 0;
-    if (!device->features.has(executable->features[i]))
-      missing += (missing.empty() ? "needs " : ", ") + std::string(executable->features[i]);
-  }
-  if (!missing.empty()) {
-    snprintf(reason, reasonSize, "%s", missing.c_str());
-    return 0;
-  }
-  // The permission covers the whole process, so it is asked for only when it is used.
-  if (amx && !enableAmx()) {
-    snprintf(reason, reasonSize, "needs amx-tile, which the system does not permit");
-    return 0;
-  }
-  return 1;
+  bool supported = CpuDevice::of(handle)->supports(executable->format, needed, missing);
+  snprintf(reason, reasonSize, "%s", missing.c_str());
+  return supported;
 }
 
 // ---- memory --------------------------------------------------------------------------------
@@ -147,6 +131,24 @@ Error CpuDevice::allocate(int64_t size, bool zero, CpuBuffer &buffer) {
     memset(memory, 0, bytes);
   buffer = {memory, static_cast<int64_t>(bytes), true};
   return success();
+}
+
+bool CpuDevice::supports(const std::string &format, const std::vector<std::string> &needed,
+                         std::string &reason) const {
+  if (features.format != format) {
+    reason = "is of format " + format;
+    return false;
+  }
+  bool amx = false;
+  for (const std::string &feature : needed) {
+    amx |= feature == "amx-tile";
+    if (!features.has(feature))
+      reason += (reason.empty() ? "needs " : ", ") + feature;
+  }
+  // The permission covers the whole process, so it is asked for only when it is used.
+  if (reason.empty() && amx && !enableAmx())
+    reason = "needs amx-tile, which the system does not permit";
+  return reason.empty();
 }
 
 void CpuDevice::release(CpuBuffer &buffer) {

@@ -1,12 +1,8 @@
 //===- CpuProgram.cpp - Runs modules on the host's cores ------------------===//
 
-#include "CpuDevice.h"
-#include "ElfLoader.h"
+#include "CpuKernels.h"
 #include "Status.h"
-#include "tacq/ModuleView.h"
-#include "tacq/kernel_abi.h"
 
-#include <algorithm>
 #include <cfenv>
 #include <cstring>
 #include <ctime>
@@ -26,12 +22,11 @@ uint64_t now() {
 class CpuProgram {
 public:
   CpuProgram(CpuDevice &device, const tacq_program_desc_t &desc)
-      : device(device), desc(desc), module(*format::GetModule(desc.metadata)),
+      : device(device), desc(desc), module(*format::GetModule(desc.metadata)), kernels(device),
         slots(module.slot_count()) {}
   ~CpuProgram() {
     for (CpuBuffer &slot : slots)
       device.release(slot);
-    device.release(scratch);
   }
 
   Error load();
@@ -48,15 +43,12 @@ private:
                              uint64_t pattern, uint32_t width);
   static tacq_status_t *read(void *user, uint32_t buffer, int64_t offset, void *value,
                              int64_t size);
-  int32_t workersFor(const tacq_dispatch_t &dispatch) const;
 
   CpuDevice &device;
   const tacq_program_desc_t desc;
   const format::Module &module;
-  std::unique_ptr<LoadedElf> code;
-  std::vector<tacq_kernel_fn> kernels;
+  CpuKernels kernels;
   std::vector<CpuBuffer> slots;
-  CpuBuffer scratch;
   // Of the current run.
   tacq_run_t *active = nullptr;
   std::vector<uint8_t *> pointers; // by buffer of the module
@@ -66,22 +58,7 @@ private:
 Error CpuProgram::load() {
   if (desc.executable < 0) // a module without kernels
     return success();
-  const format::Executable &executable =
-      *module.executables()->Get(static_cast<uint32_t>(desc.executable));
-  std::string what =
-      formatText("module '%s', executable '%s'", desc.name, executable.target()->c_str());
-  if (Error error = LoadedElf::load(static_cast<const uint8_t *>(desc.data) + executable.offset(),
-                                    executable.size(), what, code))
-    return error;
-  for (size_t i = 0; i < sizeOf(executable.kernels()); ++i) {
-    const char *name = executable.kernels()->Get(static_cast<uint32_t>(i))->c_str();
-    void *address = code->function(name);
-    if (!address)
-      return makeError(TACQ_INVALID_MODULE, "%s: the code exports no function '%s'", what.c_str(),
-                       name);
-    kernels.push_back(reinterpret_cast<tacq_kernel_fn>(address));
-  }
-  return success();
+  return kernels.load(desc, *module.executables()->Get(static_cast<uint32_t>(desc.executable)));
 }
 
 tacq_status_t *CpuProgram::reserveSlot(void *user, uint32_t slot, int64_t bytes) {
@@ -133,94 +110,19 @@ tacq_status_t *CpuProgram::bind(void *user, const tacq_binding_t *buffers, uint3
   return nullptr;
 }
 
-int32_t CpuProgram::workersFor(const tacq_dispatch_t &dispatch) const {
-  int64_t workers = std::min<int64_t>(device.pool.size(), dispatch.tasks);
-  // What a worker takes over must be worth the barrier, and the lines that move to its cache.
-  int64_t leastWork = 2 * device.pool.barrierCost();
-  if (dispatch.cost > 0)
-    workers = std::min(workers, std::max<int64_t>(1, dispatch.cost / leastWork));
-  return static_cast<int32_t>(workers);
-}
-
-/// One dispatch in flight, on the caller's stack.
-struct Job {
-  tacq_kernel_fn kernel;
-  tacq_kernel_args args; // status and scratch are each worker's own
-  uint8_t *scratch;
-  int64_t scratchStride;
-  int64_t tasks;
-  const uint16_t *shares;
-  uint32_t shareCount;
-  int32_t workers;
-  int32_t failed; // lowest worker with an error; INT32_MAX: none
-  int32_t words[TACQ_STATUS_WORDS];
-  std::mutex failure;
-};
-
-void runWorker(void *context, int32_t worker) {
-  Job &job = *static_cast<Job *>(context);
-  int64_t begin, end;
-  if (job.shareCount > 0)
-    splitByShares(job.shares, job.shareCount, job.tasks, job.workers, worker, begin, end);
-  else
-    splitTasks(job.tasks, job.workers, worker, begin, end);
-  if (begin == end)
-    return;
-  alignas(64) int32_t status[TACQ_STATUS_WORDS] = {};
-  tacq_kernel_args args = job.args;
-  args.status = status;
-  if (job.scratch)
-    args.scratch = job.scratch + worker * job.scratchStride;
-  job.kernel(&args, begin, end, worker);
-  if (status[0] == 0)
-    return;
-  // The error of the first tasks wins, so that messages do not depend on timing.
-  std::lock_guard<std::mutex> lock(job.failure);
-  if (worker < job.failed) {
-    job.failed = worker;
-    memcpy(job.words, status, sizeof(status));
-  }
-}
-
 tacq_status_t *CpuProgram::dispatch(void *user, const tacq_dispatch_t *dispatch) {
   CpuProgram &self = of(user);
   uint64_t start = self.active->profile_ns ? now() : 0;
   self.bindings.resize(dispatch->buffer_count);
   for (uint32_t i = 0; i < dispatch->buffer_count; ++i)
     self.bindings[i] = self.pointers[dispatch->buffers[i]];
-
-  Job job = {};
-  job.kernel = self.kernels[dispatch->kernel];
-  job.tasks = dispatch->tasks;
-  job.shares = dispatch->shares;
-  job.shareCount = dispatch->share_count;
-  job.workers = self.workersFor(*dispatch);
-  job.failed = INT32_MAX;
-  job.args.bindings = self.bindings.data();
-  job.args.symbols = dispatch->symbols;
-  job.args.scratch_size = dispatch->scratch;
-  if (dispatch->scratch > 0) {
-    int64_t padded, total;
-    if (__builtin_add_overflow(dispatch->scratch, int64_t(63), &padded) ||
-        __builtin_mul_overflow(padded & ~int64_t(63), int64_t(job.workers), &total))
-      return tacq_status_create(TACQ_OUT_OF_MEMORY, "scratch memory of a dispatch overflows");
-    job.scratchStride = padded & ~int64_t(63);
-    if (self.scratch.size < total) {
-      self.device.release(self.scratch);
-      if (Error error = self.device.allocate(total, false, self.scratch))
-        return toStatus(error);
-      ++*self.active->allocations;
-    }
-    job.scratch = self.scratch.memory;
-  }
-  self.device.pool.run(job.workers, runWorker, &job);
+  tacq_status_t *failed =
+      self.kernels.run(*dispatch, self.bindings.data(), *self.active, self.desc.module);
   if (self.active->profile_ns) {
     self.active->profile_ns[dispatch->ordinal] += now() - start;
     ++self.active->profile_count[dispatch->ordinal];
   }
-  if (job.failed != INT32_MAX)
-    return tacq_kernel_error(self.desc.module, job.words);
-  return nullptr;
+  return failed;
 }
 
 tacq_status_t *CpuProgram::copy(void *user, uint32_t dst, int64_t dstOffset, uint32_t src,
@@ -259,7 +161,7 @@ tacq_status_t *CpuProgram::run(tacq_run_t &activeRun) {
   fesetenv(FE_DFL_ENV);
   tacq_status_t *status = tacq_interpret(&activeRun, &ops, this);
   fesetenv(&environment);
-  uint64_t held = static_cast<uint64_t>(scratch.size);
+  uint64_t held = static_cast<uint64_t>(kernels.scratchBytes());
   for (const CpuBuffer &slot : slots)
     held += static_cast<uint64_t>(slot.size);
   *activeRun.bytes_transient = held;

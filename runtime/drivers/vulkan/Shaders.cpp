@@ -2,6 +2,7 @@
 
 #include "Shaders.h"
 
+#include <algorithm>
 #include <cstring>
 
 using namespace tacq;
@@ -19,7 +20,8 @@ Shaders::~Shaders() {
   }
 }
 
-Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what) {
+Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels,
+                    const std::vector<uint32_t> &absent, const std::string &what) {
   auto broken = [&](const char *why) {
     return makeError(TACQ_INVALID_MODULE, "%s: %s", what.c_str(), why);
   };
@@ -35,18 +37,25 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   if (header.kernel_count != kernels || tableEnd > size)
     return broken("the table of shaders does not fit the module");
   shaders.resize(entries);
-  auto isVariant = [&](uint32_t number) {
-    return number == TACQ_VULKAN_NO_SHADER || (number >= kernels && number < entries);
+  // Behind its kernel, or the variant before, so that there is an end.
+  auto isVariant = [&](uint32_t number, size_t of) {
+    return number == TACQ_VULKAN_NO_SHADER ||
+           (number >= kernels && number > of && number < entries);
   };
   for (size_t i = 0; i < entries; ++i) {
     Shader &shader = shaders[i];
     shader.ordered = (header.flags & TACQ_VULKAN_ORDERED) && i < kernels;
     memcpy(&shader.info, code + sizeof(header) + i * sizeof(shader.info), sizeof(shader.info));
     const tacq_vulkan_kernel &info = shader.info;
+    if (std::binary_search(absent.begin(), absent.end(), static_cast<uint32_t>(i))) {
+      if (!shader.isAbsent() || info.read_count > info.buffer_count)
+        return broken("it has a shader that the module says it does not have");
+      continue;
+    }
     if (info.code_offset % 4 != 0 || info.code_size % 4 != 0 || info.code_size < 20 ||
         info.code_offset < tableEnd || info.code_offset > size ||
         info.code_size > size - info.code_offset || info.read_count > info.buffer_count ||
-        info.tasks_per_group == 0 || !isVariant(info.variant) || !isVariant(info.first) ||
+        info.tasks_per_group == 0 || !isVariant(info.variant, i) || !isVariant(info.first, i) ||
         shader.bindings() > device.features.storageBuffers)
       return broken("a shader lies outside of the executable, or binds too many buffers");
     Layouts own;
@@ -57,8 +66,10 @@ Error Shaders::load(const uint8_t *code, uint64_t size, size_t kernels, const st
   }
   name = what;
   errors.resize(entries);
-  workers = std::make_unique<Workers>(
-      entries, [this, code](size_t i) { errors[i] = makePipeline(shaders[i], code); });
+  workers = std::make_unique<Workers>(entries, [this, code](size_t i) {
+    if (!shaders[i].isAbsent())
+      errors[i] = makePipeline(shaders[i], code);
+  });
   return success();
 }
 
@@ -83,19 +94,21 @@ std::optional<Shaders::Steps> Shaders::choose(uint32_t kernel, const int64_t *sy
       return std::nullopt;
     return symbols[info.task_symbol];
   };
-  std::optional<int64_t> tasks;
-  if (uint32_t variant = shaders[kernel].info.variant; variant != TACQ_VULKAN_NO_SHADER) {
-    tasks = tasksOf(variant);
-    if (tasks && *tasks > 0) {
-      uint32_t first = shaders[variant].info.first;
-      if (first == TACQ_VULKAN_NO_SHADER)
-        return Steps{{{variant, *tasks}}};
-      if (std::optional<int64_t> firstTasks = tasksOf(first))
-        return Steps{{{first, *firstTasks}, {variant, *tasks}}};
+  uint32_t variant = shaders[kernel].info.variant;
+  for (; variant != TACQ_VULKAN_NO_SHADER; variant = shaders[variant].info.variant) {
+    std::optional<int64_t> tasks = tasksOf(variant);
+    if (!tasks)
       return std::nullopt;
-    }
+    if (*tasks <= 0)
+      continue;
+    uint32_t first = shaders[variant].info.first;
+    if (first == TACQ_VULKAN_NO_SHADER)
+      return Steps{{{variant, *tasks}}};
+    if (std::optional<int64_t> firstTasks = tasksOf(first))
+      return Steps{{{first, *firstTasks}, {variant, *tasks}}};
+    return std::nullopt;
   }
-  tasks = tasksOf(kernel);
+  std::optional<int64_t> tasks = tasksOf(kernel);
   return tasks ? std::optional(Steps{{{kernel, *tasks}}}) : std::nullopt;
 }
 

@@ -20,6 +20,8 @@ struct Shader {
   VkDescriptorSetLayout setLayout = VK_NULL_HANDLE;
   /// Whether dispatches are ordered by flags.
   bool ordered = false;
+  /// The executable does not have it.
+  bool isAbsent() const { return info.code_size == 0; }
   /// Storage buffers that it binds.
   uint32_t bindings() const { return info.buffer_count + (ordered ? 3 : 2); }
 };
@@ -30,9 +32,11 @@ public:
   explicit Shaders(VulkanDevice &device) : device(device) {}
   ~Shaders();
 
-  /// Checks the executable, and begins to make its pipelines on other threads; `what` names the
-  /// module and the executable in messages. The code stays where it is.
-  Error load(const uint8_t *code, uint64_t size, size_t kernels, const std::string &what);
+  /// Checks the executable, and begins to make its pipelines on other threads; `absent` are the
+  /// kernels that it should not have, `what` names the module and the executable in messages. The
+  /// code stays where it is.
+  Error load(const uint8_t *code, uint64_t size, size_t kernels,
+             const std::vector<uint32_t> &absent, const std::string &what);
   /// Whether their dispatches need no barriers, but for those of variants.
   bool areOrdered() const { return !shaders.empty() && shaders[0].ordered; }
   /// Nothing else is to be used before.

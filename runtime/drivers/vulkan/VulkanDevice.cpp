@@ -279,6 +279,12 @@ VulkanDevice::~VulkanDevice() {
   instance.close();
 }
 
+CpuDevice &VulkanDevice::processor() {
+  if (!cpu)
+    cpu = std::make_unique<CpuDevice>(host, options.cpu);
+  return *cpu;
+}
+
 void VulkanDevice::describe(tacq_device_info_t &info) const {
   fillInfo(info, options.index, properties, features);
 }

@@ -4,6 +4,7 @@
 #define TACQ_DRIVERS_VULKAN_VULKANDEVICE_H
 
 #include "VulkanQueue.h"
+#include "cpu/CpuDevice.h"
 #include "tacq/driver.h"
 
 #include <array>
@@ -54,6 +55,8 @@ struct VulkanOptions {
   uint64_t timeout = 600;
   /// The device's memory is used as if the host did not see it.
   bool staged = false;
+  /// Who runs the kernels that have no shader.
+  CpuOptions cpu;
 };
 
 /// A device, its one queue and a command buffer for transfers. Used by one thread at a time, as
@@ -92,6 +95,8 @@ public:
 
   /// The device works in the host's memory.
   bool isUnified() const;
+  /// The machine's processor beside the device, whose workers begin when it is first used.
+  CpuDevice &processor();
   void describe(tacq_device_info_t &info) const;
   void log(tacq_log_level_t level, const std::string &message) const;
 
@@ -131,6 +136,7 @@ private:
   VkPhysicalDeviceMemoryProperties memory = {};
   VkCommandPool pool = VK_NULL_HANDLE;
   VkCommandBuffer transfers = VK_NULL_HANDLE;
+  std::unique_ptr<CpuDevice> cpu;
   std::array<StagingPiece, 4> ring;
   size_t nextInRing = 0;
   size_t savedCacheSize = 0;

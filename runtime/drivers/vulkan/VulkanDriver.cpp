@@ -31,6 +31,7 @@ tacq_status_t *listDevices(const tacq_driver_t *, tacq_device_info_t *infos, siz
 constexpr unsigned long kLongestTimeout = 1000000;
 
 Error parseOptions(const std::string &options, VulkanOptions &result) {
+  std::string threads;
   size_t at = 0;
   while (at < options.size()) {
     size_t end = std::min(options.find(',', at), options.size());
@@ -46,6 +47,8 @@ Error parseOptions(const std::string &options, VulkanOptions &result) {
       result.validate = true;
     else if (option == "staged")
       result.staged = true;
+    else if (option.compare(0, 8, "threads=") == 0)
+      threads = option;
     else if (isTimeout && isNumber && value > 0 && value <= kLongestTimeout)
       result.timeout = value;
     else if (!isTimeout && isNumber && value <= 1000)
@@ -54,10 +57,10 @@ Error parseOptions(const std::string &options, VulkanOptions &result) {
       return makeError(
           TACQ_INVALID_ARGUMENT,
           "device 'vulkan' has no option '%s'; known are the device's number, validate, "
-          "staged and timeout=SECONDS",
+          "staged, timeout=SECONDS and threads=N",
           option.c_str());
   }
-  return success();
+  return CpuOptions::parse(threads, result.cpu);
 }
 
 tacq_status_t *openDevice(const tacq_driver_t *, const tacq_host_t *host, const char *options,

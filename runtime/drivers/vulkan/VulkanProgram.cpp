@@ -69,9 +69,15 @@ Error VulkanProgram::load() {
         *module.executables()->Get(static_cast<uint32_t>(desc.executable));
     std::string what =
         formatText("module '%s', executable '%s'", desc.name, executable.target()->c_str());
+    std::vector<uint32_t> absent;
+    if (executable.absent())
+      absent.assign(executable.absent()->begin(), executable.absent()->end());
     if (Error error = shaders.load(static_cast<const uint8_t *>(desc.data) + executable.offset(),
-                                   executable.size(), sizeOf(executable.kernels()), what))
+                                   executable.size(), sizeOf(executable.kernels()), absent, what))
       return error;
+    if (!absent.empty())
+      if (Error error = hostKernels.load())
+        return error;
   }
   // The shaders are compiled meanwhile.
   if (Error error = uploadConstants())
@@ -108,7 +114,8 @@ Error VulkanProgram::uploadConstants() {
     const format::Constant &constant = *module.constants()->Get(static_cast<uint32_t>(i));
     VulkanBuffer &chunk = chunks[places[i].first];
     constants[i] = {&chunk, places[i].second,
-                    places[i].second + static_cast<int64_t>(constant.size())};
+                    places[i].second + static_cast<int64_t>(constant.size()),
+                    data + constant.offset()};
     isMapped &= chunk.mapped != nullptr;
   }
   auto source = [&](size_t i) {
@@ -191,6 +198,7 @@ tacq_status_t *VulkanProgram::bind(void *user, const tacq_binding_t *buffers, ui
       break;
     case TACQ_BUFFER_CONSTANT:
       range = self.constants[binding.index];
+      range.onHost += binding.offset;
       break;
     case TACQ_BUFFER_TRANSIENT:
       range.object = &self.slots[binding.index];
@@ -411,23 +419,40 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch, const Shaders::Step
   command.from = command.to = VK_NULL_HANDLE;
   add(command, reads, writes);
   if (shader.ordered) {
-    const int64_t own[kSettings] = {command.flag, command.count, command.ownFlag};
+    int64_t flag = command.flag < 0 ? -1 : command.flag * kFlagWords;
+    const int64_t own[kSettings] = {flag, command.count, command.ownFlag * kFlagWords};
     memcpy(frame->arena.mapped + offset, own, sizeof(own));
   }
   return success();
 }
 
+/// What is listed runs before, and so does what may be going on of the run before.
+tacq_status_t *VulkanProgram::runOnHost(const tacq_dispatch_t &dispatch) {
+  const tacq_vulkan_kernel &info = shaders[dispatch.kernel].info;
+  if (dispatch.buffer_count < info.buffer_count)
+    return toStatus(lacksBuffers());
+  if (tacq_status_t *failed = flushAndCheck())
+    return failed;
+  if (Error error = device.queue.waitForAll())
+    return toStatus(error);
+  reads.clear();
+  for (uint32_t i = 0; i < dispatch.buffer_count; ++i)
+    reads.push_back(bindings[dispatch.buffers[i]]);
+  return hostKernels.run(dispatch, reads, info.read_count, info.buffer_count, *active);
+}
+
 tacq_status_t *VulkanProgram::dispatch(void *user, const tacq_dispatch_t *dispatch) {
   VulkanProgram &self = of(user);
+  bool isAbsent = self.shaders[dispatch->kernel].isAbsent();
   if (!self.active->profile_ns)
-    return toStatus(self.record(*dispatch));
+    return isAbsent ? self.runOnHost(*dispatch) : toStatus(self.record(*dispatch));
   // A profiled dispatch runs alone.
   if (tacq_status_t *failed = self.flushAndCheck())
     return failed;
   uint64_t start = monotonicNanoseconds();
-  if (Error error = self.record(*dispatch))
-    return toStatus(error);
-  tacq_status_t *failed = self.flushAndCheck();
+  tacq_status_t *failed = isAbsent ? self.runOnHost(*dispatch) : toStatus(self.record(*dispatch));
+  if (!failed)
+    failed = self.flushAndCheck();
   self.active->profile_ns[dispatch->ordinal] += monotonicNanoseconds() - start;
   ++self.active->profile_count[dispatch->ordinal];
   return failed;

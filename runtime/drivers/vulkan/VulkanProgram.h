@@ -4,6 +4,7 @@
 #define TACQ_DRIVERS_VULKAN_VULKANPROGRAM_H
 
 #include "Shaders.h"
+#include "VulkanHostKernels.h"
 #include "tacq/ModuleView.h"
 #include "tacq/kernel_abi.h"
 
@@ -17,8 +18,10 @@ inline constexpr int64_t kStatusBytes = TACQ_STATUS_WORDS * 4;
 /// The word of the status in which shaders that order dispatches by flags say that one was late.
 inline constexpr size_t kLateWord = 7;
 /// Epochs that a submission may have before there are barriers again.
-inline constexpr int32_t kFlags = 8192;
-inline constexpr int64_t kFlagBytes = kFlags * 4;
+inline constexpr int32_t kFlags = 1024;
+/// The words from one to the next: what waits for one must not slow down what counts at others.
+inline constexpr int64_t kFlagWords = 64;
+inline constexpr int64_t kFlagBytes = kFlags * kFlagWords * 4;
 
 /// A dispatch, or a copy where it has no set.
 struct Command {
@@ -54,15 +57,6 @@ struct Frame {
   uint64_t *deviceTime = nullptr;
 };
 
-/// Bytes of a buffer.
-struct Range {
-  VulkanBuffer *object = nullptr;
-  int64_t begin = 0, end = 0;
-  bool overlaps(const Range &other) const {
-    return object == other.object && begin < other.end && other.begin < end;
-  }
-};
-
 /// Of the clock that no one sets.
 uint64_t monotonicNanoseconds();
 
@@ -70,7 +64,7 @@ class VulkanProgram {
 public:
   VulkanProgram(VulkanDevice &device, const tacq_program_desc_t &desc)
       : device(device), desc(desc), module(*format::GetModule(desc.metadata)), shaders(device),
-        slots(module.slot_count()) {}
+        hostKernels(device, desc), slots(module.slot_count()) {}
   ~VulkanProgram();
 
   Error load();
@@ -98,6 +92,7 @@ private:
   tacq_status_t *growSlot(uint32_t slot, int64_t bytes);
   Error record(const tacq_dispatch_t &dispatch);
   Error record(const tacq_dispatch_t &dispatch, const Shaders::Step &step);
+  tacq_status_t *runOnHost(const tacq_dispatch_t &dispatch);
   Error lacksBuffers() const;
   void addCopy(const Range &from, const Range &to);
   Error recordFill(Range target, uint64_t pattern, uint32_t width);
@@ -120,6 +115,7 @@ private:
   const tacq_program_desc_t desc;
   const format::Module &module;
   Shaders shaders;
+  HostKernels hostKernels;
   std::vector<VulkanBuffer> slots;
   std::vector<VulkanBuffer> chunks;
   std::vector<Range> constants;

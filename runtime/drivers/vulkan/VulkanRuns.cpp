@@ -105,8 +105,12 @@ Error VulkanProgram::recordSegment(Segment &own) {
     api.CmdPipelineBarrier(own.commands, stages, stages, 0, 1, &barrier, 0, nullptr, 0, nullptr);
   };
   if (shaders.areOrdered()) {
+    int32_t last = 0;
+    for (const Command &command : own.recorded)
+      last = std::max(last, command.ownFlag);
     addBarrier();
-    api.CmdFillBuffer(own.commands, flags.buffer, 0, kFlagBytes, 0);
+    api.CmdFillBuffer(own.commands, flags.buffer, 0,
+                      static_cast<VkDeviceSize>((last + 1) * kFlagWords * 4), 0);
   }
   VkPipeline bound = VK_NULL_HANDLE;
   for (const Command &command : own.recorded) {

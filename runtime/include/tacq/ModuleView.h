@@ -65,6 +65,11 @@ private:
 /// The rules of module.fbs that a FlatBuffers verifier cannot know. `name` is for messages.
 Error verifyModule(const format::Module &module, uint64_t dataSize, const std::string &name);
 
+/// Whether the executable is code for the processor of the machine.
+bool isForHost(const format::Executable &executable);
+/// Whether the executable has all of these kernels, which are numbers in ascending order.
+bool hasKernels(const format::Executable &executable, const flatbuffers::Vector<uint32_t> &kernels);
+
 /// Bytes of an element; 0 for None.
 size_t elementSize(format::ElementType type);
 

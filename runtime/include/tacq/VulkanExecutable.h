@@ -2,10 +2,10 @@
  * newer.
  *
  * An executable is this header, a table of `kernel_count` entries and behind them `variant_count`
- * more, and the shaders, all little-endian. A kernel may have a variant for many rows among the
- * latter, which may have another shader that runs first: a dispatch whose variant has tasks runs
- * these instead. A shader has one entry point, "main", without specialization constants, and one
- * descriptor set (0) of storage buffers:
+ * more, and the shaders, all little-endian. A kernel may have a variant among the latter, for many
+ * rows or many keys, which may have another one, and a shader that runs first: a dispatch runs the
+ * first of these variants that has tasks, and the kernel if there is none. A shader has one entry
+ * point, "main", without specialization constants, and one descriptor set (0) of storage buffers:
  *
  *   binding 0 … buffer_count - 1    the buffers of the dispatch, in its order
  *   binding buffer_count            the values of the dispatch's symbols as int64
@@ -41,14 +41,16 @@ extern "C" {
 #endif
 
 #define TACQ_VULKAN_EXECUTABLE_MAGIC 0x56535154u /* "TQSV" */
-#define TACQ_VULKAN_EXECUTABLE_VERSION 4u
+#define TACQ_VULKAN_EXECUTABLE_VERSION 5u
 
 typedef struct tacq_vulkan_header {
   uint32_t magic, version, kernel_count, flags, variant_count, reserved;
 } tacq_vulkan_header;
 
 typedef struct tacq_vulkan_kernel {
-  /* The shader: bytes from the start of the executable; multiples of 4. */
+  /* The shader: bytes from the start of the executable; multiples of 4. No bytes for kernels that
+   * the module says the executable does not have (Executable.absent): the host runs them. What it
+   * finds in buffers behind `buffer_count` need not be there, and is not kept. */
   uint64_t code_offset, code_size;
   uint32_t buffer_count;
   /* Buffers that the kernel only reads come first. */
@@ -57,8 +59,8 @@ typedef struct tacq_vulkan_kernel {
   uint32_t task_symbol;
   uint32_t tasks_per_group;
   int64_t task_count;
-  /* The entries of a kernel's variant for many rows, and of what runs before a variant, or
-   * TACQ_VULKAN_NO_SHADER. */
+  /* The entries of a kernel's variant, or of the next variant behind a variant, and of what runs
+   * before a variant; larger than their own numbers, or TACQ_VULKAN_NO_SHADER. */
   uint32_t variant, first;
 } tacq_vulkan_kernel;
 

@@ -74,6 +74,8 @@ public:
   /// are dropped and axes of size 1 are read at 0.
   mlir::Value loadBroadcast(mlir::Value tensor, mlir::ValueRange index,
                             llvm::ArrayRef<Sym> outDims);
+  /// From now on, `load` finds this element of an input here, and not in its buffer.
+  void define(mlir::Value tensor, mlir::ValueRange index, mlir::Value element);
   /// Stores an element (compute type) of output `output` of the kernel.
   void store(unsigned output, mlir::ValueRange index, mlir::Value element);
   /// Reads back an element that this task has stored before.
@@ -186,6 +188,9 @@ struct KernelOptions {
   std::optional<Sym> capacity;
   /// Attention with a cache: this kernel is the one that appends the new keys and values.
   bool append = false;
+  /// Linear operations with mixed-precision weights: some of the weights may be beyond the range of
+  /// f16, once decoded.
+  bool wideWeights = false;
   /// Linear operations with mixed-precision weights: #tacq.tiling of weights and targets; a
   /// target's cost model serves where there is none.
   llvm::SmallVector<TilingAttr> tilings;

@@ -70,8 +70,8 @@ def AppendNextToken : Pass<"tacq-append-next-token", "::mlir::func::FuncOp"> {
   let summary = "The likeliest token behind the last position becomes a result, next_token";
   let description = [{
     The index of the largest logit of the last position, the lowest one of equals, for each sequence.
-    Logits are the result of that name, or the only result of three axes of floating-point numbers; a
-    function without them stays as it is. A device then chooses the token itself, and hands a few
+    Logits are the result of that name, or the only result of three axes of floating-point numbers
+    with a fixed vocabulary; a function without them stays as it is. A device then chooses the token itself, and hands a few
     bytes to the host in place of all logits.
   }];
   let statistics = [Statistic<"numAppended", "appended", "Results that were added">];

@@ -17,8 +17,8 @@ def EmitVulkanKernels : Pass<"tacq-emit-vulkan-kernels", "::mlir::ModuleOp"> {
     Option<"append", "append", "bool", /*default=*/"false",
            "Of an attention with a cache, the kernel that appends">,
     Option<"variants", "variants", "unsigned", /*default=*/"0",
-           "Instead of the kernels, 1: the variants for many rows, which all functions must have; 2: "
-           "what runs before them">,
+           "Instead of the kernels, 1: their first variants, which all functions must have; 2: what "
+           "runs before them; 3: their second variants; 4: what runs before those">,
     Option<"profile", "profile", "std::string", /*default=*/"\"generic\"", "The device profile">
   ];
   let dependentDialects = ["::mlir::arith::ArithDialect", "::mlir::func::FuncDialect",

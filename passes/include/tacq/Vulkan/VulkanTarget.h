@@ -47,16 +47,19 @@ inline constexpr llvm::StringLiteral vulkanAwaitAttr = "tacq.await";
 mlir::LogicalResult emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr profile,
                                      const KernelOptions &options = {});
 
-/// The attribute of a kernel function that is a variant of another one for many rows: its name.
+/// The attribute of a kernel function that is a variant of another one: its name.
 inline constexpr llvm::StringLiteral vulkanVariantAttr = "tacq.variant_of";
 /// With that, the function is what runs before the variant.
 inline constexpr llvm::StringLiteral vulkanFirstAttr = "tacq.first";
 
-/// Emits the variant for many rows of a region's kernel. It has no tasks where there are few, and
-/// then the kernel runs. With `first`, what has to run before the variant, of the same buffers and
-/// workspace. False, and the builder is of no use, if there is none.
-bool emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, bool first,
-                       const KernelOptions &options = {});
+/// A kernel has so many variants at most: one for many rows, and one for many keys.
+inline constexpr unsigned vulkanVariants = 2;
+
+/// Emits variant `number` of a region's kernel. It has no tasks where it is not made for the sizes,
+/// and then another variant, or the kernel, runs. With `first`, what has to run before the variant,
+/// of the same buffers and workspace. False, and the builder is of no use, if there is none.
+bool emitVulkanVariant(KernelBuilder &kernel, VulkanProfileAttr profile, unsigned number,
+                       bool first, const KernelOptions &options = {});
 
 /// Emits a kernel that reads `bytes` bytes of its first tensor and does nothing else: what a
 /// device's memory gives, to compare other kernels with. Its result has a word for each invocation.
