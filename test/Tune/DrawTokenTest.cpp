@@ -12,9 +12,8 @@ TEST(DrawToken, takesWhereProbabilitiesSumUp) {
   std::vector<float> logits;
   for (double probability : {0.125, 0.5, 0.375})
     logits.push_back(float(std::log(probability) + 50));
-  for (auto [uniform, token] :
-       std::vector<std::pair<double, int64_t>>{{0, 0}, {0.12, 0}, {0.13, 1}, {0.62, 1}, {0.63, 2},
-                                               {0.999999, 2}})
+  for (auto [uniform, token] : std::vector<std::pair<double, int64_t>>{
+           {0, 0}, {0.12, 0}, {0.13, 1}, {0.62, 1}, {0.63, 2}, {0.999999, 2}})
     EXPECT_EQ(drawToken(logits, uniform), token) << uniform;
 }
 

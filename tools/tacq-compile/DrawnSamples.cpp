@@ -30,14 +30,14 @@ struct Text {
 } // namespace
 
 /// A piece of each sample; those of a batch are equally long.
-static std::vector<Text> beginnings(const std::vector<TokenSequence> &samples, unsigned perSample) {
+static std::vector<Text> beginnings(const std::vector<TokenSequence> &samples, unsigned perSample,
+                                    uint32_t seed) {
   std::vector<Text> texts;
   for (size_t i = 0; i < samples.size() * perSample; ++i)
-    texts.push_back({samples[i % samples.size()].tokens, 0, std::mt19937_64(i)});
+    texts.push_back({samples[i % samples.size()].tokens, 0, std::mt19937_64(seedOf(seed, i))});
   // A batch takes as many steps as its longest text.
-  std::stable_sort(texts.begin(), texts.end(), [](const Text &a, const Text &b) {
-    return a.tokens.size() < b.tokens.size();
-  });
+  std::stable_sort(texts.begin(), texts.end(),
+                   [](const Text &a, const Text &b) { return a.tokens.size() < b.tokens.size(); });
   for (size_t first = 0; first < texts.size(); first += batchSize) {
     size_t length = std::max<size_t>(texts[first].tokens.size() / prefixPart, 1);
     for (size_t i = first; i < std::min(first + batchSize, texts.size()); ++i) {
@@ -91,7 +91,7 @@ Error tools::drawSamples(const DrawOptions &options, std::vector<std::vector<int
   compile.nextToken = false;
   if (Error error = compileModel(options.model, compile))
     return error;
-  std::vector<Text> texts = beginnings(samples, options.perSample);
+  std::vector<Text> texts = beginnings(samples, options.perSample, options.seed);
   LanguageModelOptions modelOptions;
   modelOptions.device =
       options.threads ? "cpu:threads=" + std::to_string(options.threads) : std::string("cpu");

@@ -17,13 +17,14 @@ struct DrawOptions {
   std::vector<std::string> dataFiles;
   /// How many are drawn for each of the sample.
   unsigned perSample = 1;
+  uint32_t seed = 0;
   unsigned threads = 0;
   bool quiet = false;
 };
 
-/// Continues a piece of each sample, from a place in it that is drawn, by tokens that are drawn from
-/// what the unquantized model predicts, up to the sample's length. TACQ_UNSUPPORTED if the model is
-/// none of language with a cache.
+/// Continues a piece of each sample, from a place in it that is drawn, by tokens that are drawn
+/// from what the unquantized model predicts, up to the sample's length. TACQ_UNSUPPORTED if the
+/// model is none of language with a cache.
 Error drawSamples(const DrawOptions &options, std::vector<std::vector<int64_t>> &drawn);
 
 } // namespace tacq::tools

@@ -36,28 +36,35 @@ void TuningFlags::addTo(CLI::App &app) {
       ->type_name("N")
       ->group(group);
   app.add_option("--tune-rate", rate,
-                 "The first steps' size, as a part of the spacing of a row's levels (default: 0.01, less where "
+                 "The first steps' size, as a part of the spacing of a row's levels (default: "
+                 "0.01, less where "
                  "the loss is small before)")
       ->check(CLI::Range(1e-6, 1.0).description(""))
       ->type_name("RATE")
       ->group(group);
   app.add_flag("--tune-codes", codes, "Codes follow the gradients, too (learned rounding)")
       ->group(group);
-  app.add_option("--tune-draw", drawnPerSample,
-                 "Samples that are drawn from the unquantized model for each of the sample, and that "
-                 "steps take as well, against overfitting (default: 2 with fast, 4 with best; 0 with "
-                 "--tune-loss labels)")
+  app.add_option(
+         "--tune-draw", drawnPerSample,
+         "Samples that are drawn from the unquantized model for each of the sample, and that "
+         "steps take as well, against overfitting (default: 2 with fast, 4 with best; 0 with "
+         "--tune-loss labels)")
       ->check(CLI::Range(0, 1000).description(""))
       ->type_name("N")
       ->group(group);
   app.add_option("--tune-drawn", drawnFile, "Write the samples that were drawn to this file")
       ->type_name("FILE.jsonl")
       ->group(group);
-  app.add_option("--tune-resample", resample,
-                 "The part of the sample's tokens that steps draw anew from the unquantized model's "
-                 "predictions (default: 0.25 where no samples are drawn, else 0)")
+  app.add_option(
+         "--tune-resample", resample,
+         "The part of the sample's tokens that steps draw anew from the unquantized model's "
+         "predictions (default: 0.25 where no samples are drawn, else 0)")
       ->check(CLI::Range(0.0, 1.0).description(""))
       ->type_name("PART")
+      ->group(group);
+  app.add_option("--tune-seed", seed,
+                 "Another number, another order of samples and other drawn ones (default: 0)")
+      ->type_name("N")
       ->group(group);
   app.add_flag("--resume", resume,
                "Go on with a tuning that was interrupted: it left OUTPUT.tuning")
@@ -68,6 +75,7 @@ TuneOptions TuningFlags::options() const {
   TuneOptions options;
   options.loss = loss == "kl" ? TuneOptions::Loss::Divergence : TuneOptions::Loss::Labels;
   options.codes = codes;
+  options.seed = seed;
   if (batch > 0)
     options.batch = batch;
   options.steps = steps ? steps : effort == "best" ? 600 : 200;
@@ -94,8 +102,8 @@ static void print(const TuneReport &report) {
 Error TuningFlags::draw(mlir::ModuleOp graph, const std::vector<std::string> &files,
                         const std::string &model, unsigned threads, bool quiet,
                         SampleData &drawn) const {
-  DrawOptions options{model, files, drawnPerSample.value_or(effort == "best" ? 4 : 2), threads,
-                      quiet};
+  DrawOptions options{model, files,   drawnPerSample.value_or(effort == "best" ? 4 : 2),
+                      seed,  threads, quiet};
   if (loss != "kl" && !drawnPerSample)
     options.perSample = 0;
   if (options.perSample == 0)

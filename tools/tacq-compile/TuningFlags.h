@@ -32,6 +32,7 @@ private:
 
   std::string effort = "off", loss = "kl", drawnFile;
   unsigned steps = 0, batch = 0;
+  uint32_t seed = 0;
   double rate = 0;
   std::optional<double> resample;
   std::optional<unsigned> drawnPerSample;

@@ -193,7 +193,8 @@ void Page::writeFrontierSection() {
              ? formatText(", as parts of the mean loss %.4g of the calibration sample",
                           data.meanLoss())
              : "")
-     << ": they rank candidates. The line joins those that no other beats in both. What was measured "
+     << ": they rank candidates. The line joins those that no other beats in both. What was "
+        "measured "
         "on the sample is a circle.</p>\n";
   writeFrontier(os, candidates, data.meanLoss());
   os << "<p class=\"key\">";
@@ -215,8 +216,8 @@ void Page::writeFrontierSection() {
        << formatName(candidate) << "</th><td>"
        << llvm::format("%.2f %%</td><td>%.3f</td><td>", 100 * candidate.circuit,
                        candidate.bitsPerWeight)
-       << candidate.bytes << "</td><td>" << lossText(candidate.predictedLoss)
-       << "</td><td>" << (candidate.measuredLoss ? lossText(*candidate.measuredLoss) : "")
+       << candidate.bytes << "</td><td>" << lossText(candidate.predictedLoss) << "</td><td>"
+       << (candidate.measuredLoss ? lossText(*candidate.measuredLoss) : "")
        << "</td><td class=\"left\">"
        << (candidate.chosen ? (isBest ? "chosen, on the frontier" : "chosen")
            : isBest         ? "on the frontier"

@@ -33,8 +33,8 @@ private:
   void priceOwn(size_t tensor, size_t format, bool withCircuits);
   void addOption(size_t tensor, const CandidateFormat &format, double circuit, uint64_t bytes,
                  double loss);
-  /// What probes say of a candidate: of each group of tensors, by how much the divergence grows with
-  /// it, and what was predicted.
+  /// What probes say of a candidate: of each group of tensors, by how much the divergence grows
+  /// with it, and what was predicted.
   struct Probed {
     std::vector<double> measured, predicted;
   };

@@ -172,9 +172,8 @@ Error ModelPlanner::probeAt(const Candidate &base, const std::vector<std::vector
     return error;
   auto replace = [&](ArrayRef<size_t> group, bool quantized) {
     for (size_t t : group)
-      if (Error error =
-              prober->replace(tensors[t].name, quantized ? ArrayRef<float>(decoded[t])
-                                                         : tensors[t].elements()))
+      if (Error error = prober->replace(tensors[t].name, quantized ? ArrayRef<float>(decoded[t])
+                                                                   : tensors[t].elements()))
         return error;
     return Error();
   };

@@ -158,8 +158,9 @@ Error ModelTuner::computeFingerprint() {
   std::string text;
   llvm::raw_string_ostream os(text);
   os << int(options.loss) << ' ' << options.steps << ' ' << options.batch << ' ' << options.rate
-     << ' ' << options.average << ' ' << options.resample << ' ' << options.codes << ' ' << options.codeRate << ' '
-     << options.interval << ' ' << options.patience << ' ' << samples.count << ' ' << ownSamples() << '\n';
+     << ' ' << options.average << ' ' << options.resample << ' ' << options.codes << ' '
+     << options.codeRate << ' ' << options.interval << ' ' << options.patience << ' '
+     << samples.count << ' ' << ownSamples() << ' ' << options.seed << '\n';
   auto add = [&](const void *data, size_t size) {
     os << llvm::xxh3_64bits(ArrayRef(static_cast<const uint8_t *>(data), size)) << '\n';
   };

@@ -102,11 +102,11 @@ Error ModelTuner::resample(size_t number, Sample &sample) {
   TensorView &ids = sample.at("input_ids"), &reference = sample["reference_logits"];
   int64_t classes = reference.dims.back();
   tokens.assign(ids.integers(), ids.integers() + ids.elementCount());
-  std::mt19937_64 random(uint64_t(state.step) * samples.count + number);
+  std::mt19937_64 random(seedOf(options.seed, uint64_t(state.step) * samples.count + number));
   for (size_t i = 1; i < tokens.size(); ++i)
     if (drawUniform(random) < options.resample)
-      tokens[i] = drawToken(ArrayRef(reference.floats() + (i - 1) * classes, classes),
-                            drawUniform(random));
+      tokens[i] =
+          drawToken(ArrayRef(reference.floats() + (i - 1) * classes, classes), drawUniform(random));
   ids.data = tokens.data();
   Sample inputs = inputsFor(*teacher, sample);
   if (Error error = teacher->run(inputs))
@@ -211,7 +211,7 @@ std::vector<size_t> ModelTuner::batchOf(unsigned step) {
     if (i / training.size() != round) {
       round = i / training.size();
       order = training;
-      std::mt19937_64 random(round);
+      std::mt19937_64 random(seedOf(options.seed, round));
       for (size_t j = order.size(); j > 1; --j)
         std::swap(order[j - 1], order[random() % j]);
     }

@@ -9,10 +9,14 @@
 
 namespace tacq {
 
+/// For what is drawn for the `number`-th time in a run with the seed `seed`.
+inline uint64_t seedOf(uint32_t seed, uint64_t number) { return (uint64_t(seed) << 32) + number; }
+
 /// Between 0 and 1, the same on all machines.
 inline double drawUniform(std::mt19937_64 &random) { return double(random() >> 11) * 0x1p-53; }
 
-/// The token at which the probabilities, which are proportional to exp(logits), sum up to `uniform`.
+/// The token at which the probabilities, which are proportional to exp(logits), sum up to
+/// `uniform`.
 int64_t drawToken(llvm::ArrayRef<float> logits, double uniform);
 
 } // namespace tacq

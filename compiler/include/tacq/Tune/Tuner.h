@@ -37,11 +37,13 @@ struct TuneOptions {
   /// Of Adam, in units (TunedWeight::units); it falls to 0 along half of a cosine. 0: by the loss
   /// before (tuningRate()).
   double rate = 0;
-  /// How much of the moving average of the numbers a step keeps. The average is what is looked at and
-  /// what results.
+  /// How much of the moving average of the numbers a step keeps. The average is what is looked at
+  /// and what results.
   double average = 0.95;
   /// The part of the tokens (of the input "input_ids") that is drawn anew; with Divergence only.
   double resample = 0.25;
+  /// Of the order of samples and of tokens that are drawn.
+  uint32_t seed = 0;
   /// Samples from this one on were drawn from the unquantized model: steps take them, but none of
   /// them is held back.
   size_t ownSamples = ~size_t(0);
