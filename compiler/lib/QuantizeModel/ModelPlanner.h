@@ -33,18 +33,10 @@ private:
   void priceOwn(size_t tensor, size_t format, bool withCircuits);
   void addOption(size_t tensor, const CandidateFormat &format, double circuit, uint64_t bytes,
                  double loss);
-  /// What probes say of a candidate: of each group of tensors, by how much the divergence grows
-  /// with it, and what was predicted.
-  struct Probed {
-    std::vector<double> measured, predicted;
-  };
   Error probe();
-  Error probeAt(const Candidate &base, const std::vector<std::vector<size_t>> &groups,
-                Probed &probed);
   std::vector<std::vector<size_t>> probeGroups() const;
   std::optional<size_t> probeBase() const;
-  std::optional<size_t> widerThan(size_t candidate) const;
-  void correct(const std::vector<std::vector<size_t>> &groups, llvm::ArrayRef<Probed> probed);
+  void correct(const std::vector<double> &factors);
   void dropBeaten();
   bool mix(double limit, Candidate &candidate);
   std::optional<size_t> best(bool alikeOnly) const;

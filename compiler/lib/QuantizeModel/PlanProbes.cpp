@@ -79,65 +79,15 @@ std::vector<std::vector<size_t>> ModelPlanner::probeGroups() const {
   return probed;
 }
 
-/// The candidate of the same format with the next wider codes.
-std::optional<size_t> ModelPlanner::widerThan(size_t candidate) const {
-  const CandidateFormat &format = *result.candidates[candidate].format;
-  std::optional<size_t> wider;
-  for (auto [i, other] : llvm::enumerate(result.candidates)) {
-    if (!other.format || other.circuit > 0 || other.format->bits <= format.bits ||
-        other.format->group != format.group || other.format->codebook != format.codebook)
-      continue;
-    if (!wider || other.format->bits < result.candidates[*wider].format->bits)
-      wider = i;
-  }
-  return wider;
-}
-
-/// Multiplies estimates by what was measured for what was predicted. Between two measurements of a
-/// weight the factor is a power of the estimate; beyond them it is that of the nearer one.
-void ModelPlanner::correct(const std::vector<std::vector<size_t>> &groups,
-                           ArrayRef<Probed> probed) {
-  struct Point {
-    double predicted, factor;
-  };
-  std::vector<SmallVector<Point, 2>> points(tensors.size());
-  for (const Probed &base : probed) {
-    double allMeasured = 0, allPredicted = 0;
-    for (auto [measured, predicted] : llvm::zip(base.measured, base.predicted)) {
-      allMeasured += measured;
-      allPredicted += predicted;
-    }
-    if (!(allPredicted > 0 && allMeasured > 0))
-      continue;
-    double common = allMeasured / allPredicted;
-    for (auto [i, group] : llvm::enumerate(groups)) {
-      if (!(base.predicted[i] > 0))
-        continue;
-      double factor = std::clamp(base.measured[i] / base.predicted[i], common / largestCorrection,
-                                 common * largestCorrection);
-      for (size_t t : group)
-        points[t].push_back({base.predicted[i] / double(group.size()), factor});
-    }
-  }
-  auto corrected = [&](size_t t, double loss) {
-    ArrayRef<Point> known = points[t];
-    if (known.empty() || !(loss > 0))
-      return loss;
-    Point low = known.front(), high = known.back();
-    if (low.predicted > high.predicted)
-      std::swap(low, high);
-    if (!(low.predicted < high.predicted))
-      return loss * high.factor;
-    double place = std::log(loss / low.predicted) / std::log(high.predicted / low.predicted);
-    return loss * low.factor * std::pow(high.factor / low.factor, std::clamp(place, 0.0, 1.0));
-  };
+/// Multiplies each tensor's estimates by a factor.
+void ModelPlanner::correct(const std::vector<double> &factors) {
   for (auto [t, tensor] : llvm::enumerate(result.tensors))
     for (TensorPlan &option : tensor.options)
-      option.predictedLoss = corrected(t, option.predictedLoss);
+      option.predictedLoss *= factors[t];
   for (Candidate &candidate : result.candidates) {
     candidate.predictedLoss = 0;
     for (auto [t, planned] : llvm::enumerate(candidate.plan.tensors))
-      candidate.predictedLoss += planned.predictedLoss = corrected(t, planned.predictedLoss);
+      candidate.predictedLoss += planned.predictedLoss *= factors[t];
   }
 }
 
@@ -153,60 +103,58 @@ Error ModelPlanner::probe() {
   prober = std::make_unique<LossProbe>(model, *options.samples, options.threads, options.file);
   if (Error error = prober->prepare(names, chosen))
     return error;
-  std::vector<std::vector<size_t>> groups = probeGroups();
-  SmallVector<size_t, 2> bases = {*probeBase()};
-  if (std::optional<size_t> wider = widerThan(bases[0]))
-    bases.push_back(*wider);
-  SmallVector<Probed, 2> probed(bases.size());
-  for (auto [base, found] : llvm::zip(bases, probed))
-    if (Error error = probeAt(result.candidates[base], groups, found))
-      return error;
-  correct(groups, probed);
-  return Error();
-}
-
-Error ModelPlanner::probeAt(const Candidate &base, const std::vector<std::vector<size_t>> &groups,
-                            Probed &probed) {
+  const Candidate &base = result.candidates[*probeBase()];
   std::vector<std::vector<float>> decoded;
   if (Error error = quantize(base.plan, decoded))
     return error;
   auto replace = [&](ArrayRef<size_t> group, bool quantized) {
     for (size_t t : group)
-      if (Error error = prober->replace(tensors[t].name, quantized ? ArrayRef<float>(decoded[t])
-                                                                   : tensors[t].elements()))
+      if (Error error = prober->replace(names[t], quantized ? ArrayRef<float>(decoded[t])
+                                                            : tensors[t].elements()))
         return error;
     return Error();
   };
-  probed.measured.assign(groups.size(), 0);
-  for (const std::vector<size_t> &group : groups) {
-    probed.predicted.push_back(0);
-    for (size_t t : group)
-      probed.predicted.back() += base.plan.tensors[t].predictedLoss;
-  }
+  std::vector<std::vector<size_t>> probed = probeGroups();
+  std::vector<double> grown(probed.size());
   for (bool others : {false, true}) {
     double reference = 0, loss;
     if (others) {
-      for (const std::vector<size_t> &group : groups)
+      for (const std::vector<size_t> &group : probed)
         if (Error error = replace(group, true))
           return error;
       if (Error error = prober->measure(reference))
         return error;
     }
-    for (auto [i, group] : llvm::enumerate(groups)) {
-      report("probe", i + (others ? groups.size() : 0), 2 * groups.size());
+    for (auto [i, group] : llvm::enumerate(probed)) {
+      report("probe", i + (others ? probed.size() : 0), 2 * probed.size());
       if (Error error = replace(group, !others))
         return error;
       if (Error error = prober->measure(loss))
         return error;
       if (Error error = replace(group, others))
         return error;
-      probed.measured[i] += std::fabs(loss - reference) / 2;
+      grown[i] += std::fabs(loss - reference) / 2;
     }
   }
-  report("probe", 2 * groups.size(), 2 * groups.size());
-  for (const std::vector<size_t> &group : groups)
-    if (Error error = replace(group, false))
-      return error;
+  report("probe", 2 * probed.size(), 2 * probed.size());
+  double allMeasured = 0, allPredicted = 0;
+  std::vector<double> predicted(probed.size());
+  for (auto [i, group] : llvm::enumerate(probed)) {
+    for (size_t t : group)
+      predicted[i] += base.plan.tensors[t].predictedLoss;
+    allMeasured += grown[i];
+    allPredicted += predicted[i];
+  }
+  if (!(allPredicted > 0 && allMeasured > 0))
+    return Error();
+  double common = allMeasured / allPredicted;
+  std::vector<double> factors(tensors.size(), common);
+  for (auto [i, group] : llvm::enumerate(probed))
+    for (size_t t : group)
+      if (predicted[i] > 0)
+        factors[t] = std::clamp(grown[i] / predicted[i], common / largestCorrection,
+                                common * largestCorrection);
+  correct(factors);
   return Error();
 }
 
