@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """TACQ's Vulkan target beside llama.cpp's Vulkan backend on one GPU.
 
-    compare-gpu.py prepare FOLDER [--build build] [--profile nvidia-hopper]
+    compare-gpu.py prepare FOLDER [--build build] [--profile nvidia-hopper] [--small]
     compare-gpu.py run FOLDER [--bin build/bin] [--device vulkan:0] [--llama llama_vulkan.sh PEER]
-                   [--json]
+                   [--json] [--small]
 
 `prepare` makes the modules of random weights, where there is the compiler; `run` needs none of it,
 and prints a Markdown table, or with --json the list of its rows. --llama names the script that runs
-the peer and the folder that it has prepared; without it there are our figures alone. README.md says
-what is measured.
+the peer and the folder that it has prepared; without it there are our figures alone. --small makes
+everything so small that a software device does it in seconds: it shows that all of it works, and
+measures nothing. README.md says what is measured.
 """
 import argparse
 import json
@@ -25,8 +26,9 @@ CIRCUIT = ("--method", "nearest", "--no-clip", "--group", "128", "--circuit-from
            "--circuit", "0.35%")
 SHAPES = {"1.1b": "22,2048,5632,32,4,32000", "7.2b": "32,4096,14336,32,8,32000"}
 MATRIX = ("--m", "4096", "--k", "14336")
-# Weights are rotated through so many bytes, which no cache holds.
-ROTATED = "1G"
+SMALL_MATRIX = ("--m", "64", "--k", "256")
+SMALL_SHAPE = ("--layers", "1", "--hidden", "128", "--intermediate", "256", "--heads", "2",
+               "--kv-heads", "1", "--vocabulary", "320")
 # What the work is, the peer's type, and by what factor it is to be faster.
 ROWS = {"matvec-2bit": ("q2_K", 1.7), "matvec-3bit": ("q3_K", 2.5), "decode-7.2b": ("Q2_K", 2.5),
         "decode-1.1b": ("Q2_K", 3.5), "prefill-7.2b": ("Q4_0", 1.3),
@@ -45,13 +47,15 @@ def prepare(options):
     folder, compiler = options.folder, options.build / "bin/tacq-compile"
     folder.mkdir(parents=True, exist_ok=True)
     target = ("--target", f"vulkan={options.profile}", "--quiet")
+    matrix = SMALL_MATRIX if options.small else MATRIX
     for bits in (2, 3):
-        run(options.build / "bin/tacq-bench", "--kernel", "matvec", *MATRIX, "--bits", bits,
+        run(options.build / "bin/tacq-bench", "--kernel", "matvec", *matrix, "--bits", bits,
             "--group", "128", "--circuit", "0.35%", "--device", "vulkan", "--target",
             f"vulkan={options.profile}", "--save", folder / f"matvec-{bits}bit.tacq")
     for preset in SHAPES:
         model = folder / f"{preset}.onnx"
-        run(sys.executable, MAKE_LLAMA, model, "--preset", preset, "--type", "f16")
+        shape = SMALL_SHAPE if options.small else ()
+        run(sys.executable, MAKE_LLAMA, model, "--preset", preset, *shape, "--type", "f16")
         run(compiler, model, *CIRCUIT, "--bits", 2, "--head-bits", 2, *target, "-o",
             folder / f"{preset}.tacq")
     for path in folder.glob("*.onnx*"):
@@ -60,7 +64,9 @@ def prepare(options):
 
 def matvec(options, module):
     """What tacq-bench finds of one product; its time behind others is what a model has."""
-    text = run(options.bin / "tacq-bench", module, "--rotate", ROTATED, "--device", options.device,
+    # Weights are rotated through so many bytes, which no cache holds.
+    rotated = "200K" if options.small else "1G"
+    text = run(options.bin / "tacq-bench", module, "--rotate", rotated, "--device", options.device,
                "--json").stdout
     return json.loads(text)[0]
 
@@ -114,9 +120,10 @@ def ours(options):
         found[path.stem] = product["microseconds"]
         found[f"{path.stem} bandwidth"] = product["bandwidth_fraction"]
         found[f"{path.stem} overlapping"] = product["overlapping_microseconds"]
-    found["decode-1.1b"] = tokens_per_second(options, "1.1b", 0, 64)
-    found["decode-7.2b"] = tokens_per_second(options, "7.2b", 0, 64)
-    found["prefill-7.2b"] = tokens_per_second(options, "7.2b", 512, 0)
+    decode, prefill = (4, 16) if options.small else (64, 512)
+    found["decode-1.1b"] = tokens_per_second(options, "1.1b", 0, decode)
+    found["decode-7.2b"] = tokens_per_second(options, "7.2b", 0, decode)
+    found["prefill-7.2b"] = tokens_per_second(options, "7.2b", prefill, 0)
     found["first-token-1.1b"] = first_token_seconds(options)
     return found
 
@@ -161,10 +168,12 @@ def print_table(rows):
     print("| work | TACQ | llama.cpp | times | to reach |")
     print("|---|---:|---:|---:|---:|")
     for row in rows:
+        sign = "≤ " if row["row"].startswith("first") else "≥ "
+
         def number(key, text="{:.3g}"):
             return "–" if row[key] is None else text.format(row[key])
         print(f"| {row['row']}, {row['unit']} | {number('tacq', '{:.4g}')} | "
-              f"{number('peer', '{:.4g}')} | {number('ratio')} | {number('reach')} |")
+              f"{number('peer', '{:.4g}')} | {number('ratio')} | {number('reach', sign + '{:.3g}')} |")
 
 
 def measure(options):
@@ -188,12 +197,14 @@ def main():
     first.add_argument("folder", type=pathlib.Path)
     first.add_argument("--build", type=pathlib.Path, default=ROOT / "build")
     first.add_argument("--profile", default="nvidia-hopper")
+    first.add_argument("--small", action="store_true")
     second = commands.add_parser("run")
     second.add_argument("folder", type=pathlib.Path)
     second.add_argument("--bin", type=pathlib.Path, default=ROOT / "build/bin")
     second.add_argument("--device", default="vulkan:0")
     second.add_argument("--llama", nargs=2, metavar=("SCRIPT", "PEER"))
     second.add_argument("--json", action="store_true")
+    second.add_argument("--small", action="store_true")
     options = parser.parse_args()
     prepare(options) if options.command == "prepare" else measure(options)
 
