@@ -45,6 +45,21 @@ TEST(Adam, firstStepIsTheRate) {
   EXPECT_NEAR(values[1], 5 + 0.2, 1e-4);
 }
 
+TEST(MovingAverage, agreesWithTheScalarReference) {
+  std::vector<float> values = {1, -2}, average = values;
+  std::vector<double> reference(values.begin(), values.end());
+  for (unsigned t = 1; t <= 60; ++t) {
+    for (size_t i = 0; i < values.size(); ++i)
+      values[i] = float(std::sin(t + i));
+    moveAverage(t, 0.8, values, average);
+    double kept = std::min(0.8, t / (t + 9.0));
+    for (size_t i = 0; i < values.size(); ++i) {
+      reference[i] = kept * reference[i] + (1 - kept) * values[i];
+      EXPECT_NEAR(average[i], reference[i], 1e-6) << t << " " << i;
+    }
+  }
+}
+
 /// On a parabola with different curvatures the loss falls to a part of what it was.
 TEST(Adam, findsAMinimum) {
   std::vector<float> values = {3, -2, 1}, units = {1};

@@ -128,6 +128,23 @@ TEST_P(TunedWeights, movedValuesMoveTheirWeights) {
   }
 }
 
+/// A step of one unit takes the outermost number as far as numbers are apart, whatever the bits.
+TEST_P(TunedWeights, unitsAreSpacings) {
+  MixedWeight weight = make(9);
+  TunedWeight tuned(weight);
+  int64_t books = int64_t(1) << weight.format.bits;
+  for (int64_t i = 0, decoding = int64_t(tuned.values.size() - weight.circuitEntries());
+       i < decoding; ++i) {
+    if (!weight.format.codebook) {
+      EXPECT_FLOAT_EQ(tuned.units[i] * float(books / 2), 2 * std::fabs(tuned.values[i]));
+      continue;
+    }
+    auto row = tuned.values.begin() + i / books * books;
+    auto [least, most] = std::minmax_element(row, row + books);
+    EXPECT_NEAR(tuned.units[i], (*most - *least) / float(books - 1), 1e-5 * (*most - *least));
+  }
+}
+
 TEST_P(TunedWeights, codesAreTheNearest) {
   MixedWeight weight = make(5);
   TunedWeight tuned(weight);

@@ -7,6 +7,7 @@
 #include "gtest/gtest.h"
 #include <cmath>
 #include <limits>
+#include <set>
 
 using namespace mlir;
 using namespace tacq;
@@ -105,13 +106,32 @@ TEST_F(TunerTest, KeepsTheBest) {
   }
 }
 
+/// Drawn samples are stepped on and never held back.
+TEST_F(TunerTest, HoldsNoDrawnSampleBack) {
+  quantize(1);
+  options.ownSamples = 8;
+  samples.count = 24;
+  std::set<size_t> loaded;
+  samples.load = [&, load = samples.load](size_t sample,
+                                          std::map<std::string, TensorView> &inputs) {
+    loaded.insert(sample);
+    return load(sample % length, inputs);
+  };
+  options.steps = 6; // of 4 samples: all but the one held back, once
+  options.resample = 0;
+  ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, weights, gains, report));
+  EXPECT_EQ(report.held, 1u);
+  EXPECT_EQ(loaded.size(), 24u);
+}
+
 /// Codes follow, and the threads do not matter, to the bit.
 TEST_F(TunerTest, CodesFollow) {
   quantize(2);
   llvm::StringMap<MixedWeight> again = weights;
   options.resample = 0;
   options.codes = true;
-  options.codeRate = 0.08; // in few steps
+  options.rate = 0.01;
+  options.codeRate = 8; // in few steps
   options.steps = 10;
   options.interval = 1;
   ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, weights, gains, report));

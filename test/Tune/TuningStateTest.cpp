@@ -20,6 +20,7 @@ protected:
     for (size_t size : {3, 0, 5}) {
       TunedNumbers numbers;
       numbers.values.resize(size);
+      numbers.average.resize(size);
       numbers.best.resize(size);
       numbers.adam.mean.resize(size);
       numbers.adam.square.resize(size);
@@ -43,6 +44,7 @@ TEST_F(StateFile, comesBack) {
   state.bestStep = 10;
   state.best = 0.25;
   state.numbers[0].values[2] = 1.5f;
+  state.numbers[0].average[1] = 0.75f;
   state.numbers[2].adam.square[4] = 3.25f;
   ASSERT_FALSE(writeTuningState(path, state));
   TuningState read = empty();
@@ -52,6 +54,7 @@ TEST_F(StateFile, comesBack) {
   EXPECT_EQ(read.bestStep, 10u);
   EXPECT_EQ(read.best, 0.25);
   EXPECT_EQ(read.numbers[0].values, state.numbers[0].values);
+  EXPECT_EQ(read.numbers[0].average, state.numbers[0].average);
   EXPECT_EQ(read.numbers[2].adam.square, state.numbers[2].adam.square);
 }
 

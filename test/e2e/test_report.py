@@ -68,7 +68,7 @@ def plan(tools, folder, module_file):
                    "predicted_loss": float(10.0 ** -bits * random.uniform(1, 9))}
                   for bits in (2, 3, 4, 8) for group in (64, 128) for circuit in (0, 0.0035)]
     candidates += [{"circuit": 0.0035, "bytes": sum(t["bytes"] for t in tensors), "bpw": 2.3,
-                    "predicted_loss": 0.02, "chosen": True}]
+                    "predicted_loss": 0.02, "measured_loss": 0.03, "chosen": True}]
     candidates.sort(key=lambda candidate: candidate["bytes"])
     path = folder / "plan.json"
     path.write_text(json.dumps({"version": 1, "model": summary["model_hash"], "mean_loss": 0.4,
@@ -196,10 +196,16 @@ def test_candidates_are_those_of_the_plan(page, plan):
         assert float(row[4].rstrip(" %")) == pytest.approx(
             100 * candidate["predicted_loss"] / made["mean_loss"], rel=0.01)
         # The plan has them by size.
-        assert ("on the frontier" in row[5]) == (candidate["predicted_loss"] < least)
+        assert ("on the frontier" in row[6]) == (candidate["predicted_loss"] < least)
         least = min(least, candidate["predicted_loss"])
-        assert ("chosen" in row[5]) == candidate.get("chosen", False)
-    assert sum("chosen" in row[5] for row in rows) == 1
+        assert ("chosen" in row[6]) == candidate.get("chosen", False)
+        assert row[5] == "" or float(row[5].rstrip(" %")) == pytest.approx(
+            100 * candidate["measured_loss"] / made["mean_loss"], rel=0.01)
+        assert bool(row[5]) == ("measured_loss" in candidate)
+    circles = [circle for circle in tree.findall(".//{*}circle")
+               if circle.get("class") == "measured"]
+    assert len(circles) == 1 and "measured: +7.5 %" in text_of(circles[0].find("{*}title"))
+    assert sum("chosen" in row[6] for row in rows) == 1
 
 
 def test_samples(tools, page, tasks):

@@ -39,7 +39,8 @@ def short(work):
 def command(onnx_file, statistics, plan, short):
     """The flags of a tuning, but for its output."""
     return [onnx_file(EXPORT), "--stats", statistics, "--plan", plan, "--data", short, "--tune",
-            "fast", "--tune-steps", 24, "--tune-resample", 0]
+            "fast", "--tune-steps", 24, "--tune-draw", 2, "--tune-drawn",
+            short.parent / "drawn.jsonl"]
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,27 @@ def test_predictions_come_closer(tools, module, tuned, onnx_file, statistics, pl
     assert plain.stat().st_size == path.stat().st_size
     base = module(EXPORT)
     assert divergence(tools, path, base, short) < 0.8 * divergence(tools, plain, base, short)
+
+
+def test_drawn_samples_are_of_the_model(tools, module, tuned, short):
+    """They begin with a piece of the sample and go on as the model expects: their loss is that of
+    the sample, about, and far below that of other texts."""
+    path = short.parent / "drawn.jsonl"
+    drawn = [json.loads(line)["tokens"] for line in path.read_text().splitlines()]
+    own = [json.loads(line)["tokens"] for line in short.read_text().splitlines()]
+    assert "and 16 drawn ones" in tuned[1] and len(drawn) == 16
+    assert len({tuple(tokens) for tokens in drawn}) == 16
+    for tokens in drawn:
+        assert len(tokens) == 48
+        assert any(tokens[:9] == sample[i:i + 9] for sample in own for i in range(40))
+
+    def loss(data):
+        return json.loads(tools.run("tacq-eval", module(EXPORT), "--data", data,
+                                    "--json").stdout)["loss"]
+    assert loss(path) < 1.5 * loss(short)
+    shuffled = path.with_name("shuffled.jsonl")
+    shuffled.write_text("".join(json.dumps({"tokens": sorted(tokens)}) + "\n" for tokens in drawn))
+    assert loss(path) < 0.5 * loss(shuffled)
 
 
 def test_interrupted_tuning_goes_on(tools, tuned, command, tmp_path):

@@ -73,9 +73,9 @@ def modules(tools, work, onnx_file, statistics):
 def shaders(module):
     """The codes of the shaders of each SPIR-V executable of a module."""
     data = module.read_bytes()
-    at = -1
-    while (at := data.find(b"TQSV", at + 1)) >= 0:
-        if at % 64:  # weights may have such bytes; executables are aligned
+    # Weights may have these bytes, too, but not where executables begin.
+    for at in range(0, len(data), 64):
+        if data[at:at + 4] != b"TQSV":
             continue
         _, version, count, _, variants, _ = struct.unpack_from("<6I", data, at)
         assert version == 5

@@ -6,7 +6,9 @@ and the measured increase of the loss.
 
 Each plan takes a format and a circuit for each weight at random, from what tacq-plan --candidates
 lists up to 5 bits per weight; how often wide formats are drawn differs from plan to plan. Prints a
-line for each plan, and the correlation.
+line for each plan, and the correlation. --save FILE.json keeps plans and measurements, and --reuse
+FILE.json takes them from there, to see what other predictions make of the same plans; plans with
+options that tacq-plan no longer lists are left out.
 """
 import argparse
 import json
@@ -50,6 +52,24 @@ def loss_of(module, dev):
     return json.loads(run("tacq-eval", module, "--data", dev, "--json"))["loss"]
 
 
+def key(option):
+    return option["bits"], option["group"], option["codebook"], option["circuit"]
+
+
+def reuse(kept, tensors):
+    losses = {tensor["name"]: {key(o): o["predicted_loss"] for o in tensor["options"]}
+              for tensor in tensors}
+    predicted, measured = [], []
+    for plan in kept:
+        found = [losses[tensor["name"]].get(key(tensor)) for tensor in plan["tensors"]]
+        if None in found:
+            continue
+        predicted.append(sum(found))
+        measured.append(plan["measured"])
+        print(f"predicted {predicted[-1]:+.5f}  measured {measured[-1]:+.5f}")
+    print(f"Spearman {spearman(predicted, measured):.3f} of {len(predicted)} plans")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__,
                                      formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -61,6 +81,8 @@ def main():
     parser.add_argument("--plans", type=int, default=30)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--threads", type=int, default=0)
+    parser.add_argument("--save", type=pathlib.Path)
+    parser.add_argument("--reuse", type=pathlib.Path)
     options = parser.parse_args()
     random = np.random.default_rng(options.seed)
     with tempfile.TemporaryDirectory() as name:
@@ -70,11 +92,14 @@ def main():
             options.budget, "--candidates", folder / "candidates.json", "-o",
             folder / "plan.json", "--threads", options.threads, "--quiet")
         tensors = json.loads((folder / "candidates.json").read_text())
+        if options.reuse:
+            reuse(json.loads(options.reuse.read_text()), tensors)
+            return
         elements = {tensor["name"]: tensor["options"][-1]["bytes"] / 2 for tensor in tensors}
         module = folder / "module.tacq"
         run("tacq-compile", options.model, "--dense", "f16", "-o", module)
         base = loss_of(module, options.dev)
-        predicted, measured = [], []
+        predicted, measured, kept = [], [], []
         for i in range(options.plans):
             chosen = draw(tensors, elements, random)
             plan = {"version": 1, "circuit_layout": "slots", "circuit": 0, "tensors": [
@@ -89,6 +114,9 @@ def main():
             bits = 8 * sum(option["bytes"] for option in chosen) / sum(elements.values())
             print(f"{i + 1:3} {bits:6.3f} bpw  predicted {predicted[-1]:+.5f}  "
                   f"measured {measured[-1]:+.5f}", flush=True)
+            kept.append({"tensors": plan["tensors"], "measured": measured[-1]})
+            if options.save:
+                options.save.write_text(json.dumps(kept))
         print(f"Spearman {spearman(predicted, measured):.3f}")
 
 

@@ -1,4 +1,4 @@
-//===- LanguageModel.cpp - One sequence through a causal model ------------===//
+//===- LanguageModel.cpp - Sequences through a causal model ---------------===//
 
 #include "LanguageModel.h"
 
@@ -22,6 +22,10 @@ Error LanguageModel::open(const std::string &path, const LanguageModelOptions &o
     return error;
   if (Error error = opened->bind())
     return error;
+  if (options.batch > 1 && !opened->cached)
+    return makeError(TACQ_UNSUPPORTED, "%s: without a cache, sequences go through one by one",
+                     path.c_str());
+  opened->batch = static_cast<size_t>(options.batch);
   tacq_session_options_t sessionOptions = {};
   sessionOptions.struct_size = sizeof(sessionOptions);
   sessionOptions.cache_capacity = options.capacity;
@@ -171,8 +175,9 @@ Error LanguageModel::setInput(Role role, const std::vector<int64_t> &values) {
   data.resize(values.size() * tacq_element_size(input.type));
   for (size_t i = 0; i < values.size(); ++i)
     storeElement(input.type, data.data(), i, values[i]);
-  int64_t dims[2] = {1, static_cast<int64_t>(values.size())};
   bool vector = role == CachePositions;
+  auto rows = static_cast<int64_t>(vector ? 1 : batch);
+  int64_t dims[2] = {rows, static_cast<int64_t>(values.size()) / rows};
   return take(tacq_session_set_input_data(current.get(), input.index, input.type,
                                           vector ? dims + 1 : dims, vector ? 1 : 2, data.data(),
                                           data.size()));
@@ -181,12 +186,14 @@ Error LanguageModel::setInput(Role role, const std::vector<int64_t> &values) {
 /// Of a step behind `past` tokens; without `tokens` the input stays linked, to one token.
 Error LanguageModel::setInputs(const std::vector<int64_t> &tokens, size_t past,
                                const std::map<std::string, std::vector<int64_t>> &given) {
-  size_t count = std::max<size_t>(tokens.size(), 1);
-  std::vector<int64_t> positions(count);
+  size_t count = std::max<size_t>(tokens.size() / batch, 1);
+  std::vector<int64_t> positions(count), all;
   std::iota(positions.begin(), positions.end(), static_cast<int64_t>(past));
-  const std::vector<int64_t> defaults[RoleCount] = {tokens, std::vector<int64_t>(past + count, 1),
-                                                    positions, positions,
-                                                    std::vector<int64_t>(count, 0)};
+  for (size_t i = 0; i < batch; ++i)
+    all.insert(all.end(), positions.begin(), positions.end());
+  const std::vector<int64_t> defaults[RoleCount] = {
+      tokens, std::vector<int64_t>(batch * (past + count), 1), all, positions,
+      std::vector<int64_t>(batch * count, 0)};
   for (int role = tokens.empty() ? Mask : Ids; role < RoleCount; ++role) {
     auto own = given.find(kRoleNames[role]);
     if (Error error =
@@ -205,7 +212,7 @@ Error LanguageModel::evaluate(const std::vector<int64_t> &tokens, size_t past,
     return error;
   if (Error error = take(tacq_session_run(current.get())))
     return error;
-  tokenCount = tokens.size();
+  tokenCount = tokens.size() / batch;
   rowCount = newRows;
   firstRow = tokenCount - newRows;
   return success();
@@ -215,20 +222,19 @@ Error LanguageModel::fetchLogits() {
   if (Error error = fetch(current.get(), logitsIndex, output))
     return error;
   const DLTensor &tensor = output->dl_tensor;
-  if (tensor.ndim != 3 || tensor.shape[0] != 1 ||
+  if (tensor.ndim != 3 || tensor.shape[0] != static_cast<int64_t>(batch) ||
       tensor.shape[1] != static_cast<int64_t>(tokenCount))
     return makeError(TACQ_UNSUPPORTED,
-                     "%s: the logits of %zu tokens have another shape than [1, %zu, vocabulary]",
-                     file.c_str(), tokenCount, tokenCount);
+                     "%s: the logits of %zu tokens have another shape than [%zu, %zu, vocabulary]",
+                     file.c_str(), tokenCount, batch, tokenCount);
   rowWidth = tensor.shape[2];
   return success();
 }
 
 Error LanguageModel::step(const std::vector<int64_t> &tokens) {
-  size_t past = history.size();
-  history.insert(history.end(), tokens.begin(), tokens.end());
-  Error error =
-      cached ? evaluate(tokens, past, {}, tokens.size()) : evaluate(history, 0, {}, tokens.size());
+  size_t past = history.size(), count = tokens.size() / batch;
+  history.insert(history.end(), tokens.begin(), tokens.begin() + static_cast<ptrdiff_t>(count));
+  Error error = cached ? evaluate(tokens, past, {}, count) : evaluate(history, 0, {}, count);
   if (!error && !choosesTokens())
     error = fetchLogits();
   if (error)
@@ -245,8 +251,8 @@ Error LanguageModel::run(const TokenSequence &sequence) {
   return fetchLogits();
 }
 
-const float *LanguageModel::logits(size_t row) {
-  size_t index = (firstRow + row) * rowWidth;
+const float *LanguageModel::logits(size_t row, size_t sequence) {
+  size_t index = (sequence * tokenCount + firstRow + row) * rowWidth;
   const char *data = dataOf(output->dl_tensor) + index * tacq_element_size(logitsType);
   if (logitsType == TACQ_F32)
     return reinterpret_cast<const float *>(data);

@@ -1,4 +1,4 @@
-//===- LanguageModel.h - One sequence through a causal model ----*- C++ -*-===//
+//===- LanguageModel.h - Sequences through a causal model -------*- C++ -*-===//
 //
 // Hides whether a module has a key/value cache. With one, each step runs over the new tokens only;
 // without, the whole sequence runs again.
@@ -27,6 +27,8 @@ struct LanguageModelOptions {
   /// Entries of the caches; 0 grows as needed.
   int64_t capacity = 0;
   bool profile = false;
+  /// Sequences that go through a model with a cache together.
+  int64_t batch = 1;
 };
 
 class LanguageModel {
@@ -50,7 +52,8 @@ public:
 
   /// Forgets the sequence.
   Error reset();
-  /// Appends tokens to the sequence and computes their logits.
+  /// Appends tokens to the sequence and computes their logits; of a batch, as many to each of its
+  /// sequences, one sequence after the other.
   Error step(const std::vector<int64_t> &tokens);
   /// Appends the likeliest tokens, one at a time, until there are `count` of them or `accept`,
   /// which sees each, returns false. Begins with the token behind the last step, or with what
@@ -65,7 +68,7 @@ public:
   size_t rows() const { return rowCount; }
   /// Logits of token `row` of the last step, or of run(); valid until the next call on this object.
   /// A step of a model that chooses tokens has none, which would have to be copied from the device.
-  const float *logits(size_t row);
+  const float *logits(size_t row, size_t sequence = 0);
   size_t width() const { return rowWidth; }
 
 private:
@@ -97,6 +100,7 @@ private:
   tacq_element_type_t logitsType = TACQ_ELEMENT_NONE;
   int64_t vocabularySize = 0;
   bool cached = false;
+  size_t batch = 1;
   std::vector<int64_t> history; // tokens so far; only the count matters with a cache
   int64_t nextTokenIndex = -1;
   tacq_element_type_t nextTokenType = TACQ_ELEMENT_NONE;

@@ -53,6 +53,14 @@ Error CalibrationData::open(const std::string &path, std::unique_ptr<Calibration
   return success();
 }
 
+Error CalibrationData::ofLines(const std::string &name, const std::string &text,
+                               std::unique_ptr<CalibrationData> &data) {
+  data.reset(new CalibrationData());
+  data->path = name;
+  data->content = llvm::MemoryBuffer::getMemBufferCopy(text, name);
+  return data->openLines();
+}
+
 Error CalibrationData::openLines() {
   llvm::StringRef bytes = content->getBuffer();
   size_t number = 0;

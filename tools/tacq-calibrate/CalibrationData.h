@@ -35,6 +35,9 @@ public:
 
   /// Opens the file. Messages name it and the line or the array.
   static Error open(const std::string &path, std::unique_ptr<CalibrationData> &data);
+  /// The text of a .jsonl file that is none; `name` stands for its path.
+  static Error ofLines(const std::string &name, const std::string &text,
+                       std::unique_ptr<CalibrationData> &data);
 
   /// Checks all samples against what the model takes: its inputs, and the labels or the target of
   /// the loss. Labels and tokens must be below `classes`, if that is not 0. With `allTokens` labels

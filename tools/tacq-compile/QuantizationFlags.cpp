@@ -293,5 +293,6 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   progress.reset();
   if (!tuning.isOn())
     return success();
-  return tuning.tune(*original, graph.parameters, data, model, output, threads, quiet, quantized);
+  return tuning.tune(*original, graph.parameters, data, dataFiles, model, output, threads, quiet,
+                     quantized);
 }

@@ -2,6 +2,7 @@
 
 #include "TuningFlags.h"
 
+#include "DrawnSamples.h"
 #include "Interruption.h"
 #include "Progress.h"
 
@@ -35,18 +36,35 @@ void TuningFlags::addTo(CLI::App &app) {
       ->type_name("N")
       ->group(group);
   app.add_option("--tune-rate", rate,
-                 "The first steps' size, as a part of a row's weights (default: as --tune says)")
+                 "The first steps' size, as a part of the spacing of a row's levels (default: "
+                 "0.01, less where "
+                 "the loss is small before)")
       ->check(CLI::Range(1e-6, 1.0).description(""))
       ->type_name("RATE")
       ->group(group);
   app.add_flag("--tune-codes", codes, "Codes follow the gradients, too (learned rounding)")
       ->group(group);
   app.add_option(
+         "--tune-draw", drawnPerSample,
+         "Samples that are drawn from the unquantized model for each of the sample, and that "
+         "steps take as well, against overfitting (default: 2 with fast, 4 with best; 0 with "
+         "--tune-loss labels)")
+      ->check(CLI::Range(0, 1000).description(""))
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--tune-drawn", drawnFile, "Write the samples that were drawn to this file")
+      ->type_name("FILE.jsonl")
+      ->group(group);
+  app.add_option(
          "--tune-resample", resample,
          "The part of the sample's tokens that steps draw anew from the unquantized model's "
-         "predictions, against overfitting (default: 0.25; 0 with --tune-loss labels)")
+         "predictions (default: 0.25 where no samples are drawn, else 0)")
       ->check(CLI::Range(0.0, 1.0).description(""))
       ->type_name("PART")
+      ->group(group);
+  app.add_option("--tune-seed", seed,
+                 "Another number, another order of samples and other drawn ones (default: 0)")
+      ->type_name("N")
       ->group(group);
   app.add_flag("--resume", resume,
                "Go on with a tuning that was interrupted: it left OUTPUT.tuning")
@@ -56,15 +74,12 @@ void TuningFlags::addTo(CLI::App &app) {
 TuneOptions TuningFlags::options() const {
   TuneOptions options;
   options.loss = loss == "kl" ? TuneOptions::Loss::Divergence : TuneOptions::Loss::Labels;
-  options.resample = resample;
   options.codes = codes;
+  options.seed = seed;
   if (batch > 0)
     options.batch = batch;
   options.steps = steps ? steps : effort == "best" ? 600 : 200;
-  if (rate > 0) {
-    options.codeRate *= rate / options.rate;
-    options.rate = rate;
-  }
+  options.rate = rate;
   return options;
 }
 
@@ -83,16 +98,59 @@ static void print(const TuneReport &report) {
       report.sampleAfter);
 }
 
+/// Leaves `drawn` empty where the model is none that could be asked for more.
+Error TuningFlags::draw(mlir::ModuleOp graph, const std::vector<std::string> &files,
+                        const std::string &model, unsigned threads, bool quiet,
+                        SampleData &drawn) const {
+  DrawOptions options{model, files,   drawnPerSample.value_or(effort == "best" ? 4 : 2),
+                      seed,  threads, quiet};
+  if (loss != "kl" && !drawnPerSample)
+    options.perSample = 0;
+  if (options.perSample == 0)
+    return success();
+  std::vector<std::vector<int64_t>> sequences;
+  if (Error error = drawSamples(options, sequences)) {
+    if (error.code() != TACQ_UNSUPPORTED)
+      return error;
+    if (!quiet)
+      std::fprintf(stderr, "note: no samples are drawn: %s\n", error.message().c_str());
+    return success();
+  }
+  std::unique_ptr<CalibrationData> data;
+  std::string lines = tokenLines(sequences);
+  if (!drawnFile.empty())
+    if (Error error = writeText(drawnFile, lines))
+      return error;
+  if (Error error = CalibrationData::ofLines("drawn samples", lines, data))
+    return error;
+  drawn.push_back(std::move(data));
+  return drawn.back()->bind(tuningInputs(graph), /*classes=*/0, /*allTokens=*/false);
+}
+
 Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
-                        const SampleData &data, const std::string &model, const std::string &output,
-                        unsigned threads, bool quiet, QuantizedModel &quantized) const {
+                        const SampleData &data, const std::vector<std::string> &files,
+                        const std::string &model, const std::string &output, unsigned threads,
+                        bool quiet, QuantizedModel &quantized) const {
   TuneOptions tuning = options();
-  SampleSource samples = samplesOf(data);
+  SampleData drawnData;
+  if (Error error = draw(graph, files, model, threads, quiet, drawnData))
+    return error;
+  SampleSource samples = samplesOf(data), drawn = samplesOf(drawnData);
+  size_t own = samples.count;
+  tuning.ownSamples = own;
+  tuning.resample = resample.value_or(drawn.count > 0 ? 0 : tuning.resample);
+  samples.count += drawn.count;
+  samples.load = [own, load = samples.load,
+                  loadDrawn = drawn.load](size_t sample, std::map<std::string, TensorView> &views) {
+    return sample < own ? load(sample, views) : loadDrawn(sample - own, views);
+  };
   tuning.threads = threads;
   tuning.file = model;
   tuning.stateFile = output.empty() || output == "-" ? "" : output + ".tuning";
   tuning.resume = resume;
-  tuning.place = [&](size_t sample) { return placeOf(data, sample); };
+  tuning.place = [&](size_t sample) {
+    return sample < own ? placeOf(data, sample) : placeOf(drawnData, sample - own);
+  };
   if (!resume && !tuning.stateFile.empty() && access(tuning.stateFile.c_str(), F_OK) == 0)
     std::fprintf(stderr,
                  "warning: %s of an interrupted tuning is not used and will be replaced; --resume "
@@ -119,7 +177,10 @@ Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
                  held, step);
   };
   if (!quiet)
-    std::fprintf(stderr, "tuning on %zu samples in up to %u steps\n", samples.count, tuning.steps);
+    std::fprintf(stderr, "tuning on %zu samples%s in up to %u steps\n", own,
+                 drawn.count > 0 ? (" and " + std::to_string(drawn.count) + " drawn ones").c_str()
+                                 : "",
+                 tuning.steps);
   TuneReport report;
   Error error = tuneModel(graph, parameters, samples, tuning, quantized.weights,
                           quantized.parameters, report);

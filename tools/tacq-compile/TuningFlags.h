@@ -8,6 +8,7 @@
 #include "tacq/Tune/Tuner.h"
 
 #include <CLI/App.hpp>
+#include <optional>
 
 namespace tacq::tools {
 
@@ -17,17 +18,24 @@ public:
   void addTo(CLI::App &app);
   bool isOn() const { return effort != "off"; }
   /// Tunes what `graph` was quantized to, with the samples of `data`, which are bound to
-  /// tuningInputs(). The state of an interrupted tuning is beside `output`.
+  /// tuningInputs() and were read from `files`. The state of an interrupted tuning is beside
+  /// `output`.
   Error tune(mlir::ModuleOp graph, const ParameterStore &parameters, const SampleData &data,
-             const std::string &model, const std::string &output, unsigned threads, bool quiet,
+             const std::vector<std::string> &files, const std::string &model,
+             const std::string &output, unsigned threads, bool quiet,
              QuantizedModel &quantized) const;
 
 private:
   TuneOptions options() const;
+  Error draw(mlir::ModuleOp graph, const std::vector<std::string> &files, const std::string &model,
+             unsigned threads, bool quiet, SampleData &drawn) const;
 
-  std::string effort = "off", loss = "kl";
+  std::string effort = "off", loss = "kl", drawnFile;
   unsigned steps = 0, batch = 0;
-  double rate = 0, resample = 0.25;
+  uint32_t seed = 0;
+  double rate = 0;
+  std::optional<double> resample;
+  std::optional<unsigned> drawnPerSample;
   bool resume = false, codes = false;
 };
 

@@ -118,6 +118,10 @@ void tools::writeFrontier(llvm::raw_ostream &os, const std::vector<PricedPlan> &
     return candidate.bytes > 0 && candidate.predictedLoss > 0 &&
            std::isfinite(candidate.predictedLoss);
   };
+  auto isMeasured = [](const PricedPlan &candidate) {
+    return candidate.measuredLoss && *candidate.measuredLoss > 0 &&
+           std::isfinite(*candidate.measuredLoss);
+  };
   double bytes[2] = {INFINITY, 0}, losses[2] = {INFINITY, 0};
   for (const PricedPlan &candidate : candidates)
     if (isShown(candidate)) {
@@ -125,6 +129,10 @@ void tools::writeFrontier(llvm::raw_ostream &os, const std::vector<PricedPlan> &
       bytes[1] = std::max(bytes[1], double(candidate.bytes));
       losses[0] = std::min(losses[0], candidate.predictedLoss * scale);
       losses[1] = std::max(losses[1], candidate.predictedLoss * scale);
+      if (isMeasured(candidate)) {
+        losses[0] = std::min(losses[0], *candidate.measuredLoss * scale);
+        losses[1] = std::max(losses[1], *candidate.measuredLoss * scale);
+      }
     }
   if (bytes[1] == 0)
     return;
@@ -177,6 +185,12 @@ void tools::writeFrontier(llvm::raw_ostream &os, const std::vector<PricedPlan> &
        << llvm::format(", circuit %.2f %%: ", candidate.circuit * 100) << candidate.bytes
        << llvm::format(" bytes, %+.4g", candidate.predictedLoss * scale) << unit
        << "</title></path>\n";
+    if (isMeasured(candidate))
+      os << llvm::format("<circle class=\"measured\" cx=\"%.1f\" cy=\"%.1f\" r=\"4\"><title>", px,
+                         y.at(*candidate.measuredLoss * scale))
+         << formatName(candidate)
+         << llvm::format(", measured: %+.4g", *candidate.measuredLoss * scale) << unit
+         << "</title></circle>\n";
     if (!candidate.chosen)
       continue;
     bool isRight = px > width / 2;

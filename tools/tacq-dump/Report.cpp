@@ -193,7 +193,9 @@ void Page::writeFrontierSection() {
              ? formatText(", as parts of the mean loss %.4g of the calibration sample",
                           data.meanLoss())
              : "")
-     << ": they rank candidates. The line joins those that no other beats in both.</p>\n";
+     << ": they rank candidates. The line joins those that no other beats in both. What was "
+        "measured "
+        "on the sample is a circle.</p>\n";
   writeFrontier(os, candidates, data.meanLoss());
   os << "<p class=\"key\">";
   for (auto [name, text, path] :
@@ -207,14 +209,15 @@ void Page::writeFrontierSection() {
   os << "</p>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Candidates\">\n"
         "<table id=\"candidates\">\n<thead><tr><th scope=\"col\" class=\"left\">format</th>"
         "<th scope=\"col\">circuit</th><th scope=\"col\">bpw</th><th scope=\"col\">bytes</th>"
-        "<th scope=\"col\">predicted loss</th><th scope=\"col\" class=\"left\"></th></tr></thead>\n"
-        "<tbody>\n";
+        "<th scope=\"col\">predicted loss</th><th scope=\"col\">measured loss</th>"
+        "<th scope=\"col\" class=\"left\"></th></tr></thead>\n<tbody>\n";
   for (auto [candidate, isBest] : llvm::zip(candidates, paretoFrontier(candidates))) {
     os << (candidate.chosen ? "<tr class=\"chosen\">" : "<tr>") << "<th scope=\"row\">"
        << formatName(candidate) << "</th><td>"
        << llvm::format("%.2f %%</td><td>%.3f</td><td>", 100 * candidate.circuit,
                        candidate.bitsPerWeight)
-       << candidate.bytes << "</td><td>" << lossText(candidate.predictedLoss)
+       << candidate.bytes << "</td><td>" << lossText(candidate.predictedLoss) << "</td><td>"
+       << (candidate.measuredLoss ? lossText(*candidate.measuredLoss) : "")
        << "</td><td class=\"left\">"
        << (candidate.chosen ? (isBest ? "chosen, on the frontier" : "chosen")
            : isBest         ? "on the frontier"

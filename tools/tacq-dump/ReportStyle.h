@@ -35,6 +35,7 @@ svg { width: 100%; max-width: 760px; height: auto; display: block; }
 svg text { fill: var(--text); font-size: 12px;
   paint-order: stroke; stroke: var(--page); stroke-width: 4px; stroke-linejoin: round; } .grid { stroke: var(--line); fill: none; }
 .frontier { fill: none; stroke: var(--text); stroke-width: 1.5; }
+circle.measured { fill: var(--text); stroke: none; }
 circle.chosen { fill: none; stroke: var(--text); stroke-width: 2; }
 .b2 { fill: var(--b2); } .b3 { fill: var(--b3); } .b4 { fill: var(--b4); } .b8 { fill: var(--b8); }
 .mixed { fill: var(--mixed); } .key svg { display: inline-block; width: 16px; height: 16px;

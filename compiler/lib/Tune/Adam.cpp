@@ -1,6 +1,7 @@
 //===- Adam.cpp - Steps against a gradient --------------------------------===//
 
 #include "tacq/Tune/Adam.h"
+#include <algorithm>
 #include <cassert>
 #include <cmath>
 
@@ -27,4 +28,12 @@ void AdamState::step(unsigned step, llvm::ArrayRef<float> gradient, llvm::ArrayR
       values[i] -= rate * (mean[i] * scale1) / (std::sqrt(square[i] * scale2) + epsilon);
     }
   }
+}
+
+void tacq::moveAverage(unsigned step, double kept, llvm::ArrayRef<float> values,
+                       llvm::MutableArrayRef<float> average) {
+  assert(step > 0 && values.size() == average.size() && "not the average of these values");
+  auto part = static_cast<float>(1 - std::min(kept, step / (step + 9.0)));
+  for (size_t i = 0; i < values.size(); ++i)
+    average[i] += part * (values[i] - average[i]);
 }

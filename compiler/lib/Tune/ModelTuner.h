@@ -46,7 +46,8 @@ private:
   Error collectGains();
   Error collectCodes();
   Error computeFingerprint();
-  Error write();
+  /// The values of `which`, rounded as they will be stored, go into the compiled model.
+  Error write(std::vector<float> TunedNumbers::*which);
   Error runSample(size_t number, bool vary, double &loss);
   Error predict(size_t number, const Sample &sample, TensorView &view);
   Error resample(size_t number, Sample &sample);
@@ -59,6 +60,7 @@ private:
   Error noteProgress();
   Error save();
 
+  size_t ownSamples() const { return std::min(samples.count, options.ownSamples); }
   TunedNumbers &numbersOf(size_t weight) { return state.numbers[weight]; }
   TunedNumbers &gainOf(size_t gain) { return state.numbers[weights.size() + gain]; }
   TunedNumbers &wantedOf(size_t weight) {

@@ -20,14 +20,14 @@ ModelTuner::ModelTuner(ModuleOp graph, const ParameterStore &parameters,
                               : llvm::hardware_concurrency().compute_thread_count()) {}
 
 Error ModelTuner::prepare(llvm::StringMap<MixedWeight> &mixed) {
-  if (samples.count < fewestTuningSamples)
+  if (ownSamples() < fewestTuningSamples)
     return Error(TACQ_INVALID_INPUT, "tuning holds one sample in " + std::to_string(heldOneIn) +
                                          " back to tell whether it helps: it needs " +
                                          std::to_string(fewestTuningSamples) +
                                          " samples or more, and there are " +
-                                         std::to_string(samples.count));
+                                         std::to_string(ownSamples()));
   for (size_t i = 0; i < samples.count; ++i)
-    if (i % heldOneIn != heldOneIn - 1)
+    if (i >= ownSamples() || i % heldOneIn != heldOneIn - 1)
       training.push_back(i);
   output = predictionsOf(graph);
   if (output.empty())
@@ -42,7 +42,7 @@ Error ModelTuner::prepare(llvm::StringMap<MixedWeight> &mixed) {
     if (Error error = collectCodes())
       return error;
   for (TunedNumbers &numbers : state.numbers) {
-    numbers.best = numbers.values;
+    numbers.average = numbers.best = numbers.values;
     numbers.adam.mean.resize(numbers.values.size());
     numbers.adam.square.resize(numbers.values.size());
   }
@@ -158,8 +158,9 @@ Error ModelTuner::computeFingerprint() {
   std::string text;
   llvm::raw_string_ostream os(text);
   os << int(options.loss) << ' ' << options.steps << ' ' << options.batch << ' ' << options.rate
-     << ' ' << options.resample << ' ' << options.codes << ' ' << options.codeRate << ' '
-     << options.interval << ' ' << options.patience << ' ' << samples.count << '\n';
+     << ' ' << options.average << ' ' << options.resample << ' ' << options.codes << ' '
+     << options.codeRate << ' ' << options.interval << ' ' << options.patience << ' '
+     << samples.count << ' ' << ownSamples() << ' ' << options.seed << '\n';
   auto add = [&](const void *data, size_t size) {
     os << llvm::xxh3_64bits(ArrayRef(static_cast<const uint8_t *>(data), size)) << '\n';
   };

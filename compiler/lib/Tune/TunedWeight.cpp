@@ -25,16 +25,22 @@ TunedWeight::TunedWeight(MixedWeight weight) : stored(std::move(weight)) {
   }
   if (stored.format.codebook) {
     int64_t books = int64_t(1) << stored.format.bits;
-    for (int64_t n = 0; n < stored.rows; ++n)
+    for (int64_t n = 0; n < stored.rows; ++n) {
+      const uint8_t *levels = stored.levels.data() + n * books;
+      float scale = floatFromHalf(stored.scales[n]);
+      auto [least, most] = std::minmax_element(levels, levels + books);
+      float spacing = scale * static_cast<float>(*most - *least) / static_cast<float>(books - 1);
       for (int64_t c = 0; c < books; ++c) {
-        values.push_back(floatFromHalf(stored.scales[n]) *
-                         static_cast<float>(stored.levels[n * books + c] - zeroLevel));
-        units.push_back(rowSizes[n]);
+        values.push_back(scale * static_cast<float>(levels[c] - zeroLevel));
+        units.push_back(spacing);
       }
+    }
   } else {
+    // The outermost levels are 2^(bits - 1) scales from zero, and move as many times as far.
+    float part = std::ldexp(1.0f, 2 - static_cast<int>(stored.format.bits));
     for (uint16_t scale : stored.scales) {
       values.push_back(floatFromHalf(scale));
-      units.push_back(std::fabs(values.back()));
+      units.push_back(part * std::fabs(values.back()));
     }
   }
   if (stored.starts.empty())

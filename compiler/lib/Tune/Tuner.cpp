@@ -6,11 +6,11 @@
 #include "../QuantizeModel/GraphSegments.h"
 #include "ModelTuner.h"
 #include "tacq/Half.h"
+#include "tacq/Tune/DrawToken.h"
 #include "llvm/Support/FileSystem.h"
 #include <chrono>
 #include <cmath>
 #include <cstring>
-#include <random>
 
 using namespace mlir;
 using namespace tacq;
@@ -31,14 +31,13 @@ static double elapsed(Clock::time_point start) {
 // Steps
 //===----------------------------------------------------------------------===//
 
-/// The values, rounded as they will be stored, go into the compiled model.
-Error ModelTuner::write() {
+Error ModelTuner::write(std::vector<float> TunedNumbers::*which) {
   std::vector<Error> errors(weights.size());
   forEachChunk(weights.size(), 1, threads, [&](int64_t i, int64_t) {
     TunedWeight &weight = weights[i].weight;
-    weight.values = numbersOf(i).values;
+    weight.values = numbersOf(i).*which;
     if (options.codes)
-      weight.assignCodes(wantedOf(i).values);
+      weight.assignCodes(wantedOf(i).*which);
     weight.round();
     std::vector<float> decoded = weight.weight().decode();
     errors[i] = student->replaceParameter(
@@ -49,7 +48,7 @@ Error ModelTuner::write() {
     if (error)
       return error;
   for (auto [i, gain] : llvm::enumerate(gains)) {
-    std::vector<float> &values = gainOf(i).values;
+    std::vector<float> &values = gainOf(i).*which;
     std::vector<char> bytes;
     for (float &value : values) {
       uint16_t half = halfFromFloat(value);
@@ -98,29 +97,16 @@ Error ModelTuner::predict(size_t number, const Sample &sample, TensorView &view)
   return Error();
 }
 
-/// Draws a number by its probability, which are proportional to exp(logits).
-static int64_t draw(ArrayRef<float> logits, double uniform) {
-  float largest = *std::max_element(logits.begin(), logits.end());
-  double sum = 0;
-  for (float logit : logits)
-    sum += std::exp(double(logit) - largest);
-  double rest = uniform * sum;
-  for (auto [i, logit] : llvm::enumerate(logits))
-    if ((rest -= std::exp(double(logit) - largest)) < 0)
-      return int64_t(i);
-  return std::max_element(logits.begin(), logits.end()) - logits.begin();
-}
-
 /// Draws a part of the tokens anew, and predicts what follows from them.
 Error ModelTuner::resample(size_t number, Sample &sample) {
   TensorView &ids = sample.at("input_ids"), &reference = sample["reference_logits"];
   int64_t classes = reference.dims.back();
   tokens.assign(ids.integers(), ids.integers() + ids.elementCount());
-  std::mt19937_64 random(uint64_t(state.step) * samples.count + number);
-  auto uniform = [&] { return double(random() >> 11) * 0x1p-53; };
+  std::mt19937_64 random(seedOf(options.seed, uint64_t(state.step) * samples.count + number));
   for (size_t i = 1; i < tokens.size(); ++i)
-    if (uniform() < options.resample)
-      tokens[i] = draw(ArrayRef(reference.floats() + (i - 1) * classes, classes), uniform());
+    if (drawUniform(random) < options.resample)
+      tokens[i] =
+          drawToken(ArrayRef(reference.floats() + (i - 1) * classes, classes), drawUniform(random));
   ids.data = tokens.data();
   Sample inputs = inputsFor(*teacher, sample);
   if (Error error = teacher->run(inputs))
@@ -202,7 +188,7 @@ Error ModelTuner::addGradients() {
 Error ModelTuner::look(size_t residue, double &loss) {
   double sum = 0;
   size_t count = 0;
-  for (size_t i = residue; i < samples.count; i += heldOneIn) {
+  for (size_t i = residue; i < ownSamples(); i += heldOneIn) {
     double one = 0;
     if (Error error = runSample(i, /*vary=*/false, one))
       return error;
@@ -225,7 +211,7 @@ std::vector<size_t> ModelTuner::batchOf(unsigned step) {
     if (i / training.size() != round) {
       round = i / training.size();
       order = training;
-      std::mt19937_64 random(round);
+      std::mt19937_64 random(seedOf(options.seed, round));
       for (size_t j = order.size(); j > 1; --j)
         std::swap(order[j - 1], order[random() % j]);
     }
@@ -239,6 +225,8 @@ Error ModelTuner::step() {
     std::fill(entry.gradient.begin(), entry.gradient.end(), 0.0f);
   for (GainEntry &gain : gains)
     std::fill(gain.gradient.begin(), gain.gradient.end(), 0.0f);
+  if (Error error = write(&TunedNumbers::values))
+    return error;
   for (size_t number : batchOf(state.step)) {
     double loss = 0;
     if (Error error = runSample(number, /*vary=*/true, loss))
@@ -258,7 +246,7 @@ Error ModelTuner::step() {
                                            "' is not finite");
   move();
   ++state.step;
-  return write();
+  return success();
 }
 
 void ModelTuner::move() {
@@ -267,8 +255,9 @@ void ModelTuner::move() {
   double factor =
       0.5 * (1 + std::cos(M_PI * part)) * std::min(1.0, double(state.step + 1) / warmup);
   AdamOptions adam, codes;
-  adam.rate = options.rate * factor;
-  codes.rate = options.codeRate * factor;
+  double rate = options.rate > 0 ? options.rate : tuningRate(options.loss, state.heldBefore);
+  adam.rate = rate * factor;
+  codes.rate = options.codeRate * rate * factor;
   unsigned number = state.step + 1;
   forEachChunk(weights.size(), 1, threads, [&](int64_t i, int64_t) {
     WeightEntry &entry = weights[i];
@@ -280,10 +269,16 @@ void ModelTuner::move() {
   });
   for (auto [i, gain] : llvm::enumerate(gains))
     gainOf(i).adam.step(number, gain.gradient, gain.units, adam, gainOf(i).values);
+  forEachChunk(state.numbers.size(), 1, threads, [&](int64_t i, int64_t) {
+    TunedNumbers &numbers = state.numbers[i];
+    moveAverage(number, options.average, numbers.values, numbers.average);
+  });
 }
 
 /// Looks at the samples held back.
 Error ModelTuner::noteProgress() {
+  if (Error error = write(&TunedNumbers::average))
+    return error;
   double held = 0;
   if (Error error = look(heldOneIn - 1, held))
     return error;
@@ -297,7 +292,7 @@ Error ModelTuner::noteProgress() {
   state.bestStep = state.step;
   state.looksWithoutProgress = 0;
   for (TunedNumbers &numbers : state.numbers)
-    numbers.best = numbers.values;
+    numbers.best = numbers.average;
   return Error();
 }
 
@@ -312,9 +307,9 @@ Error ModelTuner::run(TuneReport &report) {
   if (resumed)
     if (Error error = readTuningState(options.stateFile, state))
       return error;
-  if (Error error = write())
-    return error;
   if (!resumed) {
+    if (Error error = write(&TunedNumbers::values))
+      return error;
     if (Error error = look(heldOneIn - 1, state.heldBefore))
       return error;
     if (Error error = look(measuredAt, state.sampleBefore))
@@ -347,9 +342,7 @@ Error ModelTuner::run(TuneReport &report) {
                                      : "; it stands in " + options.stateFile +
                                            ": the same command with --resume goes on"));
   }
-  for (TunedNumbers &numbers : state.numbers)
-    numbers.values = numbers.best;
-  if (Error error = write())
+  if (Error error = write(&TunedNumbers::best))
     return error;
   report.steps = state.step;
   report.bestStep = state.bestStep;
@@ -358,7 +351,7 @@ Error ModelTuner::run(TuneReport &report) {
   report.sampleBefore = state.sampleBefore;
   if (Error error = look(measuredAt, report.sampleAfter))
     return error;
-  report.held = samples.count / heldOneIn;
+  report.held = ownSamples() / heldOneIn;
   report.seconds = elapsed(start);
   if (!options.stateFile.empty() && llvm::sys::fs::exists(options.stateFile))
     if (std::error_code code = llvm::sys::fs::remove(options.stateFile))
@@ -377,8 +370,14 @@ void ModelTuner::takeResult(llvm::StringMap<MixedWeight> &mixed,
   }
   for (auto [i, gain] : llvm::enumerate(gains)) {
     report.numbers += gainOf(i).values.size();
-    tunedGains[gain.name] = gainOf(i).values;
+    tunedGains[gain.name] = gainOf(i).best;
   }
+}
+
+double tacq::tuningRate(TuneOptions::Loss kind, double lossBefore) {
+  constexpr double largestRate = 0.01, divergence = 0.0625;
+  bool small = kind == TuneOptions::Loss::Divergence && lossBefore < divergence;
+  return small ? largestRate * std::sqrt(std::max(lossBefore, 0.0) / divergence) : largestRate;
 }
 
 std::vector<TensorDeclaration> tacq::tuningInputs(ModuleOp graph) {

@@ -58,8 +58,9 @@ template <typename File, typename State> bool transfer(File &file, State &state)
               file.field(state.looksWithoutProgress) && file.field(state.heldBefore) &&
               file.field(state.best) && file.field(state.sampleBefore);
   for (auto &numbers : state.numbers)
-    good = good && file.array(numbers.values) && file.array(numbers.best) &&
-           file.array(numbers.adam.mean) && file.array(numbers.adam.square);
+    good = good && file.array(numbers.values) && file.array(numbers.average) &&
+           file.array(numbers.best) && file.array(numbers.adam.mean) &&
+           file.array(numbers.adam.square);
   return good;
 }
 } // namespace

@@ -10,9 +10,9 @@
 
 namespace tacq {
 
-/// Numbers that are moved together, and those of the best look.
+/// Numbers that are moved together, their moving average, and that of the best look.
 struct TunedNumbers {
-  std::vector<float> values, best;
+  std::vector<float> values, average, best;
   AdamState adam;
 };
 

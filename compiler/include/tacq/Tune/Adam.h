@@ -25,6 +25,11 @@ struct AdamState {
             const AdamOptions &options, llvm::MutableArrayRef<float> values);
 };
 
+/// An average of what values were after each step, the newest of which count most: it keeps a part
+/// `kept` of itself, less in the first steps, so that what it began with is soon forgotten.
+void moveAverage(unsigned step, double kept, llvm::ArrayRef<float> values,
+                 llvm::MutableArrayRef<float> average);
+
 } // namespace tacq
 
 #endif // TACQ_TUNE_ADAM_H

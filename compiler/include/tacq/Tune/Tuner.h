@@ -34,13 +34,22 @@ struct TuneOptions {
   unsigned steps = 0;
   /// Samples of a step.
   unsigned batch = 4;
-  /// Of Adam, in units (TunedWeight::units); it falls to 0 along half of a cosine.
-  double rate = 0.01;
+  /// Of Adam, in units (TunedWeight::units); it falls to 0 along half of a cosine. 0: by the loss
+  /// before (tuningRate()).
+  double rate = 0;
+  /// How much of the moving average of the numbers a step keeps. The average is what is looked at
+  /// and what results.
+  double average = 0.95;
   /// The part of the tokens (of the input "input_ids") that is drawn anew; with Divergence only.
   double resample = 0.25;
-  /// Codes follow, with a rate of their own.
+  /// Of the order of samples and of tokens that are drawn.
+  uint32_t seed = 0;
+  /// Samples from this one on were drawn from the unquantized model: steps take them, but none of
+  /// them is held back.
+  size_t ownSamples = ~size_t(0);
+  /// Codes follow, at so many times the rate, in units of a row's root mean square.
   bool codes = false;
-  double codeRate = 0.005;
+  double codeRate = 0.5;
   /// Steps from one look at the samples held back to the next, and how many looks without progress
   /// end the tuning.
   unsigned interval = 25, patience = 4;
@@ -59,6 +68,10 @@ struct TuneOptions {
   /// True to stop as soon as possible with the state in its file.
   std::function<bool()> interrupted;
 };
+
+/// The loss that steps of a size cause grows with its square, and should be a part of the loss that
+/// is there: 0.01 for a divergence of 0.0625 and more, and for labels, and smaller as its root.
+double tuningRate(TuneOptions::Loss kind, double lossBefore);
 
 /// The fewest samples of which some can be held back.
 constexpr size_t fewestTuningSamples = 8;
