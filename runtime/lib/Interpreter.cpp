@@ -101,6 +101,11 @@ private:
   Error readElement(uint32_t buffer, int64_t element, void *value, int64_t size) override;
 
   Error range(const char *what, uint32_t buffer, int64_t offset, int64_t size) const;
+  /// Whether no kernel of the executable uses the buffer's slot.
+  bool isUnused(uint32_t buffer) const {
+    const Buffer &own = *module.buffers()->Get(buffer);
+    return own.kind() == BufferKind_Transient && context.isUnused[own.index()];
+  }
   int64_t valueOf(uint32_t symbol) const { return symbol == kNone ? 0 : run.symbols[symbol]; }
 
   tacq_run_t &run;
@@ -121,6 +126,9 @@ tacq_status_t *Interpreter::resolve() {
     const Buffer &buffer = *module.buffers()->Get(i);
     tacq_binding_t &binding = context.bindings[i];
     binding = {static_cast<int32_t>(buffer.kind()), buffer.index(), valueOf(buffer.offset()), -1};
+    // A dispatch may bind it, but there is nothing there.
+    if (isUnused(static_cast<uint32_t>(i)))
+      continue;
     int64_t object = -1; // size of the object; -1: as large as needed
     switch (buffer.kind()) {
     case BufferKind_Input:
@@ -225,7 +233,7 @@ tacq_status_t *Interpreter::dispatch(const Dispatch &command, uint32_t ordinal) 
   info.buffer_count = static_cast<uint32_t>(sizeOf(command.bindings()));
   info.buffers = info.buffer_count ? command.bindings()->data() : nullptr;
   for (uint32_t i = 0; i < info.buffer_count; ++i)
-    if (context.bindings[info.buffers[i]].size < 0)
+    if (context.bindings[info.buffers[i]].size < 0 && !isUnused(info.buffers[i]))
       return toStatus(range("binds", info.buffers[i], 0, 0));
   info.symbol_count = static_cast<uint32_t>(sizeOf(command.symbols()));
   context.dispatchSymbols.resize(info.symbol_count);

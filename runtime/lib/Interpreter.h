@@ -34,6 +34,7 @@ struct RunContext {
   std::vector<int64_t> symbols;
   std::vector<std::vector<int64_t>> inputDims;
   std::vector<int64_t> capacities; // by state
+  std::vector<uint8_t> isUnused;   // by slot: no kernel of the executable uses it
 
   void *owner = nullptr; // the session
 

@@ -474,6 +474,10 @@ Error Verification::executables() {
                  "file is truncated or damaged",
                  what.c_str(), offset, size, static_cast<unsigned long long>(dataSize));
     ranges.push_back({offset, size, "executable", executable.target()->c_str()});
+    for (uint32_t j = 0; j < sizeOf(executable.unused_slots()); ++j)
+      if (uint32_t slot = executable.unused_slots()->Get(j); slot >= module.slot_count())
+        return bad("%s does not use slot %u, but the module has %u slots", what.c_str(), slot,
+                   module.slot_count());
     if (Error error = absentKernels(executable, what))
       return error;
   }

@@ -76,6 +76,13 @@ Error tacq_session::create(tacq_module *module, tacq_device *device,
   session->context.capacities.assign(sizeOf(metadata.states()), options.cache_capacity > 0
                                                                     ? options.cache_capacity
                                                                     : kFirstCapacity);
+  session->context.isUnused.resize(metadata.slot_count());
+  if (desc.executable >= 0) {
+    const format::Executable &executable =
+        *metadata.executables()->Get(static_cast<uint32_t>(desc.executable));
+    for (uint32_t i = 0; i < sizeOf(executable.unused_slots()); ++i)
+      session->context.isUnused[executable.unused_slots()->Get(i)] = 1;
+  }
   session->inputs.resize(module->inputs.size());
   session->outputs.resize(module->outputs.size());
   session->results.resize(module->outputs.size());

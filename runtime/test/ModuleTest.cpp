@@ -257,6 +257,16 @@ void lackKernels(TestModule &m, const char *driver, std::vector<uint32_t> absent
 }
 
 const Rule kRules[] = {
+    {"UnusedSlot", "does not use slot 7, but the module has",
+     [](TestModule &m) {
+       ExecutableT executable;
+       executable.driver = "cpu";
+       executable.target = "t";
+       executable.format = "f";
+       executable.unused_slots = {7};
+       uint32_t index;
+       require(m.output().addExecutable(executable, "x", 1, index));
+     }},
     {"DuplicateInput", "has the name of another input",
      [](TestModule &m) { m.addInput("x", ElementType_F32, {}); }},
     {"InputType", "unknown element type",

@@ -49,9 +49,9 @@ protected:
     stream << cpuMixedType(&context, weight);
     return text;
   }
-  /// Compiles the text for this machine.
+  /// Compiles the text for this machine, and for a profile if there is one.
   Error emit(const std::string &text, const ParameterStore &parameters,
-             const llvm::StringMap<MixedWeight> &weights) {
+             const llvm::StringMap<MixedWeight> &weights, VulkanProfileAttr profile = {}) {
     auto module = parseSourceString<ModuleOp>(text, &context);
     PassManager passes(&context);
     passes.addPass(createPackWeights());
@@ -59,8 +59,10 @@ protected:
     passes.addPass(createPlanSchedule());
     if (!module || failed(passes.run(*module)))
       return Error(TACQ_INTERNAL, "the graph is not compiled");
-    return emitModule(*module, {{*parseCpuTarget("host")}, {}}, parameters, "m.onnx", path,
-                      &weights);
+    ModuleTargets targets = {{*parseCpuTarget("host")}, {}};
+    if (profile)
+      targets.vulkan.push_back(profile);
+    return emitModule(*module, targets, parameters, "m.onnx", path, &weights);
   }
   std::vector<float> run(const std::vector<float> &x, std::vector<int64_t> dims, size_t outputs);
 
@@ -197,6 +199,37 @@ TEST_F(MixedModule, RunsAndAccountsForItsBytes) {
     }
   }
   EXPECT_LT(std::sqrt(difference / norm), 1e-4);
+}
+
+/// What shaders decode weights to is no memory of runs on the CPU.
+TEST_F(MixedModule, WorkspaceOfShaders) {
+  llvm::StringMap<MixedWeight> weights;
+  weights["w"] = randomMixedWeight(128, 128, {2, 0, false, Circuit::None}, 0, 1);
+  std::string type = typeText(weights["w"]);
+  std::string x = R"(tensor<?x128xf32, #tacq.shape<["rows", "128"]>>)";
+  std::string text = R"(
+    tacq.param @w : tensor<128x128xf32> from <"w.bin", 0, 0>
+    func.func @main(%x: )" +
+                     x + R"( {tacq.name = "x"}) -> ()" + x + R"( {tacq.name = "y"}) {
+      %w = tacq.get_param @w : )" +
+                     type + R"(
+      %y = tacq.linear %x, weights(%w) {weight_order = [0 : i32], node_name = "y"} : ()" +
+                     x + ", " + type + ") -> " + x + "\nreturn %y : " + x + "\n}";
+  Error error = emit(text, ParameterStore(), weights, vulkanProfile(&context, "nvidia-hopper"));
+  ASSERT_FALSE(error) << error.message();
+  std::unique_ptr<ModuleView> view;
+  error = ModuleView::open(path, {}, view);
+  ASSERT_FALSE(error) << error.message();
+  for (const format::Executable *executable : *view->metadata().executables())
+    EXPECT_EQ(sizeOf(executable->unused_slots()), executable->driver()->str() == "cpu" ? 1u : 0u);
+  std::vector<float> input(100 * 128, 1), y = run(input, {100, 128}, input.size());
+  std::vector<double> decoded = decodeReference(weights["w"]);
+  for (int64_t n = 0; n < 128; ++n) {
+    double expected =
+        std::accumulate(&decoded[size_t(n * 128)], &decoded[size_t(n * 128)] + 128, 0.0);
+    EXPECT_NEAR(y[size_t(n)], expected, 1e-3);
+    EXPECT_NEAR(y[size_t(99 * 128 + n)], expected, 1e-3);
+  }
 }
 
 TEST_F(MixedModule, WeightWithoutValues) {

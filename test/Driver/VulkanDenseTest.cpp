@@ -245,6 +245,78 @@ TEST_F(VulkanDense, ManyKeysOfBatches) {
   checkAttention(a, {{1, 1537}});
 }
 
+/// A cache in place: the last chunk's workgroup attends to the new key, and appends it.
+TEST_F(VulkanDense, ManyKeysOfACache) {
+  constexpr int64_t heads = 4, keyHeads = 2, features = 16;
+  auto type = [&](const std::string &dims, const std::string &shape) {
+    return "tensor<" + shape + "xf32, #tacq.shape<[" + dims + "]>>";
+  };
+  std::string q = type(R"("1", "s", "4", "16")", "1x?x4x16"),
+              kv = type(R"("1", "s", "2", "16")", "1x?x2x16"),
+              past = type(R"("1", "2", "p", "16")", "1x2x?x16"),
+              present = type(R"("1", "2", "p + s", "16")", "1x2x?x16");
+  emit("func.func @main(%q: " + q + " {tacq.name = \"q\"}, %k: " + kv +
+           " {tacq.name = \"k\"}, %v: " + kv + " {tacq.name = \"v\"}, %pk: " + past +
+           " {tacq.name = \"past_key_values.0.key\"}, %pv: " + past +
+           " {tacq.name = \"past_key_values.0.value\"}) -> (" + q + " {tacq.name = \"y\"}, " +
+           present + " {tacq.name = \"present.0.key\"}, " + present +
+           " {tacq.name = \"present.0.value\"}) {\n%y:3 = tacq.attention %q, %k, %v past(%pk, %pv) "
+           "{scale = 0.3 : f64, causal, resultSegmentSizes = array<i32: 1, 1, 1>, node_name = "
+           "\"y\"} : (" +
+           q + ", " + kv + ", " + kv + ", " + past + ", " + past + ") -> (" + q + ", " + present +
+           ", " + present + ")\nreturn %y#0, %y#1, %y#2 : " + q + ", " + present + ", " + present +
+           "\n}",
+       deviceProfile());
+  if (HasFatalFailure())
+    return;
+  tacq_module_t *module = nullptr;
+  tacq_session_t *session = nullptr;
+  tacq_session_options_t options = {};
+  options.struct_size = sizeof(options);
+  options.stateful = 1;
+  options.cache_capacity = 1100;
+  good(tacq_module_open(runtime, path.c_str(), nullptr, &module));
+  good(tacq_session_create(module, device, &options, &session));
+  std::vector<float> keys, values;
+  for (int64_t count : {1022, 1, 1, 1, 1}) {
+    SCOPED_TRACE(keys.size() / (keyHeads * features));
+    std::vector<float> qs = numbers(size_t(count * heads * features)),
+                       ks = numbers(size_t(count * keyHeads * features)),
+                       vs = numbers(size_t(count * keyHeads * features)), y(qs.size());
+    keys.insert(keys.end(), ks.begin(), ks.end());
+    values.insert(values.end(), vs.begin(), vs.end());
+    int64_t dims[] = {1, count, heads, features}, keyDims[] = {1, count, keyHeads, features};
+    good(tacq_session_set_input_data(session, 0, TACQ_F32, dims, 4, qs.data(), qs.size() * 4));
+    good(tacq_session_set_input_data(session, 1, TACQ_F32, keyDims, 4, ks.data(), ks.size() * 4));
+    good(tacq_session_set_input_data(session, 2, TACQ_F32, keyDims, 4, vs.data(), vs.size() * 4));
+    good(tacq_session_run(session));
+    good(tacq_session_copy_output(session, 0, y.data(), y.size() * 4));
+    if (count > 1)
+      continue;
+    auto total = int64_t(keys.size()) / (keyHeads * features);
+    std::vector<double> expected;
+    for (int64_t head = 0; head < heads; ++head) {
+      double denominator = 0;
+      std::vector<double> sums(features);
+      for (int64_t j = 0; j < total; ++j) {
+        size_t row = size_t((j * keyHeads + head / (heads / keyHeads)) * features);
+        double score = 0;
+        for (size_t c = 0; c < size_t(features); ++c)
+          score += double(qs[size_t(head * features) + c]) * keys[row + c];
+        double weight = std::exp(0.3 * score);
+        denominator += weight;
+        for (size_t c = 0; c < size_t(features); ++c)
+          sums[c] += weight * values[row + c];
+      }
+      for (double sum : sums)
+        expected.push_back(sum / denominator);
+    }
+    expectClose(y, expected);
+  }
+  tacq_session_release(session);
+  tacq_module_release(module);
+}
+
 /// A chunk for an invocation: features are no multiple of a subgroup's size, or that is not known.
 TEST_F(VulkanDense, ManyKeysWithoutSubgroups) {
   Attention a;

@@ -73,8 +73,10 @@ def modules(tools, work, onnx_file, statistics):
 def shaders(module):
     """The codes of the shaders of each SPIR-V executable of a module."""
     data = module.read_bytes()
-    at = data.find(b"TQSV")
-    while at >= 0:
+    # Weights may have these bytes, too, but not where executables begin.
+    for at in range(0, len(data), 64):
+        if data[at:at + 4] != b"TQSV":
+            continue
         _, version, count, _, variants, _ = struct.unpack_from("<6I", data, at)
         assert version == 5
         codes = []
@@ -82,7 +84,6 @@ def shaders(module):
             offset, size = struct.unpack_from("<2Q", data, at + 24 + 48 * i)
             codes.append(data[at + offset:at + offset + size])
         yield codes
-        at = data.find(b"TQSV", at + 24)
 
 
 def capabilities(code):

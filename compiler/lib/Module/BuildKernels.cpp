@@ -155,7 +155,7 @@ OwningOpRef<ModuleOp> tacq::buildVulkanKernels(ModuleOp module, VulkanProfileAtt
         } else {
           code.variants.push_back({variant->taskCount(), Sym()});
         }
-        code.workspace = Sym::max(code.workspace, variant->workspaceSize());
+        code.shaderWorkspace = Sym::max(code.shaderWorkspace, variant->workspaceSize());
       }
   }
   return kernels;

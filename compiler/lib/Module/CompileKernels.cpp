@@ -55,9 +55,9 @@ Error KernelCompiler::compileShaders(VulkanProfileAttr profile) {
   std::vector<VulkanShader> shaders = compileVulkanKernels(*kernels, profile);
   for (const VulkanShader &shader : shaders)
     if (!shader.refusal.empty() && shader.role != VulkanShader::Role::Kernel)
-      return Error(TACQ_INTERNAL, "'" + file + "': the variant for many rows of " +
-                                      nodesOf(shader.name) + " has no shader for vulkan=" +
-                                      profile.getName().str() + ": " + shader.refusal);
+      return Error(TACQ_INTERNAL, "'" + file + "': a variant of " + nodesOf(shader.name) +
+                                      " has no shader for vulkan=" + profile.getName().str() +
+                                      ": " + shader.refusal);
     else if (!shader.refusal.empty())
       refusals.try_emplace(shader.name, shader.refusal);
   llvm::erase_if(shaders,

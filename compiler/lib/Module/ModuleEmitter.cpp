@@ -33,7 +33,8 @@ private:
   Error emitInterface(rt::ScheduleOp schedule);
   void emitOutputs(rt::ScheduleOp schedule);
   uint32_t bufferNumber(Value buffer);
-  uint32_t workspaceNumber(uint32_t size);
+  uint32_t workspaceNumber(uint32_t size, bool ofShaders);
+  void emitUnusedSlots();
   Error emitConstants(rt::ScheduleOp schedule);
   void findWeightOrders(rt::ScheduleOp schedule);
   Error emitConstant(rt::BufferOp op, uint32_t &index);
@@ -56,9 +57,11 @@ private:
   SymbolLowering symbols;
   KernelCompiler kernels;
   llvm::DenseMap<Value, uint32_t> buffers;
-  /// Buffers of the workspace by the symbols of their sizes, and the slot behind the schedule's.
-  llvm::DenseMap<uint32_t, uint32_t> workspaces;
+  /// Buffers of the workspaces by the slot and the symbols of their sizes. What shaders alone use
+  /// has another slot: behind the schedule's, and behind that.
+  llvm::DenseMap<std::pair<uint32_t, uint32_t>, uint32_t> workspaces;
   uint32_t workspaceSlot = 0;
+  bool hasShaderSlot = false;
   llvm::DenseMap<Operation *, uint32_t> constantNumbers;
   llvm::DenseMap<Operation *, WeightOrder> weightOrders;
   llvm::StringMap<uint32_t> constants;
@@ -320,13 +323,22 @@ uint32_t ModuleEmitter::bufferNumber(Value buffer) {
 }
 
 /// A buffer of the slot that all workspaces share: launches run one after the other.
-uint32_t ModuleEmitter::workspaceNumber(uint32_t size) {
-  auto [known, isNew] = workspaces.try_emplace(size, uint32_t(contents.buffers.size()));
+uint32_t ModuleEmitter::workspaceNumber(uint32_t size, bool ofShaders) {
+  uint32_t slot = workspaceSlot + ofShaders;
+  hasShaderSlot |= ofShaders;
+  auto [known, isNew] = workspaces.try_emplace({slot, size}, uint32_t(contents.buffers.size()));
   if (isNew)
-    contents.buffers.push_back(format::Buffer(
-        format::BufferKind_Transient, format::ElementType_None, 0, workspaceSlot, size, none));
-  contents.slot_count = std::max(contents.slot_count, workspaceSlot + 1);
+    contents.buffers.push_back(format::Buffer(format::BufferKind_Transient,
+                                              format::ElementType_None, 0, slot, size, none));
+  contents.slot_count = std::max(contents.slot_count, slot + 1);
   return known->second;
+}
+
+/// Runs on the CPU need no memory for what shaders alone use.
+void ModuleEmitter::emitUnusedSlots() {
+  for (std::unique_ptr<format::ExecutableT> &executable : contents.executables)
+    if (hasShaderSlot && executable->driver == "cpu")
+      executable->unused_slots.push_back(workspaceSlot + 1);
 }
 
 void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion> &commands) {
@@ -345,8 +357,10 @@ void ModuleEmitter::emitLaunch(rt::LaunchOp op, std::vector<format::CommandUnion
     });
   };
   KernelCode &code = kernels.codes[op.getKernel()];
-  if (!code.workspace.isConstant(0))
-    dispatch.bindings.push_back(workspaceNumber(symbols.lower(specialize(code.workspace))));
+  Sym workspace = Sym::max(code.workspace, code.shaderWorkspace);
+  if (!workspace.isConstant(0))
+    dispatch.bindings.push_back(
+        workspaceNumber(symbols.lower(specialize(workspace)), code.workspace.isConstant(0)));
   for (const Sym &symbol : code.symbols.list())
     dispatch.symbols.push_back(symbols.lower(specialize(symbol)));
   Sym tasks = specialize(code.tasks ? *code.tasks : *code.launchTasks);
@@ -462,6 +476,7 @@ Error ModuleEmitter::run(const ModuleTargets &targets) {
     return error;
   emitOutputs(schedule);
   closeSegment(commands);
+  emitUnusedSlots();
   contents.blocks.front()->commands = std::move(commands);
   contents.producer = "tacq-compile " TACQ_VERSION;
   contents.model_name = file;

@@ -22,8 +22,9 @@ struct KernelCode {
   KernelSymbols symbols;
   /// Of the CPU's code, once there is any.
   std::optional<Sym> tasks;
-  /// Bytes of the memory that the tasks of a launch share (KernelBuilder::workspace).
-  Sym workspace;
+  /// Bytes of the memory that the tasks of a launch share (KernelBuilder::workspace), of the CPU's
+  /// code and of shaders.
+  Sym workspace, shaderWorkspace;
   /// Nanoseconds of a launch on one core of the CPU, if there is an estimate.
   std::optional<Sym> cost;
   /// Of the shader of the last profile: a constant, or one of the symbols.

@@ -16,7 +16,8 @@ bool RowTile::collectRows() {
   rowCount = elementCount(ArrayRef(k.dims(op.getX())).drop_back());
   residual = inputBuffer(op.getResidual());
   setWorkgroup(std::clamp<int64_t>(profile.getWorkgroup(), fewestInvocations, mostInvocations));
-  return bool(op.getResidual()) == bool(residual) && !rowCount.isConstant(1);
+  many = Sym::min(1, Sym::floorDiv(rowCount, fewestRows));
+  return bool(op.getResidual()) == bool(residual) && !many.isConstant(0);
 }
 
 bool RowTile::addOutput(unsigned weight, int64_t features) {
@@ -69,8 +70,6 @@ void RowTile::emit() {
   for (size_t i = 0; i < outputs.size(); i += size_t(sharing()))
     tiles += tilesOf(i);
   Sym rowTiles = Sym::ceilDiv(rowCount, tileRows());
-  // None where there are few rows.
-  Sym many = Sym::min(1, Sym::floorDiv(rowCount, fewestRows));
   k.parallel(many * rowTiles * tiles, [&](Value task) {
     Value count = k.sym(rowTiles), tile = quotient(task, count), rowTile = remainder(task, count);
     int64_t begin = 0;

@@ -57,6 +57,8 @@ private:
   int64_t tilesOf(size_t weight);
   void emitTile(size_t first, mlir::Value tile, mlir::Value rowTile);
 
+  /// 1, or 0 where there are too few rows.
+  Sym many;
   mlir::Value residual;
   llvm::SmallVector<Output, 3> outputs;
 };
