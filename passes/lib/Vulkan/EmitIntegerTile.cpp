@@ -248,12 +248,12 @@ RowTile::Values IntegerTile::addSlots(const Place &place, Value columns, Value s
              format.slotsAt() % halfBytes == 0);
     Value inMemory = quotient(column, k.index(wordBytes));
     Value all = k.add(times(columns, formatTileColumns), column);
-    Value number2 = k.min(quotient(all, k.index(block)), k.index(blocks - 1));
+    Value inputBlock = k.min(quotient(all, k.index(block)), k.index(blocks - 1));
     Values next;
     for (int64_t j = 0; j < ownRows; ++j) {
       Value own = loadShared(inputMemory, k.add(times(plus(firstRow(), j), inputStride), inMemory));
       Value scale =
-          ShaderCode::load(xScales, times(k.add(times(rows[size_t(j)], blocks), number2), 2));
+          ShaderCode::load(xScales, times(k.add(times(rows[size_t(j)], blocks), inputBlock), 2));
       next.push_back(
           k.add(carried[size_t(j)], k.mul(value, k.mul(inputNumber(own, column), scale))));
     }
