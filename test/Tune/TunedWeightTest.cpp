@@ -132,11 +132,11 @@ TEST_P(TunedWeights, movedValuesMoveTheirWeights) {
 TEST_P(TunedWeights, unitsAreSpacings) {
   MixedWeight weight = make(9);
   TunedWeight tuned(weight);
-  int64_t books = int64_t(1) << weight.format.bits;
+  int64_t books = int64_t(1) << weight.format.bits, half = books / 2;
   for (int64_t i = 0, decoding = int64_t(tuned.values.size() - weight.circuitEntries());
        i < decoding; ++i) {
     if (!weight.format.codebook) {
-      EXPECT_FLOAT_EQ(tuned.units[i] * float(books / 2), 2 * std::fabs(tuned.values[i]));
+      EXPECT_FLOAT_EQ(tuned.units[i] * float(half), 2 * std::fabs(tuned.values[i]));
       continue;
     }
     auto row = tuned.values.begin() + i / books * books;
