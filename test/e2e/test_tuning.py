@@ -4,7 +4,10 @@ import json
 import signal
 import subprocess
 
+import numpy as np
+import onnx
 import pytest
+from onnx import TensorProto, helper, numpy_helper
 
 import exports
 
@@ -120,6 +123,29 @@ def test_two_tasks(tools, command, short, tmp_path):
     alone = json.loads(tools.run("tacq-eval", tmp_path / "both.tacq", "--data", tmp_path / "b.jsonl",
                                  "--json").stdout)
     assert alone == scores[1]
+
+
+def test_a_model_without_tokens(tools, tmp_path):
+    """It can be asked for no more samples, and is tuned on those that there are."""
+    random = np.random.default_rng(0)
+    weights = [numpy_helper.from_array(
+        random.standard_normal((256, 256)).astype(np.float32) / 16, name) for name in ("w0", "w1")]
+    nodes = [helper.make_node("MatMul", ["x", "w0"], ["h"], name="first"),
+             helper.make_node("Relu", ["h"], ["g"], name="relu"),
+             helper.make_node("MatMul", ["g", "w1"], ["logits"], name="second")]
+    values = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", "sequence", 256])
+              for name in ("x", "logits")]
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], weights)
+    model, data, stats = tmp_path / "m.onnx", tmp_path / "d.npz", tmp_path / "s.stats"
+    onnx.save(helper.make_model(graph, ir_version=9,
+                                opset_imports=[helper.make_opsetid("", 18)]), model)
+    np.savez(data, x=random.standard_normal((32, 8, 256)).astype(np.float32),
+             labels=random.integers(0, 256, (32, 8)))
+    tools.run("tacq-calibrate", model, "--data", data, "-o", stats)
+    result = tools.run("tacq-compile", model, "--stats", stats, "--data", data, "--bits", 2,
+                       "--tune", "fast", "--tune-steps", 3, "-o", tmp_path / "m.tacq")
+    assert "no samples are drawn" in result.stderr and "input_ids" in result.stderr
+    assert "held back fell from" in result.stderr
 
 
 def test_refusals(tools, onnx_file, statistics, plan, short, command, tmp_path):

@@ -37,8 +37,7 @@ void TuningFlags::addTo(CLI::App &app) {
       ->group(group);
   app.add_option("--tune-rate", rate,
                  "The first steps' size, as a part of the spacing of a row's levels (default: "
-                 "0.01, less where "
-                 "the loss is small before)")
+                 "0.01, less where the loss is small before)")
       ->check(CLI::Range(1e-6, 1.0).description(""))
       ->type_name("RATE")
       ->group(group);
@@ -108,14 +107,17 @@ Error TuningFlags::draw(mlir::ModuleOp graph, const std::vector<std::string> &fi
     options.perSample = 0;
   if (options.perSample == 0)
     return success();
-  std::vector<std::vector<int64_t>> sequences;
-  if (Error error = drawSamples(options, sequences)) {
-    if (error.code() != TACQ_UNSUPPORTED)
-      return error;
+  auto goOn = [&](const std::string &why) {
     if (!quiet)
-      std::fprintf(stderr, "note: no samples are drawn: %s\n", error.message().c_str());
+      std::fprintf(stderr, "note: no samples are drawn: %s\n", why.c_str());
     return success();
-  }
+  };
+  std::vector<TensorDeclaration> inputs = tuningInputs(graph);
+  if (llvm::none_of(inputs, [](const TensorDeclaration &each) { return each.name == "input_ids"; }))
+    return goOn(model + ": it has no input input_ids, of tokens");
+  std::vector<std::vector<int64_t>> sequences;
+  if (Error error = drawSamples(options, sequences))
+    return error.code() == TACQ_UNSUPPORTED ? goOn(error.message()) : std::move(error);
   std::unique_ptr<CalibrationData> data;
   std::string lines = tokenLines(sequences);
   if (!drawnFile.empty())
@@ -124,7 +126,7 @@ Error TuningFlags::draw(mlir::ModuleOp graph, const std::vector<std::string> &fi
   if (Error error = CalibrationData::ofLines("drawn samples", lines, data))
     return error;
   drawn.push_back(std::move(data));
-  return drawn.back()->bind(tuningInputs(graph), /*classes=*/0, /*allTokens=*/false);
+  return drawn.back()->bind(inputs, /*classes=*/0, /*allTokens=*/false);
 }
 
 Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
