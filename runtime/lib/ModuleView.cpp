@@ -23,13 +23,15 @@ bool tacq::isForHost(const format::Executable &executable) {
   return executable.driver()->str() == "cpu" || executable.driver()->str() == "host";
 }
 
+bool tacq::hasKernel(const format::Executable &executable, uint32_t kernel) {
+  const auto *absent = executable.absent();
+  return !absent || !std::binary_search(absent->begin(), absent->end(), kernel);
+}
+
 bool tacq::hasKernels(const format::Executable &executable,
                       const flatbuffers::Vector<uint32_t> &kernels) {
-  return sizeOf(executable.absent()) == 0 ||
-         std::none_of(kernels.begin(), kernels.end(), [&](uint32_t kernel) {
-           return std::binary_search(executable.absent()->begin(), executable.absent()->end(),
-                                     kernel);
-         });
+  return std::all_of(kernels.begin(), kernels.end(),
+                     [&](uint32_t kernel) { return hasKernel(executable, kernel); });
 }
 
 size_t tacq::elementSize(format::ElementType type) {

@@ -2,7 +2,6 @@
 
 #include "Disassembly.h"
 
-#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
@@ -57,11 +56,10 @@ static Error runObjdump(const std::string &file, const std::string &kernel) {
   return makeError(TACQ_UNSUPPORTED, "llvm-objdump is not installed; install the package llvm-19");
 }
 
-static bool hasKernel(const format::Executable &code, const std::string &kernel) {
-  const auto *absent = code.absent();
+static bool hasKernelNamed(const format::Executable &code, const std::string &kernel) {
   for (uint32_t i = 0; i < sizeOf(code.kernels()); ++i)
     if (kernel == textOf(code.kernels()->Get(i)))
-      return !absent || !std::binary_search(absent->begin(), absent->end(), i);
+      return hasKernel(code, i);
   return false;
 }
 
@@ -95,7 +93,7 @@ Error tools::disassemble(const ModuleView &view, const std::string &target,
     if (!target.empty() && target != textOf(code.target()))
       continue;
     targetFound = true;
-    if (!kernel.empty() && !hasKernel(code, kernel))
+    if (!kernel.empty() && !hasKernelNamed(code, kernel))
       continue;
     kernelFound = true;
     if (Error error = disassembleOne(view, code, kernel))

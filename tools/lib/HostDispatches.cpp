@@ -17,13 +17,6 @@ struct Buffers {
   uint32_t count = 0, reads = 0;
 };
 
-bool lacks(const format::Executable &executable, uint32_t kernel) {
-  for (size_t i = 0; i < sizeOf(executable.absent()); ++i)
-    if (executable.absent()->Get(i) == kernel)
-      return true;
-  return false;
-}
-
 /// All buffers count as written where the executable is of another form.
 Buffers buffersOf(const ModuleView &view, const format::Executable &executable, uint32_t kernel,
                   uint32_t bound) {
@@ -79,7 +72,7 @@ ordered_json tools::hostDispatches(const ModuleView &view, const format::Executa
       if (block->commands_type()->Get(i) != format::Command_Dispatch)
         continue;
       const auto &dispatch = *block->commands()->GetAs<format::Dispatch>(i);
-      if (lacks(executable, dispatch.kernel()))
+      if (!hasKernel(executable, dispatch.kernel()))
         result.push_back(describe(view, executable, dispatch));
     }
   return result;

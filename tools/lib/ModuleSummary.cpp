@@ -74,11 +74,8 @@ static ordered_json executable(const ModuleView &view, const format::Executable 
   result["rank"] = code.rank();
   result["bytes"] = code.size();
   ordered_json kernels = ordered_json::array(), absent = ordered_json::array();
-  for (uint32_t i = 0, next = 0; i < sizeOf(code.kernels()); ++i) {
-    bool isAbsent = next < sizeOf(code.absent()) && code.absent()->Get(next) == i;
-    next += isAbsent;
-    (isAbsent ? absent : kernels).push_back(code.kernels()->Get(i)->str());
-  }
+  for (uint32_t i = 0; i < sizeOf(code.kernels()); ++i)
+    (hasKernel(code, i) ? kernels : absent).push_back(code.kernels()->Get(i)->str());
   result["kernels"] = kernels;
   result["absent_kernels"] = absent;
   result["host_dispatches"] = hostDispatches(view, code);

@@ -5,8 +5,8 @@
 #include "tacq/CPU/HotKernels.h"
 #include "tacq/CPU/KernelCost.h"
 #include "tacq/Dialect/Schedule/ScheduleDialect.h"
+#include "tacq/Half.h"
 #include "llvm/ADT/BitVector.h"
-#include "llvm/ADT/StringSet.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -78,16 +78,14 @@ static bool isWide(const MixedWeight &weight) {
     int64_t most = 128;
     if (!weight.format.codebook)
       most = std::max<int64_t>(weight.zeros[i], levels - 1 - weight.zeros[i]);
-    APFloat scale(APFloat::IEEEhalf(), APInt(16, weight.scales[i]));
-    if (std::abs(scale.convertToFloat()) * float(most) > largestHalf)
+    if (std::abs(floatFromHalf(weight.scales[i])) * float(most) > largestHalf)
       return true;
   }
   return false;
 }
 
-/// The kernels that are launched with wide weights.
-static llvm::StringSet<> kernelsOfWideWeights(ModuleOp module,
-                                              const llvm::StringMap<MixedWeight> &weights) {
+llvm::StringSet<> tacq::kernelsOfWideWeights(ModuleOp module,
+                                             const llvm::StringMap<MixedWeight> &weights) {
   llvm::StringSet<> wide, kernels;
   for (const auto &[name, weight] : weights)
     if (isWide(weight))
@@ -107,13 +105,10 @@ static llvm::StringSet<> kernelsOfWideWeights(ModuleOp module,
 OwningOpRef<ModuleOp> tacq::buildVulkanKernels(ModuleOp module, VulkanProfileAttr profile,
                                                llvm::StringMap<KernelCode> &codes,
                                                llvm::StringMap<std::string> &refusals,
-                                               const llvm::StringMap<MixedWeight> *weights) {
+                                               const llvm::StringSet<> &wide) {
   OwningOpRef<ModuleOp> kernels = ModuleOp::create(module.getLoc());
   OpBuilder builder(module.getContext());
   llvm::StringMap<SmallVector<int32_t>> constants = unsharedBuffers(module);
-  llvm::StringSet<> wide;
-  if (weights)
-    wide = kernelsOfWideWeights(module, *weights);
   for (auto kernel : module.getOps<rt::KernelOp>()) {
     builder.setInsertionPointToEnd(kernels->getBody());
     KernelCode &code = codes[kernel.getSymName()];

@@ -51,7 +51,7 @@ std::vector<std::string> KernelCompiler::remarks() const {
 /// The shaders of all kernels for one profile that can be shaders.
 Error KernelCompiler::compileShaders(VulkanProfileAttr profile) {
   Refusals refusals;
-  OwningOpRef<ModuleOp> kernels = buildVulkanKernels(module, profile, codes, refusals, mixed);
+  OwningOpRef<ModuleOp> kernels = buildVulkanKernels(module, profile, codes, refusals, wide);
   std::vector<VulkanShader> shaders = compileVulkanKernels(*kernels, profile);
   for (const VulkanShader &shader : shaders)
     if (!shader.refusal.empty() && shader.role != VulkanShader::Role::Kernel)
@@ -117,6 +117,8 @@ static std::optional<CpuTarget> plainHostTarget() {
 Error KernelCompiler::run(const ModuleTargets &targets) {
   for (auto kernel : module.getOps<rt::KernelOp>())
     numbers.try_emplace(kernel.getSymName(), numbers.size());
+  if (mixed && !targets.vulkan.empty())
+    wide = kernelsOfWideWeights(module, *mixed);
   for (VulkanProfileAttr profile : targets.vulkan)
     if (Error error = compileShaders(profile))
       return error;

@@ -41,6 +41,7 @@ private:
   const std::string &file;
   KernelCache *cache;
   ModuleWriter &writer;
+  llvm::StringSet<> wide;
   /// Kernels that some profile has no shader for.
   Refusals refused;
   /// What is refused, in the order of kernels, and the profiles that do.

@@ -11,6 +11,7 @@
 #include "tacq/Import/ParameterStore.h"
 #include "tacq/Quantize/MixedWeight.h"
 #include "tacq/Vulkan/VulkanTarget.h"
+#include "llvm/ADT/StringSet.h"
 #include <optional>
 #include <set>
 #include <string>
@@ -46,12 +47,18 @@ buildCpuKernels(mlir::ModuleOp module, const CpuTarget &target, llvm::StringMap<
                 bool isShared = false, const llvm::StringMap<std::string> *only = nullptr);
 
 /// The same for shaders. Their numbers of tasks are symbols, since those of `codes` are the CPU's
-/// where a module has both. `refusals` says why there are no functions of some kernels. `weights`
-/// may be null.
-mlir::OwningOpRef<mlir::ModuleOp>
-buildVulkanKernels(mlir::ModuleOp module, VulkanProfileAttr profile,
-                   llvm::StringMap<KernelCode> &codes, llvm::StringMap<std::string> &refusals,
-                   const llvm::StringMap<MixedWeight> *weights = nullptr);
+/// where a module has both. `refusals` says why there are no functions of some kernels; those in
+/// `wide` may have weights beyond the range of f16.
+mlir::OwningOpRef<mlir::ModuleOp> buildVulkanKernels(mlir::ModuleOp module,
+                                                     VulkanProfileAttr profile,
+                                                     llvm::StringMap<KernelCode> &codes,
+                                                     llvm::StringMap<std::string> &refusals,
+                                                     const llvm::StringSet<> &wide = {});
+
+/// The kernels that are launched with weights of which some, once decoded, may be larger than any
+/// number of f16.
+llvm::StringSet<> kernelsOfWideWeights(mlir::ModuleOp module,
+                                       const llvm::StringMap<MixedWeight> &weights);
 
 /// The module's attribute, a dictionary of texts, that becomes the file's metadata.
 constexpr llvm::StringLiteral metadataAttribute = "tacq.metadata";

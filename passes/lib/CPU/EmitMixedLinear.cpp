@@ -140,8 +140,7 @@ MixedLinearKernel::Panel MixedLinearKernel::beginPanel(const Weight &weight, Val
 SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int64_t width,
                                               Value row, ValueRange carried) {
   const MixedFormat &format = tile.format;
-  bool hasSlots = format.circuit == MixedFormat::Circuit::Slots ||
-                  format.circuit == MixedFormat::Circuit::Uniform;
+  bool hasSlots = format.hasSlots();
   Value sum = carried[0], circuit = carried[1], total = carried[2], slots = carried[3];
   Value at = tile.tileAt(number);
   InputColumns input = loadColumns(x, inputAt(row, number), quantizedColumns);

@@ -85,11 +85,9 @@ void MixedLinearKernel::emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Va
   };
   loop(tilesEnd, blockEnd, rows, [&](Value row) { emitRows(row, rows); });
   loop(blockEnd, lastRow, tailRows, [&](Value row) { emitRows(row, tailRows); });
-  for (auto [i, panel] : llvm::enumerate(task)) {
-    MixedFormat::Circuit circuit = panel.tile->format.circuit;
-    if (circuit == MixedFormat::Circuit::Slots || circuit == MixedFormat::Circuit::Uniform)
+  for (auto [i, panel] : llvm::enumerate(task))
+    if (panel.tile->format.hasSlots())
       slots[i] = addTileSlots(panel, i, slots[i], number, columns, firstRow, lastRow);
-  }
 }
 
 /// Adds the products of a row of the input with a panel over a block of columns to a sum.

@@ -35,7 +35,7 @@ constexpr int64_t chunkKeys = 256, fewestKeys = 1024, ownChunkKeys = 64, fewestO
 /// With more rows than that, each of them keeps a part of the device busy.
 constexpr int64_t mostSplitRows = 1024;
 /// The first page of the workspace is not a kernel's to leave changed.
-constexpr int64_t pageNumbers = 1024;
+constexpr int64_t pageNumbers = workspacePageBytes / 4;
 
 /// Whether there are several new keys, or a cache that is not in place: then another kernel
 /// appends.

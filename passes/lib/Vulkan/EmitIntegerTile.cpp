@@ -93,11 +93,8 @@ Value IntegerTile::featureOf(size_t weight, Value stored) {
 
 /// An f16 number as f32.
 Value IntegerTile::half(const Weight &weight, Value byteAt, bool isEven) {
-  if (!isEven)
-    return loadHalf(weight.words, byteAt);
-  Value bits = b.create<arith::TruncIOp>(b.getI16Type(), loadNumber(weight.words, byteAt, 2));
-  Value number = b.create<arith::BitcastOp>(b.getF16Type(), bits);
-  return b.create<arith::ExtFOp>(b.getF32Type(), number);
+  return isEven ? halfOf(loadNumber(weight.words, byteAt, halfBytes), false)
+                : loadHalf(weight.words, byteAt);
 }
 
 /// The signed byte of a column in its word, as f32.
@@ -307,13 +304,9 @@ RowTile::Values IntegerTile::emitSums(size_t first, Value tile, Value rowTile) {
   for (int64_t j = 0; j < ownRows; ++j)
     rows.push_back(inputRow(rowTile, plus(firstRow(), j)));
   std::vector<TileWeight> parts = decoders(first, tile);
-  auto hasSlots = [](const Place &place) {
-    return place.weight->format.circuit == Circuit::Slots ||
-           place.weight->format.circuit == Circuit::Uniform;
-  };
   Values carried(size_t(ownPanels * ownRows), f(0.0));
   for (const Place &place : places)
-    carried.push_back(hasSlots(place) ? firstSlot(place) : k.index(0));
+    carried.push_back(place.weight->format.hasSlots() ? firstSlot(place) : k.index(0));
   size_t count = size_t(ownPanels * ownRows);
   carried = loop(k.index(0), k.index(weights[first].format.columnsOfTiles), 1, carried,
                  [&](Value columns, ValueRange now) {
@@ -325,7 +318,7 @@ RowTile::Values IntegerTile::emitSums(size_t first, Value tile, Value rowTile) {
                                       });
                    Values slots(now.drop_front(count));
                    for (auto [i, place] : llvm::enumerate(places)) {
-                     if (!hasSlots(place))
+                     if (!place.weight->format.hasSlots())
                        continue;
                      auto own = MutableArrayRef(sums).slice(i * ownRows, ownRows);
                      Values added = addSlots(place, columns, slots[i], ValueRange(own));

@@ -209,18 +209,6 @@ Value PanelLinear::addSlots(ArrayRef<Place> places, Value panel, ArrayRef<Counts
   })[0];
 }
 
-Value PanelLinear::half(const Weight &weight, Value byteAt, bool aligned) {
-  if (aligned)
-    return load(weight.halves, quotient(byteAt, k.index(halfBytes)));
-  Value parts[2];
-  for (int64_t i = 0; i < 2; ++i) {
-    Value byte = element(weight.bytes, plus(byteAt, i));
-    parts[i] = b.create<arith::ExtUIOp>(b.getI32Type(), byte);
-  }
-  Value both = b.create<arith::OrIOp>(parts[0], b.create<arith::ShLIOp>(parts[1], word(8)));
-  return halfOf(both, false);
-}
-
 Value PanelLinear::addList(const Place &place, Value panel) {
   const MixedFormat &format = place.weight->format;
   int64_t entryBytes = format.positionBytes + halfBytes;
@@ -241,7 +229,8 @@ Value PanelLinear::addList(const Place &place, Value panel) {
                   Value part = toIndex(b.create<arith::ExtUIOp>(b.getI32Type(), raw));
                   column = k.add(column, times(part, int64_t(1) << (16 * i)));
                 }
-                Value value = half(*place.weight, plus(at, format.positionBytes), true);
+                Value value = load(place.weight->halves,
+                                   quotient(plus(at, format.positionBytes), k.index(halfBytes)));
                 Value product = k.mul(value, inputNumber(place, column));
                 return SmallVector<Value>{k.add(carried[0], product)};
               })[0];

@@ -9,6 +9,7 @@
 #include "ShaderKernels.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/Support/MathExtras.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace tacq;
@@ -34,8 +35,8 @@ bool PanelLinear::addWeight(unsigned i) {
     return false;
   Weight &weight = weights.emplace_back(
       Weight{*format, buffer, wordsOf(buffer), view(buffer, quadType()), {}, {}, bias, output});
-  if (format->circuit != Circuit::None) {
-    anyCircuit = true;
+  anyCircuit |= format->circuit != Circuit::None;
+  if (format->circuit == Circuit::List) {
     weight.halves = view(buffer, b.getF16Type());
     weight.shorts = view(buffer, b.getI16Type());
   }
@@ -120,15 +121,11 @@ PanelLinear::Begun PanelLinear::beginPanel(ArrayRef<Place> places, Value panel) 
   return begun;
 }
 
-static bool hasSlots(const MixedFormat &format) {
-  return format.circuit == Circuit::Slots || format.circuit == Circuit::Uniform;
-}
-
 /// Brings the slots of a panel to shared memory, which takes another read, and the sums over
 /// counts. All invocations come here.
 void PanelLinear::prepareSlots(ArrayRef<Place> places, Value panel, const Begun &begun) {
   const MixedFormat &format = places[0].weight->format;
-  if (!hasSlots(format))
+  if (!format.hasSlots())
     return;
   Values words = ofOwn(places, [&](const Place &place) {
     return loadChunk(place, panel, begun.counts[place.number]);
@@ -231,7 +228,7 @@ void PanelLinear::finishPanel(ArrayRef<Place> places, Value panel, const Begun &
     return Values(sumTiles(place, panel, tileOf(place, begun.tile)));
   });
   Value extra;
-  if (hasSlots(places[0].weight->format))
+  if (places[0].weight->format.hasSlots())
     extra = addSlots(places, panel, begun.counts);
   else if (llvm::any_of(places, [](const Place &each) {
              return each.weight->format.circuit == Circuit::List;
@@ -269,7 +266,7 @@ void PanelLinear::emit() {
     const MixedFormat &format = weight.format;
     if (format.circuit == Circuit::Slots)
       prefixTiles = std::max(prefixTiles, format.columnsOfTiles);
-    if (hasSlots(format))
+    if (format.hasSlots())
       chunkWords = std::max(chunkWords, chunkSlots() * slotWords(format));
   }
   if (chunkWords)
@@ -281,25 +278,15 @@ void PanelLinear::emit() {
   }
   if (norm)
     normMemory = shared(subgroups(), b.getF32Type());
-  SmallVector<ArrayRef<Weight>> groups;
-  int64_t panels = 0;
-  for (size_t i = 0; i < weights.size(); i += sharing) {
-    groups.push_back(ArrayRef(weights).slice(i, sharing));
-    panels += weights[i].format.rowsOfTiles;
-  }
+  SmallVector<int64_t> panels; // of each weight, or pair of weights
+  for (size_t i = 0; i < weights.size(); i += sharing)
+    panels.push_back(weights[i].format.rowsOfTiles);
   // Rows of the input are inside, so that a panel is read once.
-  k.parallel(rowCount * panels, [&](Value task) {
+  k.parallel(rowCount * std::accumulate(panels.begin(), panels.end(), int64_t(0)), [&](Value task) {
     Value rows = k.sym(rowCount), panel = quotient(task, rows), row = remainder(task, rows);
-    int64_t first = 0;
-    for (ArrayRef<Weight> group : groups) {
-      Value own = plus(panel, -first);
-      if (groups.size() == 1)
-        return emitPanel(group, own, row);
-      int64_t last = first + group[0].format.rowsOfTiles;
-      Value isIt = k.logicalAnd(k.lessEqual(k.index(first), panel), k.less(panel, k.index(last)));
-      when(isIt, [&] { emitPanel(group, own, row); });
-      first = last;
-    }
+    ofPart(panel, panels, [&](size_t group, Value own) {
+      emitPanel(ArrayRef(weights).slice(group * sharing, sharing), own, row);
+    });
   });
 }
 

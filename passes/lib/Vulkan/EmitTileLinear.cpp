@@ -24,7 +24,7 @@ static constexpr int64_t fewestRows = 24;
 /// With fewer tiles of features than that, tiles have half as many rows.
 static constexpr int64_t fewTiles = 64;
 /// The first page of the workspace is not a kernel's to leave changed.
-static constexpr int64_t pageBytes = 4096, quadBytes = 16, scaleBytes = 4;
+static constexpr int64_t quadBytes = 16, scaleBytes = 4;
 
 bool TileLinear::addWeight(unsigned i) {
   auto type = cast<MixedType>(op.getWeights()[i].getType());
@@ -98,22 +98,15 @@ SmallVector<TileLinear::Group> TileLinear::groups() {
 }
 
 void TileLinear::ofGroup(Value tile, function_ref<void(Group, Value)> body) {
-  int64_t first = 0;
-  for (Group group : groups()) {
-    int64_t last = first + tilesOf(group);
-    Value own = plus(tile, -first);
-    if (last - first == tiles)
-      return body(group, own);
-    Value isIt = k.logicalAnd(k.lessEqual(k.index(first), tile), k.less(tile, k.index(last)));
-    when(isIt, [&] { body(group, own); });
-    first = last;
-  }
+  SmallVector<Group> all = groups();
+  auto counts = llvm::map_to_vector(all, [&](Group group) { return tilesOf(group); });
+  ofPart(tile, counts, [&](size_t group, Value own) { body(all[group], own); });
 }
 
 void TileLinear::useWorkspace() {
   int64_t weightQuads = tiles * steps() * stepQuads * shape.features;
   Sym rows = rowTiles * shape.rows;
-  scalesAt = Sym((pageBytes + weightQuads * quadBytes) / scaleBytes) +
+  scalesAt = Sym((workspacePageBytes + weightQuads * quadBytes) / scaleBytes) +
              rows * (steps() * stepQuads * quadBytes / scaleBytes);
   Value bytes = k.workspace(many * (scalesAt + rows) * scaleBytes, b.getI32Type());
   workQuads = view(bytes, quadType());
@@ -122,13 +115,13 @@ void TileLinear::useWorkspace() {
 
 Value TileLinear::weightBlock(Value tile, Value step) {
   Value number = k.add(times(tile, steps()), step);
-  return plus(times(number, stepQuads * shape.features), pageBytes / quadBytes);
+  return plus(times(number, stepQuads * shape.features), workspacePageBytes / quadBytes);
 }
 
 Value TileLinear::inputBlock(Value rowTile, Value step) {
   Value number = k.add(times(rowTile, steps()), step);
   return plus(times(number, stepQuads * shape.rows),
-              pageBytes / quadBytes + tiles * steps() * stepQuads * shape.features);
+              workspacePageBytes / quadBytes + tiles * steps() * stepQuads * shape.features);
 }
 
 SmallVector<Value> TileLinear::loadStep(Group group, Value ofAll, Value tile, Value rowTile,

@@ -102,7 +102,6 @@ private:
   mlir::Value addSlots(llvm::ArrayRef<Place> places, mlir::Value panel,
                        llvm::ArrayRef<Counts> counts);
   mlir::Value addList(const Place &place, mlir::Value panel);
-  mlir::Value half(const Weight &weight, mlir::Value byteAt, bool aligned);
   static int64_t slotWords(const MixedFormat &format);
 
   // Panels.

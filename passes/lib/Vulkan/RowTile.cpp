@@ -3,6 +3,7 @@
 #include "RowTile.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "llvm/Support/MathExtras.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace tacq;
@@ -66,21 +67,14 @@ void RowTile::emitTile(size_t first, Value tile, Value rowTile) {
 }
 
 void RowTile::emit() {
-  int64_t tiles = 0;
+  SmallVector<int64_t> tiles; // of each weight, or pair of weights
   for (size_t i = 0; i < outputs.size(); i += size_t(sharing()))
-    tiles += tilesOf(i);
+    tiles.push_back(tilesOf(i));
   Sym rowTiles = Sym::ceilDiv(rowCount, tileRows());
-  k.parallel(many * rowTiles * tiles, [&](Value task) {
+  Sym tasks = many * rowTiles * std::accumulate(tiles.begin(), tiles.end(), int64_t(0));
+  k.parallel(tasks, [&](Value task) {
     Value count = k.sym(rowTiles), tile = quotient(task, count), rowTile = remainder(task, count);
-    int64_t begin = 0;
-    for (size_t i = 0; i < outputs.size(); i += size_t(sharing())) {
-      int64_t end = begin + tilesOf(i);
-      Value own = plus(tile, -begin);
-      if (end - begin == tiles)
-        return emitTile(i, own, rowTile);
-      Value isIt = k.logicalAnd(k.lessEqual(k.index(begin), tile), k.less(tile, k.index(end)));
-      when(isIt, [&] { emitTile(i, own, rowTile); });
-      begin = end;
-    }
+    ofPart(tile, tiles,
+           [&](size_t group, Value own) { emitTile(group * size_t(sharing()), own, rowTile); });
   });
 }

@@ -89,6 +89,20 @@ Value ShaderCode::toIndex(Value number) {
   return b.create<arith::IndexCastUIOp>(b.getIndexType(), number);
 }
 
+void ShaderCode::ofPart(Value number, ArrayRef<int64_t> counts,
+                        function_ref<void(size_t, Value)> body) {
+  int64_t first = 0;
+  for (auto [part, count] : llvm::enumerate(counts)) {
+    Value own = plus(number, -first);
+    if (counts.size() == 1)
+      return body(part, own);
+    int64_t last = first + count;
+    Value isIt = k.logicalAnd(k.lessEqual(k.index(first), number), k.less(number, k.index(last)));
+    when(isIt, [&, part = part] { body(part, own); });
+    first = last;
+  }
+}
+
 Value ShaderCode::stackBuffer(int64_t elements, Type element) {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(&k.function().front());

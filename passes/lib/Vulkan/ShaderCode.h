@@ -35,6 +35,11 @@ public:
   mlir::Value shiftRight(mlir::Value x, int64_t by);
   mlir::Value toIndex(mlir::Value word);
 
+  /// For the part that `number` is of, of parts of so many numbers each that follow each other:
+  /// calls `body` with the part's number, and `number` counted from where the part begins.
+  void ofPart(mlir::Value number, llvm::ArrayRef<int64_t> counts,
+              llvm::function_ref<void(size_t part, mlir::Value own)> body);
+
   /// Memory of an invocation.
   mlir::Value stackBuffer(int64_t elements, mlir::Type element);
 };

@@ -60,9 +60,8 @@ Error CpuKernels::load(const tacq_program_desc_t &desc, const format::Executable
                                     executable.size(), what, code))
     return error;
   functions.assign(sizeOf(executable.kernels()), nullptr);
-  const auto *absent = executable.absent();
   for (uint32_t i = 0; i < functions.size(); ++i) {
-    if (absent && std::binary_search(absent->begin(), absent->end(), i))
+    if (!hasKernel(executable, i))
       continue;
     const char *name = executable.kernels()->Get(i)->c_str();
     void *address = code->function(name);

@@ -67,7 +67,9 @@ Error verifyModule(const format::Module &module, uint64_t dataSize, const std::s
 
 /// Whether the executable is code for the processor of the machine.
 bool isForHost(const format::Executable &executable);
-/// Whether the executable has all of these kernels, which are numbers in ascending order.
+/// Whether the executable has a kernel, or leaves it to the host.
+bool hasKernel(const format::Executable &executable, uint32_t kernel);
+/// Whether it has all of these kernels.
 bool hasKernels(const format::Executable &executable, const flatbuffers::Vector<uint32_t> &kernels);
 
 /// Bytes of an element; 0 for None.

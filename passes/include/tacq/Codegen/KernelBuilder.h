@@ -181,6 +181,9 @@ private:
   llvm::DenseMap<mlir::Value, llvm::SmallVector<CachedElement>> cache;
 };
 
+/// The first page of a kernel's workspace.
+constexpr int64_t workspacePageBytes = 4096;
+
 /// What a kernel depends on besides its region and its target.
 struct KernelOptions {
   /// Attention with a cache: the extent of axis 2 of the buffers of the present keys and values, as

@@ -44,6 +44,7 @@ struct MixedFormat {
   int64_t countsAt() const;
   int64_t slotsAt() const;
   bool oneGroup() const { return groups == 1; }
+  bool hasSlots() const { return circuit == Circuit::Slots || circuit == Circuit::Uniform; }
 };
 
 } // namespace tacq
