@@ -16,7 +16,15 @@ struct Case {
   std::string weightType = "f32";
   bool bias = false, residual = false, gated = false, kn = false;
   std::string activation = "none";
+  /// Factors may be rounded to bf16; those of the test are such numbers.
+  bool bf16 = false;
 };
+
+/// Numbers of f32 that bf16 has, too.
+void truncateToBf16(Tensor &tensor) {
+  for (size_t i = 0; i < tensor.bytes.size(); i += sizeof(float))
+    tensor.bytes[i] = tensor.bytes[i + 1] = 0;
+}
 
 double reference(const std::string &activation, double x) {
   if (activation == "silu")
@@ -82,8 +90,8 @@ std::string describe(const Case &c) {
          ")" + (c.bias ? " biases(" + biases + ")" : "") + (c.residual ? " residual(%r)" : "") +
          " {weight_order = [" + order + "], weight_layouts = [" + layouts + "]" +
          (c.activation == "none" ? "" : ", activation = " + std::string("@@")) +
-         (c.gated ? ", gated" : "") + ", node_name = \"y\"} : (" + types + ") -> (" + resultTypes +
-         ")\n  return " + names + " : " + resultTypes + "\n}\n";
+         (c.gated ? ", gated" : "") + (c.bf16 ? ", allow_bf16" : "") + ", node_name = \"y\"} : (" +
+         types + ") -> (" + resultTypes + ")\n  return " + names + " : " + resultTypes + "\n}\n";
 }
 
 class Linear : public testing::TestWithParam<CpuTarget> {
@@ -99,6 +107,8 @@ protected:
     std::vector<Tensor> weights, packed, biases;
     for (size_t i = 0; i < c.features.size(); ++i) {
       weights.push_back(Tensor::random(c.features[i] * c.depth, c.weightType, 10 + i, 0.5f));
+      if (c.bf16)
+        truncateToBf16(weights[i]);
       biases.push_back(Tensor::random(c.features[i], c.type, 20 + i));
       auto layout = PanelAttr::get(context.get(), 16, parseType(*context, c.weightType));
       Tensor panels{c.weightType, weights[i].width, {}};
@@ -115,6 +125,8 @@ protected:
     for (int64_t rows : rowCounts) {
       SCOPED_TRACE(rows);
       Tensor x = Tensor::random(rows * c.depth, c.type, 1);
+      if (c.bf16)
+        truncateToBf16(x);
       Tensor residual = Tensor::random(rows * c.features[0], c.type, 2);
       std::vector<Tensor> outputs;
       for (size_t i = 0; i < results; ++i)
@@ -213,6 +225,64 @@ TEST_P(Linear, HalfPrecisionWeightsOfFullPrecisionInputs) {
   check({{40}, 64, "f32", "f16"}, {1, 3, 14});
 }
 
+class Bf16Linear : public Linear {};
+
+TEST_P(Bf16Linear, FactorsThatMayBeRounded) {
+  Case c{{64}, 32};
+  c.bf16 = true;
+  check(c, manyRows);
+  // A piece of K and a part of one; panels that a task lacks.
+  c.features = {80};
+  c.depth = 288;
+  check(c, {1, 2, 31, 32, 33, 96, 97, 200});
+  c.features = {37};
+  c.bias = c.residual = true;
+  c.activation = "silu";
+  check(c, {1, 5, 100});
+  c.residual = false;
+  c.features = {70, 70};
+  c.gated = true;
+  check(c, {1, 5, 100});
+  // Products of tiles take 32 columns at a time.
+  c.depth = 40;
+  check(c, {1, 5, 100});
+  Case several{{64, 32, 17}, 64};
+  several.bf16 = true;
+  check(several, {1, 2, 100});
+}
+TEST_P(Bf16Linear, RoundingOfFactorsIsBounded) {
+  // Each factor is off by 2^-9 of itself at most, so each product by twice that.
+  std::string text = R"(
+    func.func @k(%x: tensor<40x256xf32>, %w: tensor<16x256xf32>) -> tensor<40x16xf32> {
+      %y = tacq.linear %x, weights(%w) {weight_order = [0 : i32], allow_bf16,
+        weight_layouts = [#tacq.panel<16, f32>], node_name = "y"}
+        : (tensor<40x256xf32>, tensor<16x256xf32>) -> tensor<40x16xf32>
+      return %y : tensor<40x16xf32>
+    })";
+  HotKernel kernel = HotKernel::compile(text, GetParam());
+  Tensor x = Tensor::random(40 * 256, "f32", 1), w = Tensor::random(16 * 256, "f32", 2, 0.5f);
+  Tensor y = Tensor::filled(40 * 16, "f32", 0);
+  kernel.run({&x, &w, &y});
+  double largest = 0;
+  for (int row = 0; row < 40; ++row)
+    for (int n = 0; n < 16; ++n) {
+      double sum = 0, magnitudes = 0;
+      for (int j = 0; j < 256; ++j) {
+        double product = double(x.at(row * 256 + j)) * w.at(j * 16 + n);
+        sum += product;
+        magnitudes += std::fabs(product);
+      }
+      double error = std::fabs(y.at(row * 16 + n) - sum);
+      EXPECT_LE(error, magnitudes * 0x1.01p-8) << row << ' ' << n;
+      largest = std::max(largest, error);
+    }
+  // Targets without such products stay exact.
+  if (GetParam().amx)
+    EXPECT_GT(largest, 1e-3);
+  else
+    EXPECT_LT(largest, 1e-4);
+}
+
 TEST_P(Linear, RowCountThatIsConstant) {
   // A tile is never larger than the rows there are.
   std::string text = R"(
@@ -236,5 +306,7 @@ TEST_P(Linear, RowCountThatIsConstant) {
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, Linear, testing::ValuesIn(kernelTargets()), targetName);
+INSTANTIATE_TEST_SUITE_P(Targets, Bf16Linear,
+                         testing::ValuesIn(kernelTargets(/*everyByteProduct=*/true)), targetName);
 
 } // namespace

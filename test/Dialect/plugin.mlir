@@ -8,6 +8,7 @@
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-pack-weights,tacq-form-dispatches,tacq-plan-schedule)' | FileCheck %s --check-prefix=SCHEDULE
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear,tacq-drop-caches,tacq-widen-floats),tacq-append-loss{kind=mse output=y},tacq-differentiate)' | FileCheck %s --check-prefix=GRADIENT
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear,tacq-tap-inputs))' | FileCheck %s --check-prefix=TAPS
+// RUN: mlir-opt %tacq_plugins %S/../Calibration/allow-bf16.mlir --pass-pipeline='builtin.module(func.func(tacq-allow-bf16))' | FileCheck %S/../Calibration/allow-bf16.mlir
 // RUN: mlir-opt %tacq_plugins %S/../Graph/append-next-token.mlir --pass-pipeline='builtin.module(func.func(tacq-append-next-token))' | FileCheck %S/../Graph/append-next-token.mlir
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-narrow-parameters{folder=%t},tacq-use-mixed-weights)' | FileCheck %s --check-prefix=NARROW
 // RUN: mlir-opt %tacq_plugins %s --pass-pipeline='builtin.module(func.func(tacq-infer-shapes,tacq-recognize-linear),tacq-plan-weights{bits=4},tacq-estimate-saliency{folder=%t},tacq-select-circuit,tacq-quantize-weights{method=nearest folder=%t})' | FileCheck %s --check-prefix=QUANTIZED

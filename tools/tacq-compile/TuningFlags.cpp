@@ -61,6 +61,11 @@ void TuningFlags::addTo(CLI::App &app) {
       ->check(CLI::Range(0.0, 1.0).description(""))
       ->type_name("PART")
       ->group(group);
+  app.add_option("--tune-products", products,
+                 "What products multiply while tuning: bf16, rounded, where this machine has "
+                 "matrix tiles for it, else f32; or f32 (default: bf16)")
+      ->check(CLI::IsMember({"bf16", "f32"}))
+      ->group(group);
   app.add_option("--tune-seed", seed,
                  "Another number, another order of samples and other drawn ones (default: 0)")
       ->type_name("N")
@@ -75,6 +80,7 @@ TuneOptions TuningFlags::options() const {
   options.loss = loss == "kl" ? TuneOptions::Loss::Divergence : TuneOptions::Loss::Labels;
   options.codes = codes;
   options.seed = seed;
+  options.bf16 = products == "bf16";
   if (batch > 0)
     options.batch = batch;
   options.steps = steps ? steps : effort == "best" ? 600 : 200;

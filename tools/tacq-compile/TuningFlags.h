@@ -30,7 +30,7 @@ private:
   Error draw(mlir::ModuleOp graph, const std::vector<std::string> &files, const std::string &model,
              unsigned threads, bool quiet, SampleData &drawn) const;
 
-  std::string effort = "off", loss = "kl", drawnFile;
+  std::string effort = "off", loss = "kl", products = "bf16", drawnFile;
   unsigned steps = 0, batch = 0;
   uint32_t seed = 0;
   double rate = 0;

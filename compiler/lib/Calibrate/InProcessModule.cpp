@@ -7,6 +7,7 @@
 #include "tacq/CPU/CpuTarget.h"
 #include "tacq/CPU/Passes.h"
 #include "tacq/CPU/WeightPacking.h"
+#include "tacq/Calibration/Passes.h"
 #include "tacq/Graph/GraphPasses.h"
 #include "tacq/ModuleView.h"
 #include "tacq/Ops/Passes.h"
@@ -102,6 +103,8 @@ Error InProcessModule::compile(ModuleOp module, const ParameterStore &parameters
   manager.addNestedPass<func::FuncOp>(createCleanupViews());
   manager.addNestedPass<func::FuncOp>(createDecompose());
   manager.addPass(createPackWeights());
+  if (options.bf16)
+    manager.addNestedPass<func::FuncOp>(createAllowBf16());
   manager.addPass(createFormDispatches());
   manager.addPass(createPlanSchedule());
   if (Error error = runPasses(manager, *copy, options.file))

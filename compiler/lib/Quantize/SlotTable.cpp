@@ -6,17 +6,37 @@
 
 using namespace tacq;
 
-/// The columns [begin, end) of a row, the most salient first; of equal ones, the leftmost.
-static void rankColumns(const float *row, int64_t begin, int64_t end,
-                        std::vector<uint32_t> &columns) {
-  columns.resize(end - begin);
-  std::iota(columns.begin(), columns.end(), static_cast<uint32_t>(begin));
-  std::sort(columns.begin(), columns.end(),
-            [row](uint32_t a, uint32_t b) { return row[a] != row[b] ? row[a] > row[b] : a < b; });
+std::vector<std::vector<float>> tacq::slotWorths(WeightView saliency, const TileGrid &grid,
+                                                 llvm::ArrayRef<std::vector<uint32_t>> orders) {
+  std::vector<std::vector<double>> sums(orders.size());
+  std::vector<std::vector<uint32_t>> places(orders.size()); // where each row is stored
+  for (size_t o = 0; o < orders.size(); ++o) {
+    sums[o].resize(grid.tiles() * grid.tileColumns);
+    places[o].resize(grid.rows);
+    for (int64_t i = 0; i < grid.rows; ++i)
+      places[o][orders[o].empty() ? i : orders[o][i]] = static_cast<uint32_t>(i);
+  }
+  std::vector<float> best;
+  for (int64_t n = 0; n < grid.rows; ++n)
+    for (int64_t tile = 0; tile < grid.across(); ++tile) {
+      const float *from = saliency.row(n) + tile * grid.tileColumns;
+      best.assign(from, from + std::min(grid.tileColumns, grid.columns - tile * grid.tileColumns));
+      std::sort(best.begin(), best.end(), std::greater<float>());
+      for (size_t o = 0; o < orders.size(); ++o) {
+        double *worth =
+            &sums[o][(places[o][n] / grid.tileRows * grid.across() + tile) * grid.tileColumns];
+        for (size_t j = 0; j < best.size(); ++j)
+          worth[j] += best[j];
+      }
+    }
+  std::vector<std::vector<float>> worths;
+  for (const std::vector<double> &each : sums)
+    worths.emplace_back(each.begin(), each.end());
+  return worths;
 }
 
 SlotTable::SlotTable(WeightView saliency, const TileGrid &grid, std::vector<uint32_t> order,
-                     uint64_t limit)
+                     llvm::ArrayRef<float> worths, uint64_t limit)
     : saliency(saliency), grid(grid), order(std::move(order)) {
   auto moreValuable = [](const Entry &a, const Entry &b) {
     if (a.worth != b.worth)
@@ -29,24 +49,10 @@ SlotTable::SlotTable(WeightView saliency, const TileGrid &grid, std::vector<uint
     std::nth_element(entries.begin(), entries.begin() + limit, entries.end(), moreValuable);
     entries.resize(limit);
   };
-  std::vector<float> best;
-  std::vector<double> worth;
   for (int64_t tile = 0; tile < grid.tiles(); ++tile) {
-    int64_t firstRow = tile / grid.across() * grid.tileRows;
-    int64_t lastRow = std::min(grid.rows, firstRow + grid.tileRows);
-    int64_t begin = tile % grid.across() * grid.tileColumns;
-    int64_t end = std::min(grid.columns, begin + grid.tileColumns);
-    worth.assign(end - begin, 0);
-    for (int64_t i = firstRow; i < lastRow; ++i) {
-      const float *row = saliency.row(this->order.empty() ? i : this->order[i]);
-      best.assign(row + begin, row + end);
-      std::sort(best.begin(), best.end(), std::greater<float>());
-      for (size_t j = 0; j < best.size(); ++j)
-        worth[j] += best[j];
-    }
-    for (size_t j = 0; j < worth.size() && worth[j] > 0; ++j)
-      entries.push_back(
-          {static_cast<float>(worth[j]), static_cast<uint32_t>(tile), static_cast<uint32_t>(j)});
+    const float *worth = &worths[tile * grid.tileColumns];
+    for (int64_t j = 0; j < grid.tileColumns && worth[j] > 0; ++j)
+      entries.push_back({worth[j], static_cast<uint32_t>(tile), static_cast<uint32_t>(j)});
     if (entries.size() > 2 * limit + 65536)
       trim();
   }
@@ -89,10 +95,17 @@ SlotCircuit tacq::makeSlotCircuit(WeightView saliency, const TileGrid &grid,
       if (counts[tile] == 0)
         continue;
       int64_t begin = tile * grid.tileColumns;
-      rankColumns(saliency.row(n), begin, std::min(grid.columns, begin + grid.tileColumns),
-                  columns);
-      std::sort(columns.begin(), columns.begin() + counts[tile]);
-      mask.positions.insert(mask.positions.end(), columns.begin(), columns.begin() + counts[tile]);
+      columns.resize(std::min(grid.columns - begin, grid.tileColumns));
+      std::iota(columns.begin(), columns.end(), static_cast<uint32_t>(begin));
+      // Of equally salient ones the leftmost.
+      auto moreSalient = [row = saliency.row(n)](uint32_t a, uint32_t b) {
+        return row[a] != row[b] ? row[a] > row[b] : a < b;
+      };
+      auto last = columns.begin() + counts[tile];
+      if (last != columns.end())
+        std::nth_element(columns.begin(), last, columns.end(), moreSalient);
+      std::sort(columns.begin(), last);
+      mask.positions.insert(mask.positions.end(), columns.begin(), last);
     }
     mask.starts.push_back(static_cast<uint32_t>(mask.positions.size()));
   }

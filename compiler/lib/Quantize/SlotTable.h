@@ -7,13 +7,19 @@
 
 namespace tacq {
 
+/// For each order of the rows (empty: the natural one), what slots are worth, [tile][slot]: that of
+/// number j is the sum of the j-th largest saliencies of the tile's rows.
+std::vector<std::vector<float>> slotWorths(WeightView saliency, const TileGrid &grid,
+                                           llvm::ArrayRef<std::vector<uint32_t>> orders);
+
 /// The slots of a weight whose rows are in some order, the most valuable first. A tile's slots are
 /// in the order of their numbers, since a row's j-th best column is never worth more than those
 /// before it: any prefix of the table is a circuit.
 class SlotTable {
 public:
-  /// `order` is empty for the natural one. No more than `limit` slots are listed.
-  SlotTable(WeightView saliency, const TileGrid &grid, std::vector<uint32_t> order, uint64_t limit);
+  /// `worths` are those of slotWorths() for this order. No more than `limit` slots are listed.
+  SlotTable(WeightView saliency, const TileGrid &grid, std::vector<uint32_t> order,
+            llvm::ArrayRef<float> worths, uint64_t limit);
 
   int64_t size() const { return static_cast<int64_t>(entries.size()); }
   float worth(int64_t i) const { return entries[i].worth; }

@@ -1,6 +1,7 @@
 //===- Slots.cpp - Circuits in tiles --------------------------------------===//
 
 #include "tacq/Quantize/Slots.h"
+#include "Parallel.h"
 #include "SlotTable.h"
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
@@ -178,25 +179,25 @@ std::vector<SlotCircuit> tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
   int64_t budget = budgetOf(scattered);
   int64_t bytesOfSlot = slotBytes({0, 0, options.tileRows, options.tileColumns});
   auto limit = static_cast<uint64_t>(budget / bytesOfSlot);
-  std::vector<SlotCircuit> result;
-  double most = -1;
-  for (bool sorted : {false, true}) {
-    std::vector<SlotTable> tables;
-    for (size_t t = 0; t < saliency.size(); ++t) {
-      TileGrid grid = gridOf(saliency[t], options);
-      std::vector<uint32_t> order;
-      if (sorted)
-        order = sortedRows(grid.rows, scattered[t]);
-      tables.emplace_back(saliency[t], grid, std::move(order), limit);
-    }
-    SlotChoice choice = spend(tables, budget, bytesOfSlot);
-    if (choice.worth() <= most)
-      continue;
-    most = choice.worth();
-    result.clear();
-    for (size_t t = 0; t < tables.size(); ++t)
-      result.push_back(choice.circuit(t));
+  std::vector<std::vector<SlotTable>> ofTensor(saliency.size()); // natural and sorted
+  forEachChunk(static_cast<int64_t>(saliency.size()), 1, /*threads=*/0, [&](int64_t t, int64_t) {
+    TileGrid grid = gridOf(saliency[t], options);
+    std::vector<std::vector<uint32_t>> orders = {{}, sortedRows(grid.rows, scattered[t])};
+    std::vector<std::vector<float>> worths = slotWorths(saliency[t], grid, orders);
+    for (auto [order, worth] : llvm::zip(orders, worths))
+      ofTensor[t].emplace_back(saliency[t], grid, std::move(order), worth, limit);
+  });
+  std::vector<SlotTable> natural, sorted;
+  for (std::vector<SlotTable> &both : ofTensor) {
+    natural.push_back(std::move(both[0]));
+    sorted.push_back(std::move(both[1]));
   }
+  SlotChoice choice = spend(natural, budget, bytesOfSlot);
+  SlotChoice other = spend(sorted, budget, bytesOfSlot);
+  const SlotChoice &best = other.worth() > choice.worth() ? other : choice;
+  std::vector<SlotCircuit> result(saliency.size());
+  forEachChunk(static_cast<int64_t>(saliency.size()), 1, /*threads=*/0,
+               [&](int64_t t, int64_t) { result[t] = best.circuit(t); });
   return result;
 }
 

@@ -1,5 +1,6 @@
 //===- Planner.cpp - A plan for a budget ----------------------------------===//
 
+#include "../Quantize/Parallel.h"
 #include "GraphSegments.h"
 #include "ModelPlanner.h"
 #include "tacq/Import/WeightElements.h"
@@ -133,20 +134,23 @@ Error ModelPlanner::selectCircuits(const CandidateFormat &format) {
       return error;
     saliency.push_back(tensor.saliency());
   }
-  auto add = [&](std::vector<PricedCircuit> &circuits, size_t t, CircuitMask mask) {
-    double left = tensors[t].partLeft(mask, hessianOf(tensors[t]));
-    circuits.push_back({std::move(mask), left});
+  auto price = [&](std::vector<PricedCircuit> &circuits,
+                   llvm::function_ref<CircuitMask(size_t)> maskOf) {
+    circuits.resize(tensors.size());
+    forEachChunk(int64_t(tensors.size()), 1, options.threads, [&](int64_t t, int64_t) {
+      CircuitMask mask = maskOf(t);
+      double left = tensors[t].partLeft(mask, hessianOf(tensors[t]));
+      circuits[t] = {std::move(mask), left};
+    });
   };
   for (double circuit : sharedCircuits) {
-    std::vector<PricedCircuit> &circuits = shared.emplace_back();
-    for (auto [t, mask] : llvm::enumerate(selectCircuit(options.circuitLayout, saliency, circuit)))
-      add(circuits, t, std::move(mask));
+    std::vector<CircuitMask> masks = selectCircuit(options.circuitLayout, saliency, circuit);
+    price(shared.emplace_back(), [&](size_t t) { return std::move(masks[t]); });
   }
-  for (double circuit : ownCircuits) {
-    std::vector<PricedCircuit> &circuits = own.emplace_back();
-    for (size_t t = 0; t < tensors.size(); ++t)
-      add(circuits, t, std::move(selectCircuit(options.circuitLayout, saliency[t], circuit)[0]));
-  }
+  for (double circuit : ownCircuits)
+    price(own.emplace_back(), [&](size_t t) {
+      return std::move(selectCircuit(options.circuitLayout, saliency[t], circuit)[0]);
+    });
   return Error();
 }
 

@@ -81,23 +81,28 @@ Error PricedTensor::round(const CandidateFormat &format, llvm::ArrayRef<double> 
     return Error(error.code(), "tensor '" + name + "': " + error.message());
   quantized = nearestLevels(view, format.bits, threads);
   salient = computeCurvatureSaliency(view, quantized, own.gradient.values(), hessian);
+  roundedLoss = lossOf(roundedRows(CircuitMask()), hessian);
   return Error();
+}
+
+/// The sampled rows, rounded but for the circuit.
+std::vector<float> PricedTensor::roundedRows(const CircuitMask &mask) const {
+  std::vector<float> rounded;
+  for (int64_t row : sampledRows) {
+    const float *from = quantized.data() + row * columns;
+    size_t begin = rounded.size();
+    rounded.insert(rounded.end(), from, from + columns);
+    if (!mask.empty())
+      for (uint32_t column : mask.row(row))
+        rounded[begin + column] = weight[row * columns + column];
+  }
+  return rounded;
 }
 
 double PricedTensor::partLeft(const CircuitMask &mask, llvm::ArrayRef<double> hessian) const {
   if (mask.empty())
     return 1;
-  std::vector<float> rounded, kept;
-  for (int64_t row : sampledRows) {
-    const float *from = quantized.data() + row * columns;
-    rounded.insert(rounded.end(), from, from + columns);
-    size_t begin = kept.size();
-    kept.insert(kept.end(), from, from + columns);
-    for (uint32_t column : mask.row(row))
-      kept[begin + column] = weight[row * columns + column];
-  }
-  double without = lossOf(rounded, hessian);
-  return without > 0 ? lossOf(kept, hessian) / without : 1;
+  return roundedLoss > 0 ? lossOf(roundedRows(mask), hessian) / roundedLoss : 1;
 }
 
 uint64_t PricedTensor::bytes(mlir::MLIRContext *context, const CandidateFormat &format,

@@ -47,6 +47,7 @@ public:
   uint32_t input;
 
 private:
+  std::vector<float> roundedRows(const CircuitMask &mask) const;
   double lossOf(llvm::ArrayRef<float> quantizedRows, llvm::ArrayRef<double> hessian) const;
   WeightView sampledView() const {
     return {sampled.data(), static_cast<int64_t>(sampledRows.size()), columns};
@@ -58,6 +59,7 @@ private:
   std::vector<int64_t> sampledRows;
   std::vector<float> sampled; ///< their weights
   std::vector<double> sampledGradient;
+  double roundedLoss = 0; ///< of the sampled rows without a circuit
   double sampledPart = 1; ///< of the whole weight's loss, about
 };
 

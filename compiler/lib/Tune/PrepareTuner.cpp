@@ -107,6 +107,7 @@ Error ModelTuner::compile() {
   runnerOptions.threads = threads;
   runnerOptions.file = options.file;
   runnerOptions.writable = true;
+  runnerOptions.bf16 = options.bf16;
   if (Error error = InProcessModule::compile(*tuning.module, store, runnerOptions, student))
     return error;
   if (!divergence)
@@ -160,7 +161,7 @@ Error ModelTuner::computeFingerprint() {
   os << int(options.loss) << ' ' << options.steps << ' ' << options.batch << ' ' << options.rate
      << ' ' << options.average << ' ' << options.resample << ' ' << options.codes << ' '
      << options.codeRate << ' ' << options.interval << ' ' << options.patience << ' '
-     << samples.count << ' ' << ownSamples() << ' ' << options.seed << '\n';
+     << samples.count << ' ' << ownSamples() << ' ' << options.seed << ' ' << options.bf16 << '\n';
   auto add = [&](const void *data, size_t size) {
     os << llvm::xxh3_64bits(ArrayRef(static_cast<const uint8_t *>(data), size)) << '\n';
   };

@@ -1,4 +1,4 @@
-//===- AmxCode.cpp - Products of tiles of bytes ---------------------------===//
+//===- AmxCode.cpp - Products of tiles of bytes and of bf16 ---------------===//
 
 #include "AmxCode.h"
 #include "mlir/Dialect/LLVMIR/LLVMDialect.h"
@@ -57,4 +57,8 @@ void AmxCode::store(unsigned tile, Value buffer, Value at, int64_t stride) {
 
 void AmxCode::multiply(unsigned sums, unsigned signedBytes, unsigned unsignedBytes) {
   call("llvm.x86.tdpbsud", {number(sums), number(signedBytes), number(unsignedBytes)});
+}
+
+void AmxCode::multiplyBf16(unsigned sums, unsigned rows, unsigned pairs) {
+  call("llvm.x86.tdpbf16ps", {number(sums), number(rows), number(pairs)});
 }

@@ -1,9 +1,10 @@
-//===- AmxCode.h - Products of tiles of bytes -------------------*- C++ -*-===//
+//===- AmxCode.h - Products of tiles of bytes and of bf16 -------*- C++ -*-===//
 //
 // Intel's Advanced Matrix Extensions: eight registers of 16 rows by 64 bytes, configured at the
 // start of a task and released at its end. A product adds to 16 x 16 integers of 32 bits the
 // products of 16 rows by 64 signed bytes with 64 x 16 unsigned ones, which stand four to a row of a
-// column: the order in which a tile's codes are decoded.
+// column: the order in which a tile's codes are decoded. Or it adds to 16 x 16 f32 the products of
+// 16 rows by 32 numbers of bf16 with 32 x 16, which stand two to a row of a column.
 //
 //===----------------------------------------------------------------------===//
 
@@ -28,6 +29,8 @@ public:
   void store(unsigned number, mlir::Value buffer, mlir::Value at, int64_t stride);
   /// sums += signed * unsigned.
   void multiply(unsigned sums, unsigned signedBytes, unsigned unsignedBytes);
+  /// sums += rows * pairs, of bf16.
+  void multiplyBf16(unsigned sums, unsigned rows, unsigned pairs);
 
 private:
   void call(llvm::StringRef intrinsic, mlir::ValueRange arguments);

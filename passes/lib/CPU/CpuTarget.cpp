@@ -37,8 +37,9 @@ CpuTarget x86Target(llvm::StringRef name) {
     target.byteProduct = ByteProduct::Avx512Vnni;
   }
   if (name.ends_with("+amx")) {
-    target.features += ",+amx-tile,+amx-int8";
-    for (const char *feature : {"amx-tile", "amx-int8"})
+    // All processors with tiles of bytes have those of bf16, and the conversions.
+    target.features += ",+avx512bf16,+amx-tile,+amx-int8,+amx-bf16";
+    for (const char *feature : {"avx512bf16", "amx-tile", "amx-int8", "amx-bf16"})
       target.requiredFeatures.push_back(feature);
     target.rank = 6;
     target.amx = true;

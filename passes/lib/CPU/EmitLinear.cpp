@@ -13,9 +13,12 @@
 // A single row (decoding) is bound by the weights' way from memory: it runs over all of K at once,
 // with several sums for each output so that its additions do not wait for each other.
 //
+// Where factors may be rounded to bf16 and the target has tiles for them, those take the place of
+// blocks of rows.
+//
 //===----------------------------------------------------------------------===//
 
-#include "VectorCode.h"
+#include "Bf16Tiles.h"
 #include "tacq/CPU/HotKernels.h"
 #include "tacq/CPU/WeightPacking.h"
 #include "llvm/Support/MathExtras.h"
@@ -25,11 +28,15 @@ using namespace tacq;
 
 namespace {
 
-/// Rows of a task: enough to use a piece of the panels many times, few enough to share the work.
-constexpr int64_t rowsPerTask = 96;
-/// Panels of a task, of one weight; a gated one has one of each of its two weights. The same on
+/// Rows and panels, of one weight, of a task; a gated one has one panel of each of its two weights.
+/// Enough rows to use a piece of the panels many times, few enough to share the work. The same on
 /// every target, since a module has one count of tasks for all of them.
-constexpr int64_t panelsPerTask = 2;
+struct TaskSize {
+  int64_t rows, panels;
+};
+constexpr TaskSize plainTask = {96, 2};
+/// Rows that are rounded once for more panels.
+constexpr TaskSize bf16Task = {96, 4};
 /// Columns of a piece of K.
 constexpr int64_t pieceColumns = 128;
 /// Distance of the copied rows of a piece: not a power of two, so that they do not compete for the
@@ -43,7 +50,8 @@ constexpr int64_t chains = 8;
 class LinearKernel : VectorCode {
 public:
   LinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target)
-      : VectorCode(k), op(op), gated(op.getGated()) {
+      : VectorCode(k), op(op), gated(op.getGated()), hasTiles(target.amx),
+        task(op.getAllowBf16() ? bf16Task : plainTask) {
     bool wide = target.vectorBits >= 512;
     panels = wide || gated ? 2 : 1;
     // Twelve by two of 32 registers, six by one (two registers a panel) or three by two of 16.
@@ -90,12 +98,14 @@ private:
   void emitResults(const Target &target, Value group, Value firstRow, Value rowCount);
 
   LinearOp op;
-  bool gated;
+  bool gated, hasTiles;
+  TaskSize task;
   int64_t panels, rows, tailRows;
+  std::optional<Bf16Tiles> tiles;
   int64_t depth = 0; // K
   Sym rowCount;
   Value x, residual;
-  Value sums;          // of a task, [rowsPerTask][panels][16]
+  Value sums;          // of a task, [task.rows][panels][16]
   bool copies = false; // the rows are not f32
   Value copied;        // a piece of the rows of a tile, as f32
   Value wideWeights;   // a piece of the panels, as f32, if they are of 16 bits
@@ -127,7 +137,7 @@ LogicalResult LinearKernel::collect() {
       entry.bias = inputBuffer(op.getBiases()[i]);
     entry.features = *features;
     entry.panelCount = llvm::divideCeil(*features, vectorLanes);
-    entry.groups = gated ? entry.panelCount : llvm::divideCeil(entry.panelCount, panelsPerTask);
+    entry.groups = gated ? entry.panelCount : llvm::divideCeil(entry.panelCount, task.panels);
     weights.push_back(entry);
   }
   return success();
@@ -136,6 +146,11 @@ LogicalResult LinearKernel::collect() {
 LogicalResult LinearKernel::emit() {
   if (failed(collect()))
     return failure();
+  bool one = rowCount.isConstant(1);
+  if (op.getAllowBf16() && hasTiles && !one && depth % Bf16Tiles::stepColumns == 0) {
+    panels = gated ? 2 : task.panels;
+    tiles.emplace(k, task.rows, panels, depth);
+  }
   if (std::optional<int64_t> count = rowCount.constant()) {
     rows = *count < rows ? std::min(tailRows, *count) : rows;
     tailRows = std::min(tailRows, rows);
@@ -144,7 +159,7 @@ LogicalResult LinearKernel::emit() {
     return cast<MemRefType>(buffer.getType()).getElementType().isF32();
   };
   Type f32 = b.getF32Type();
-  sums = stackBuffer(rowsPerTask * panels * vectorLanes, f32);
+  sums = stackBuffer(task.rows * panels * vectorLanes, f32);
   copies = !isF32(x);
   copied = stackBuffer(std::max(rows * copiedStride, isF32(x) ? 0 : depth + vectorLanes), f32);
   if (llvm::any_of(weights, [&](const Weight &w) { return !isF32(w.weight); }))
@@ -153,14 +168,14 @@ LogicalResult LinearKernel::emit() {
   int64_t groups = 0;
   for (const Weight &weight : ArrayRef(weights).take_front(gated ? 1 : weights.size()))
     groups += weight.groups;
-  Sym rowGroups = Sym::ceilDiv(rowCount, rowsPerTask);
-  k.parallel(rowGroups * groups, [&](Value task) {
-    Value group = task, firstRow = k.index(0), lastRow = k.sym(rowCount);
+  Sym rowGroups = Sym::ceilDiv(rowCount, task.rows);
+  k.parallel(rowGroups * groups, [&](Value number) {
+    Value group = number, firstRow = k.index(0), lastRow = k.sym(rowCount);
     if (!rowGroups.isConstant(1)) {
       Value count = k.index(groups);
-      group = b.create<arith::RemUIOp>(task, count);
-      firstRow = times(b.create<arith::DivUIOp>(task, count), rowsPerTask);
-      lastRow = k.min(plus(firstRow, rowsPerTask), lastRow);
+      group = b.create<arith::RemUIOp>(number, count);
+      firstRow = times(b.create<arith::DivUIOp>(number, count), task.rows);
+      lastRow = k.min(plus(firstRow, task.rows), lastRow);
     }
     emitTask(group, firstRow, lastRow);
   });
@@ -220,11 +235,13 @@ void LinearKernel::emitTask(Value group, Value firstRow, Value lastRow) {
 
 /// Goes through the panels of a task, as many at a time as tiles have.
 void LinearKernel::emitPanels(const Target &target, Value group, Value firstRow, Value lastRow) {
-  if (gated || panels == panelsPerTask)
+  if (gated || panels == task.panels)
     return emitRows(target, group, firstRow, lastRow);
-  Value first = times(group, panelsPerTask);
-  loop(first, k.min(plus(first, panelsPerTask), target.panelCount), panels,
-       [&](Value panel) { emitRows(target, panel, firstRow, lastRow); });
+  int64_t count = task.panels / panels;
+  Value first = times(group, count);
+  Value all = b.create<arith::CeilDivUIOp>(target.panelCount, k.index(panels));
+  loop(first, k.min(plus(first, count), all), 1,
+       [&](Value part) { emitRows(target, part, firstRow, lastRow); });
 }
 
 void LinearKernel::emitRows(const Target &target, Value group, Value firstRow, Value lastRow) {
@@ -287,6 +304,11 @@ void LinearKernel::emitSingleRow(const Target &target, Value group, Value row) {
 }
 
 void LinearKernel::emitBlocks(const Target &target, Value group, Value firstRow, Value lastRow) {
+  if (tiles) {
+    SmallVector<Value, 2> buffers(target.weights);
+    buffers.resize(panels, target.weights[0]);
+    return tiles->emit(x, firstRow, lastRow, buffers, startsOfPanels(target, group), sums);
+  }
   Value count = k.sub(lastRow, firstRow);
   loop(k.index(0), times(count, panels * vectorLanes), vectorLanes,
        [&](Value at) { store(splat(0.0f), sums, at); });

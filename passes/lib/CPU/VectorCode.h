@@ -40,7 +40,7 @@ public:
   mlir::Value largest(mlir::Value vector);
   mlir::Value activate(Activation activation, mlir::Value vector);
 
-  /// Memory of this call on the stack, 64-byte aligned: a few pages at most.
+  /// Memory of this call on the stack, 64-byte aligned: all of a kernel's within 128 KiB.
   mlir::Value stackBuffer(int64_t elements, mlir::Type element);
 };
 

@@ -66,6 +66,8 @@ public:
     bool profile = false;
     /// Parameters may be replaced between runs (see replaceParameter()).
     bool writable = false;
+    /// Linear operations may round their factors to bf16 (tacq-allow-bf16).
+    bool bf16 = false;
   };
 
   /// Compiles `module`, which is as tacq-graph leaves it and stays unchanged: fuses, decomposes,

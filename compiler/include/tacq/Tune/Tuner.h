@@ -54,6 +54,9 @@ struct TuneOptions {
   /// end the tuning.
   unsigned interval = 25, patience = 4;
   unsigned threads = 0;
+  /// Steps may round the factors of products to bf16 where this machine has such products. Without
+  /// that they are f32.
+  bool bf16 = true;
   /// The model's file name for messages.
   std::string file = "model";
   /// Where an interrupted tuning leaves its state; empty: nowhere.

@@ -37,6 +37,17 @@ def WidenFloats : Pass<"tacq-widen-floats", "::mlir::func::FuncOp"> {
   let dependentDialects = ["::tacq::TACQDialect"];
 }
 
+def AllowBf16 : Pass<"tacq-allow-bf16", "::mlir::func::FuncOp"> {
+  let summary = "Let linear operations round their factors to bf16";
+  let description = [{
+    Linear operations with an f32 or f16 input and floating-point weights get `allow_bf16`: a target
+    with products of bf16 may use them, with sums in f32. Gradients that are steps of an optimizer
+    bear that; statistics do not get it.
+  }];
+  let statistics = [Statistic<"numAllowed", "allowed", "Linear operations that may round">];
+  let dependentDialects = ["::tacq::TACQDialect"];
+}
+
 def TapInputs : Pass<"tacq-tap-inputs", "::mlir::func::FuncOp"> {
   let summary = "Make the inputs of linear operations the function's results";
   let description = [{

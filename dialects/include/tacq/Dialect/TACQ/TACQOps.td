@@ -142,6 +142,8 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
 
     With `x_scales`, `x` and `x_scales` are the results of `tacq.quantize_rows` and all weights are
     of type `!tacq.mixed`: the products are those of the numbers that the integers stand for.
+
+    With `allow_bf16` a target may round the factors of products to bf16; sums stay in fp32.
   }];
   let arguments = (ins TACQ_Tensor:$x, Optional<TACQ_Tensor>:$x_scales,
                        Variadic<TACQ_Operand>:$weights,
@@ -149,7 +151,7 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
                        I32ArrayAttr:$weight_order,
                        DefaultValuedAttr<TACQ_Activation, "::tacq::Activation::None">:$activation,
                        UnitAttr:$gated, OptionalAttr<ArrayAttr>:$weight_layouts,
-                       StrAttr:$node_name);
+                       UnitAttr:$allow_bf16, StrAttr:$node_name);
   let results = (outs Variadic<TACQ_Tensor>:$results);
   let assemblyFormat = [{
     $x (`x_scales` `(` $x_scales^ `)`)? `,` `weights` `(` $weights `)` (`biases` `(` $biases^ `)`)? (`residual` `(` $residual^ `)`)?
@@ -170,7 +172,7 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
       "::llvm::StringRef":$nodeName), [{
     build($_builder, $_state, results, x, /*x_scales=*/::mlir::Value(), weights, biases, residual,
           weightOrder, activation, gated,
-          /*weight_layouts=*/::mlir::ArrayAttr(), nodeName);
+          /*weight_layouts=*/::mlir::ArrayAttr(), /*allow_bf16=*/false, nodeName);
   }]>];
   let hasCanonicalizeMethod = 1;
   let hasVerifier = 1;
