@@ -99,11 +99,24 @@ TEST_F(TunerTest, KeepsTheBest) {
   options.patience = 2;
   ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, weights, gains, report));
   EXPECT_LE(report.heldAfter, report.heldBefore);
+  EXPECT_GT(report.lowered, 0u);
   if (report.bestStep == 0) {
     EXPECT_EQ(report.steps, 2u);
     for (const auto &entry : weights)
       EXPECT_EQ(entry.second.decode(), before[entry.first()].decode());
   }
+}
+
+/// Steps that are too large are taken back, and smaller ones help.
+TEST_F(TunerTest, LowersTheRate) {
+  quantize(3);
+  options.rate = 1;
+  options.interval = 2;
+  options.steps = 16;
+  ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, weights, gains, report));
+  EXPECT_GT(report.lowered, 0u);
+  EXPECT_GT(report.bestStep, 2 * report.lowered);
+  EXPECT_LT(report.heldAfter, 0.9 * report.heldBefore);
 }
 
 /// Drawn samples are stepped on and never held back.

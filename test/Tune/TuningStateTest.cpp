@@ -43,6 +43,7 @@ TEST_F(StateFile, comesBack) {
   state.step = 12;
   state.bestStep = 10;
   state.best = 0.25;
+  state.lowered = 3;
   state.numbers[0].values[2] = 1.5f;
   state.numbers[0].average[1] = 0.75f;
   state.numbers[2].adam.square[4] = 3.25f;
@@ -53,6 +54,7 @@ TEST_F(StateFile, comesBack) {
   EXPECT_EQ(read.step, 12u);
   EXPECT_EQ(read.bestStep, 10u);
   EXPECT_EQ(read.best, 0.25);
+  EXPECT_EQ(read.lowered, 3u);
   EXPECT_EQ(read.numbers[0].values, state.numbers[0].values);
   EXPECT_EQ(read.numbers[0].average, state.numbers[0].average);
   EXPECT_EQ(read.numbers[2].adam.square, state.numbers[2].adam.square);

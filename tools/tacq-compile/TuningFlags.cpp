@@ -93,12 +93,14 @@ static void print(const TuneReport &report) {
   getrusage(RUSAGE_SELF, &usage);
   std::fprintf(
       stderr,
-      "tuned %zu numbers%s in %u steps, %.0f s, with %.0f MiB: the loss of the %zu samples "
+      "tuned %zu numbers%s in %u steps%s, %.0f s, with %.0f MiB: the loss of the %zu samples "
       "held back fell from %.5f to %.5f (step %u), that of as many others from %.5f to "
       "%.5f\n",
       report.numbers,
       report.codesChanged ? (" and " + std::to_string(report.codesChanged) + " codes").c_str() : "",
-      report.steps, report.seconds, static_cast<double>(usage.ru_maxrss) / 1024, report.held,
+      report.steps,
+      report.lowered ? (" (rate lowered " + std::to_string(report.lowered) + " times)").c_str() : "",
+      report.seconds, static_cast<double>(usage.ru_maxrss) / 1024, report.held,
       report.heldBefore, report.heldAfter, report.bestStep, report.sampleBefore,
       report.sampleAfter);
 }

@@ -57,6 +57,7 @@ private:
   Error step();
   std::vector<size_t> batchOf(unsigned step);
   void move();
+  void lowerRate();
   Error noteProgress();
   Error save();
 

@@ -19,6 +19,9 @@ using namespace tacq;
 static constexpr size_t keptPredictionsBytes = size_t(1) << 30;
 /// The first steps are smaller, until the means of Adam are of more than a few gradients.
 static constexpr unsigned mostWarmupSteps = 10;
+/// A look this much worse than the best one says that steps are too large: tuning goes on from the
+/// best with so much of the rate.
+static constexpr double tooLarge = 1.05, rateKept = 0.3;
 static constexpr auto stateInterval = std::chrono::seconds(60);
 
 using Clock = std::chrono::steady_clock;
@@ -256,6 +259,7 @@ void ModelTuner::move() {
       0.5 * (1 + std::cos(M_PI * part)) * std::min(1.0, double(state.step + 1) / warmup);
   AdamOptions adam, codes;
   double rate = options.rate > 0 ? options.rate : tuningRate(options.loss, state.heldBefore);
+  rate *= std::pow(rateKept, state.lowered);
   adam.rate = rate * factor;
   codes.rate = options.codeRate * rate * factor;
   unsigned number = state.step + 1;
@@ -275,6 +279,15 @@ void ModelTuner::move() {
   });
 }
 
+/// The sizes of gradients stay known, their direction does not.
+void ModelTuner::lowerRate() {
+  ++state.lowered;
+  for (TunedNumbers &numbers : state.numbers) {
+    numbers.values = numbers.average = numbers.best;
+    std::fill(numbers.adam.mean.begin(), numbers.adam.mean.end(), 0.0f);
+  }
+}
+
 /// Looks at the samples held back.
 Error ModelTuner::noteProgress() {
   if (Error error = write(&TunedNumbers::average))
@@ -286,6 +299,8 @@ Error ModelTuner::noteProgress() {
     options.looked(state.step, held);
   if (!(held < state.best)) {
     ++state.looksWithoutProgress;
+    if (held > tooLarge * state.best)
+      lowerRate();
     return Error();
   }
   state.best = held;
@@ -346,6 +361,7 @@ Error ModelTuner::run(TuneReport &report) {
     return error;
   report.steps = state.step;
   report.bestStep = state.bestStep;
+  report.lowered = state.lowered;
   report.heldBefore = state.heldBefore;
   report.heldAfter = state.best;
   report.sampleBefore = state.sampleBefore;

@@ -15,7 +15,7 @@
 
 using namespace tacq;
 
-static constexpr uint64_t magic = 0x31454e5554514354; // "TCQTUNE1"
+static constexpr uint64_t magic = 0x32454e5554514354; // "TCQTUNE2"
 
 namespace {
 /// Appends or takes each field in turn, so that writing and reading cannot differ.
@@ -55,8 +55,9 @@ public:
 
 template <typename File, typename State> bool transfer(File &file, State &state) {
   bool good = file.field(state.step) && file.field(state.bestStep) &&
-              file.field(state.looksWithoutProgress) && file.field(state.heldBefore) &&
-              file.field(state.best) && file.field(state.sampleBefore);
+              file.field(state.looksWithoutProgress) && file.field(state.lowered) &&
+              file.field(state.heldBefore) && file.field(state.best) &&
+              file.field(state.sampleBefore);
   for (auto &numbers : state.numbers)
     good = good && file.array(numbers.values) && file.array(numbers.average) &&
            file.array(numbers.best) && file.array(numbers.adam.mean) &&

@@ -20,6 +20,8 @@ struct TuningState {
   /// XXH3 of what is tuned, on what, and how: another tuning's state is of no use.
   uint64_t fingerprint = 0;
   uint32_t step = 0, bestStep = 0, looksWithoutProgress = 0;
+  /// How often the rate was lowered.
+  uint32_t lowered = 0;
   double heldBefore = 0, best = 0, sampleBefore = 0;
   std::vector<TunedNumbers> numbers;
 };

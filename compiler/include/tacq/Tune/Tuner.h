@@ -51,7 +51,8 @@ struct TuneOptions {
   bool codes = false;
   double codeRate = 0.5;
   /// Steps from one look at the samples held back to the next, and how many looks without progress
-  /// end the tuning.
+  /// end the tuning. After a look that is much worse than the best one, steps go on from the best
+  /// with a lower rate.
   unsigned interval = 25, patience = 4;
   unsigned threads = 0;
   /// Steps may round the factors of products to bf16 where this machine has such products. Without
@@ -81,6 +82,8 @@ constexpr size_t fewestTuningSamples = 8;
 
 struct TuneReport {
   unsigned steps = 0, bestStep = 0;
+  /// How often the rate was too large.
+  unsigned lowered = 0;
   /// Mean losses before and after: of the samples held back, and of as many others.
   double heldBefore = 0, heldAfter = 0, sampleBefore = 0, sampleAfter = 0;
   size_t held = 0, numbers = 0, codesChanged = 0;
