@@ -268,7 +268,8 @@ void TestModule::addShaderlessExecutable(const std::string &driver,
 }
 
 void TestModule::addShaderExecutable(const std::vector<std::string> &kernels,
-                                     const std::string &folder, int32_t rank) {
+                                     const std::string &folder, int32_t rank,
+                                     const std::string &driver) {
   std::vector<tacq_vulkan_kernel> entries;
   std::vector<uint8_t> code;
   for (const std::string &kernel : kernels) {
@@ -285,7 +286,7 @@ void TestModule::addShaderExecutable(const std::vector<std::string> &kernels,
     code.insert(code.end(), shader.begin(), shader.end());
   }
   ExecutableT executable;
-  executable.driver = "vulkan";
+  executable.driver = driver;
   executable.target = "shaders";
   executable.features = {"int64"};
   executable.rank = rank;

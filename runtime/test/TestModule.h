@@ -107,7 +107,7 @@ public:
                                const std::vector<std::string> &features = {}, int32_t rank = 0);
   /// Adds an executable of shaders that are in files of this folder: those of runtime/cts.
   void addShaderExecutable(const std::vector<std::string> &kernels, const std::string &folder,
-                           int32_t rank = 0);
+                           int32_t rank = 0, const std::string &driver = "vulkan");
 
   void finish() { require(writer->finish()); }
 

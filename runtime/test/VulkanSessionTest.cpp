@@ -13,6 +13,7 @@
 
 #include <algorithm>
 #include <dirent.h>
+#include <functional>
 #include <gtest/gtest.h>
 #include <string>
 
@@ -114,8 +115,8 @@ protected:
     return path;
   }
 
-  /// y = x + x, by a kernel that has no shader.
-  std::string writeSumModule() {
+  /// y = x + x. `addExecutables` adds those of the kernel add_f32.
+  std::string writeSumModule(const std::function<void(TestModule &)> &addExecutables) {
     std::string path = directory.file("sum.tacq");
     TestModule m(path);
     uint32_t n = m.symbol();
@@ -123,9 +124,8 @@ protected:
     uint32_t y = m.addOutput("y", ElementType_F32, {dynamic(n, "n")});
     m.endPrologue();
     uint32_t from = m.addBuffer(BufferKind_Input, x), to = m.addBuffer(BufferKind_Output, y);
-    m.dispatch(0, 0, {from, from, to}, {}, n);
-    m.addHostExecutable({"add_f32"});
-    m.addShaderlessExecutable("faulty");
+    m.dispatch(0, 0, {from, from, to}, {n}, n);
+    addExecutables(m);
     m.finish();
     return path;
   }
@@ -162,6 +162,15 @@ protected:
     ASSERT_EQ(tacq_session_copy_output(session, 0, y.data(), count * sizeof(float)), nullptr);
     for (size_t i = 0; i < count; ++i)
       ASSERT_EQ(y[i], data[(i + count - 1) % count]);
+  }
+
+  void expectSum(size_t count) {
+    tacq_status_t *status = run(count);
+    ASSERT_EQ(status, nullptr) << tacq_status_message(status);
+    std::vector<float> y(count);
+    ASSERT_EQ(tacq_session_copy_output(session, 0, y.data(), count * sizeof(float)), nullptr);
+    for (size_t i = 0; i < count; ++i)
+      ASSERT_EQ(y[i], 2 * data[i]);
   }
 
   /// The same work in the same process.
@@ -244,16 +253,44 @@ TEST_F(VulkanSessions, OneSubmissionForARun) {
 }
 
 TEST_F(VulkanSessions, LostDeviceBesideTheHost) {
-  ASSERT_EQ(open("faulty:0,staged", writeSumModule()), nullptr);
-  ASSERT_EQ(run(1000), nullptr);
-  std::vector<float> y(1000);
-  ASSERT_EQ(tacq_session_copy_output(session, 0, y.data(), y.size() * sizeof(float)), nullptr);
-  for (size_t i = 0; i < y.size(); ++i)
-    ASSERT_EQ(y[i], 2 * data[i]);
+  std::string path = writeSumModule([](TestModule &m) {
+    m.addHostExecutable({"add_f32"});
+    m.addShaderlessExecutable("faulty");
+  });
+  ASSERT_EQ(open("faulty:0,staged", path), nullptr);
+  expectSum(1000);
   lastOpened->api.QueueSubmit = lose;
   expect(run(1000), TACQ_DEVICE_FAILURE, "the device is lost");
   expectCpuGoesOn();
 }
+
+#ifdef TACQ_SHADER_DIR
+/// What a device cannot bind is left to the host, call by call.
+TEST_F(VulkanSessions, BuffersBeyondTheLimit) {
+  for (const char *name : {"faulty:0", "faulty:0,staged"}) {
+    std::string path = writeSumModule([](TestModule &m) {
+      m.addHostExecutable({"add_f32"});
+      m.addShaderExecutable({"add_f32"}, TACQ_SHADER_DIR, 0, "faulty");
+    });
+    ASSERT_EQ(open(name, path), nullptr);
+    expectSum(1000);
+    lastOpened->properties.limits.maxStorageBufferRange = 1024;
+    expectSum(1000);
+    expectSum(100);
+    expectSum(2000);
+    close();
+  }
+  // Only the shader is there.
+  ASSERT_EQ(open("faulty:0", writeSumModule([](TestModule &m) {
+                   m.addShaderExecutable({"add_f32"}, TACQ_SHADER_DIR, 0, "faulty");
+                 })),
+            nullptr);
+  expectSum(1000);
+  lastOpened->properties.limits.maxStorageBufferRange = 1024;
+  expect(run(1000), TACQ_UNSUPPORTED, "binds no more than 1024 bytes");
+  expectSum(100);
+}
+#endif
 
 TEST_F(VulkanSessions, Timeout) {
   ASSERT_EQ(open("faulty:0,timeout=1", writeModule()), nullptr);

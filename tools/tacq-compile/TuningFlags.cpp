@@ -99,10 +99,10 @@ static void print(const TuneReport &report) {
       report.numbers,
       report.codesChanged ? (" and " + std::to_string(report.codesChanged) + " codes").c_str() : "",
       report.steps,
-      report.lowered ? (" (rate lowered " + std::to_string(report.lowered) + " times)").c_str() : "",
-      report.seconds, static_cast<double>(usage.ru_maxrss) / 1024, report.held,
-      report.heldBefore, report.heldAfter, report.bestStep, report.sampleBefore,
-      report.sampleAfter);
+      report.lowered ? (" (rate lowered " + std::to_string(report.lowered) + " times)").c_str()
+                     : "",
+      report.seconds, static_cast<double>(usage.ru_maxrss) / 1024, report.held, report.heldBefore,
+      report.heldAfter, report.bestStep, report.sampleBefore, report.sampleAfter);
 }
 
 /// Leaves `drawn` empty where the model is none that could be asked for more.

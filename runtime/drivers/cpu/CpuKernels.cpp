@@ -73,14 +73,16 @@ Error CpuKernels::load(const tacq_program_desc_t &desc, const format::Executable
   return success();
 }
 
-Error CpuKernels::loadAbsent(const tacq_program_desc_t &desc) {
+Error CpuKernels::loadFor(const tacq_program_desc_t &desc, const std::vector<uint32_t> &kernels) {
   const format::Module &module = *format::GetModule(desc.metadata);
   const format::Executable &own =
       *module.executables()->Get(static_cast<uint32_t>(desc.executable));
   const format::Executable *best = nullptr;
   std::string reasons;
   for (const format::Executable *executable : *module.executables()) {
-    if (!isForHost(*executable) || !hasKernels(*executable, *own.absent()))
+    if (!isForHost(*executable) ||
+        !std::all_of(kernels.begin(), kernels.end(),
+                     [&](uint32_t kernel) { return hasKernel(*executable, kernel); }))
       continue;
     std::vector<std::string> features;
     for (uint32_t i = 0; i < sizeOf(executable->features()); ++i)
@@ -96,10 +98,10 @@ Error CpuKernels::loadAbsent(const tacq_program_desc_t &desc) {
     return load(desc, *best);
   return makeError(TACQ_UNSUPPORTED,
                    "module '%s': executable '%s' leaves %zu of its kernels to the CPU, and has no "
-                   "code for them that this machine can run: %s; the CPU is %s; compile the model "
+                   "code for them that this machine can run%s%s; the CPU is %s; compile the model "
                    "for it, too",
-                   desc.name, own.target()->c_str(), sizeOf(own.absent()), reasons.c_str(),
-                   device.features.model.c_str());
+                   desc.name, own.target()->c_str(), kernels.size(), reasons.empty() ? "" : ": ",
+                   reasons.c_str(), device.features.model.c_str());
 }
 
 int32_t CpuKernels::workersFor(const tacq_dispatch_t &dispatch) const {

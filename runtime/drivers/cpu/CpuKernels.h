@@ -22,8 +22,10 @@ public:
 
   /// Those of an executable for the host.
   Error load(const tacq_program_desc_t &desc, const format::Executable &executable);
-  /// Those that the program's own executable lacks, of the best one that the host can run.
-  Error loadAbsent(const tacq_program_desc_t &desc);
+  /// These, which the program's own executable leaves to the host, of the best one that the host
+  /// can run.
+  Error loadFor(const tacq_program_desc_t &desc, const std::vector<uint32_t> &kernels);
+  bool has(uint32_t kernel) const { return kernel < functions.size() && functions[kernel]; }
   /// The buffers of the dispatch are at `bindings`. The environment of floating-point numbers has
   /// to be the default one.
   tacq_status_t *run(const tacq_dispatch_t &dispatch, void *const *bindings, tacq_run_t &active,

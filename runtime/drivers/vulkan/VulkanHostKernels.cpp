@@ -20,9 +20,18 @@ HostKernels::~HostKernels() {
     device.processor().release(copies);
 }
 
-Error HostKernels::load() {
-  kernels = std::make_unique<CpuKernels>(device.processor());
-  return kernels->loadAbsent(desc);
+Error HostKernels::require(const std::vector<uint32_t> &numbers) {
+  if (kernels && std::all_of(numbers.begin(), numbers.end(),
+                             [&](uint32_t number) { return kernels->has(number); }))
+    return success();
+  std::vector<uint32_t> all = required;
+  all.insert(all.end(), numbers.begin(), numbers.end());
+  auto loaded = std::make_unique<CpuKernels>(device.processor());
+  if (Error error = loaded->loadFor(desc, all))
+    return error;
+  kernels = std::move(loaded);
+  required = std::move(all);
+  return success();
 }
 
 /// Ranges of an object that overlap, as those of an operation in place do, are one part.

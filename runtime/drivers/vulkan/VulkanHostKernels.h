@@ -19,14 +19,16 @@ struct Range {
   }
 };
 
-/// Runs on the host what an executable has no shaders for. The buffers of such a dispatch are read
-/// from the device before it and written back behind it, unless the host sees them where they are.
+/// Runs on the host what an executable has no shaders for, or the device cannot bind. The buffers
+/// of such a dispatch are read from the device before it and written back behind it, unless the
+/// host sees them where they are.
 class HostKernels {
 public:
   HostKernels(VulkanDevice &device, const tacq_program_desc_t &desc) : device(device), desc(desc) {}
   ~HostKernels();
 
-  Error load();
+  /// Makes sure of these and of those before.
+  Error require(const std::vector<uint32_t> &numbers);
   /// All work of the device on these buffers has ended. Of `ranges`, those of the dispatch, the
   /// first `reads` are only read, those from `transferred` on need not keep what is in them.
   tacq_status_t *run(const tacq_dispatch_t &dispatch, const std::vector<Range> &ranges,
@@ -45,6 +47,7 @@ private:
   VulkanDevice &device;
   const tacq_program_desc_t desc;
   std::unique_ptr<CpuKernels> kernels;
+  std::vector<uint32_t> required;
   // Of the dispatch.
   std::vector<Part> parts;
   std::vector<void *> bindings;

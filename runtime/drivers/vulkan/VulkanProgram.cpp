@@ -76,7 +76,7 @@ Error VulkanProgram::load() {
                                    executable.size(), sizeOf(executable.kernels()), absent, what))
       return error;
     if (!absent.empty())
-      if (Error error = hostKernels.load())
+      if (Error error = hostKernels.require(absent))
         return error;
   }
   // The shaders are compiled meanwhile.
@@ -389,18 +389,8 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch, const Shaders::Step
     // A buffer without bytes is never read, but has to be there.
     VulkanBuffer &object = range.object ? *range.object : frame->status;
     int64_t begin = range.object ? range.begin : 0;
-    int64_t size = std::max<int64_t>(4, (range.end - range.begin + 7) & ~int64_t(7));
-    size = std::min(size, object.size - begin);
-    if (begin % static_cast<int64_t>(limits.minStorageBufferOffsetAlignment) != 0 ||
-        static_cast<uint64_t>(size) > limits.maxStorageBufferRange)
-      return makeError(TACQ_UNSUPPORTED,
-                       "module '%s': a kernel binds %lld bytes at offset %lld of a buffer; device "
-                       "'%s' binds at most %u bytes, at multiples of %llu",
-                       desc.name, static_cast<long long>(size), static_cast<long long>(begin),
-                       device.properties.deviceName, limits.maxStorageBufferRange,
-                       static_cast<unsigned long long>(limits.minStorageBufferOffsetAlignment));
     // To the end, so that what grows from call to call is bound as before.
-    size = std::min<int64_t>(object.size - begin, limits.maxStorageBufferRange);
+    int64_t size = std::min<int64_t>(object.size - begin, limits.maxStorageBufferRange);
     command.buffers.push_back(object.number);
     command.bindings.push_back(
         {object.buffer, static_cast<VkDeviceSize>(begin), static_cast<VkDeviceSize>(size)});
@@ -426,11 +416,39 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch, const Shaders::Step
   return success();
 }
 
+/// Whether the device can bind all that the dispatch needs. If not, the host will run it.
+bool VulkanProgram::canBind(const tacq_dispatch_t &dispatch) {
+  const VkPhysicalDeviceLimits &limits = device.properties.limits;
+  const tacq_vulkan_kernel &info = shaders[dispatch.kernel].info;
+  return std::all_of(dispatch.buffers, dispatch.buffers + info.buffer_count, [&](uint32_t buffer) {
+    const Range &range = bindings[buffer];
+    return !range.object ||
+           (range.begin % static_cast<int64_t>(limits.minStorageBufferOffsetAlignment) == 0 &&
+            static_cast<uint64_t>(range.end - range.begin) <= limits.maxStorageBufferRange);
+  });
+}
+
+/// By a shader, unless there is none or the device cannot bind its buffers.
+tacq_status_t *VulkanProgram::execute(const tacq_dispatch_t &dispatch) {
+  const Shader &shader = shaders[dispatch.kernel];
+  if (dispatch.buffer_count < shader.info.buffer_count)
+    return toStatus(lacksBuffers());
+  if (shader.isAbsent())
+    return runOnHost(dispatch);
+  if (canBind(dispatch))
+    return toStatus(record(dispatch));
+  if (Error error = hostKernels.require({dispatch.kernel}))
+    return toStatus(makeError(
+        error.code(), "%s, and device '%s' binds no more than %u bytes, at multiples of %llu",
+        error.message().c_str(), device.properties.deviceName,
+        device.properties.limits.maxStorageBufferRange,
+        static_cast<unsigned long long>(device.properties.limits.minStorageBufferOffsetAlignment)));
+  return runOnHost(dispatch);
+}
+
 /// What is listed runs before, and so does what may be going on of the run before.
 tacq_status_t *VulkanProgram::runOnHost(const tacq_dispatch_t &dispatch) {
   const tacq_vulkan_kernel &info = shaders[dispatch.kernel].info;
-  if (dispatch.buffer_count < info.buffer_count)
-    return toStatus(lacksBuffers());
   if (tacq_status_t *failed = flushAndCheck())
     return failed;
   if (Error error = device.queue.waitForAll())
@@ -443,14 +461,13 @@ tacq_status_t *VulkanProgram::runOnHost(const tacq_dispatch_t &dispatch) {
 
 tacq_status_t *VulkanProgram::dispatch(void *user, const tacq_dispatch_t *dispatch) {
   VulkanProgram &self = of(user);
-  bool isAbsent = self.shaders[dispatch->kernel].isAbsent();
   if (!self.active->profile_ns)
-    return isAbsent ? self.runOnHost(*dispatch) : toStatus(self.record(*dispatch));
+    return self.execute(*dispatch);
   // A profiled dispatch runs alone.
   if (tacq_status_t *failed = self.flushAndCheck())
     return failed;
   uint64_t start = monotonicNanoseconds();
-  tacq_status_t *failed = isAbsent ? self.runOnHost(*dispatch) : toStatus(self.record(*dispatch));
+  tacq_status_t *failed = self.execute(*dispatch);
   if (!failed)
     failed = self.flushAndCheck();
   self.active->profile_ns[dispatch->ordinal] += monotonicNanoseconds() - start;

@@ -92,6 +92,8 @@ private:
   tacq_status_t *growSlot(uint32_t slot, int64_t bytes);
   Error record(const tacq_dispatch_t &dispatch);
   Error record(const tacq_dispatch_t &dispatch, const Shaders::Step &step);
+  bool canBind(const tacq_dispatch_t &dispatch);
+  tacq_status_t *execute(const tacq_dispatch_t &dispatch);
   tacq_status_t *runOnHost(const tacq_dispatch_t &dispatch);
   Error lacksBuffers() const;
   void addCopy(const Range &from, const Range &to);
