@@ -79,6 +79,25 @@ func.func @gated(%x: !x, %r: !y64) -> !y64 {
   return %y : !y64
 }
 
+!narrow = !tacq.mixed<64x256, bits = 2, group = 0, decode = #tacq.codebook<row, levels = ui8, scale = f16>>
+!wide = !tacq.mixed<64x256, bits = 3, group = 0, decode = #tacq.codebook<row, levels = ui8, scale = f16>>
+tacq.param @narrow : tensor<64x256xf16> from #tacq.source<"s.bin", 0, 32768>
+tacq.param @wide : tensor<64x256xf16> from #tacq.source<"s.bin", 0, 32768>
+// So are factors of different forms.
+// CHECK-LABEL: func.func @gated_forms
+// CHECK: tacq.linear {{.*}} {activation = 1 : i32, gated,
+// CHECK-NOT: gated,
+// CHECK: tacq.node "Mul"
+func.func @gated_forms(%x: !x) -> (!y64, !y64) {
+  %narrow = tacq.get_param @narrow : !narrow
+  %wide = tacq.get_param @wide : !wide
+  %y = tacq.linear %x, weights(%narrow, %narrow) {weight_order = [0 : i32, 0 : i32], gated,
+    activation = 1 : i32, node_name = "y"} : (!x, !narrow, !narrow) -> !y64
+  %z = tacq.linear %x, weights(%narrow, %wide) {weight_order = [0 : i32, 0 : i32], gated,
+    activation = 1 : i32, node_name = "z"} : (!x, !narrow, !wide) -> !y64
+  return %y, %z : !y64, !y64
+}
+
 // A parameter that is read in both orders is packed in two ways.
 tacq.param @s : tensor<16x16xf16> from #tacq.source<"s.bin", 0, 512>
 // CHECK-LABEL: func.func @both_orders

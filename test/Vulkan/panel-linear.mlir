@@ -66,3 +66,29 @@ func.func @linear(%x: !x, %s: !s, %w: !w) -> !y {
   } : (!x, !s, !w) -> !y
   return %y : !y
 }
+
+!two = !tacq.mixed<64x256, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>>
+!three = !tacq.mixed<64x256, bits = 3, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>>
+
+// A workgroup has one code for both factors of a gated result: other forms are multiplied element by
+// element.
+// CHECK-LABEL: func.func @gated
+// CHECK-SAME: tacq.workgroup
+// CHECK-LABEL: func.func @gated_forms
+// CHECK-NOT: tacq.workgroup
+func.func @gated(%x: !x, %s: !s, %w: !two, %u: !two) -> !y {
+  %y = tacq.linear %x x_scales(%s), weights(%w, %u) {
+    node_name = "gated", weight_order = [0 : i32, 0 : i32], gated, activation = 1 : i32,
+    weight_layouts = [#tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = natural, circuit = none, little>,
+                      #tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = natural, circuit = none, little>]
+  } : (!x, !s, !two, !two) -> !y
+  return %y : !y
+}
+func.func @gated_forms(%x: !x, %s: !s, %w: !two, %u: !three) -> !y {
+  %y = tacq.linear %x x_scales(%s), weights(%w, %u) {
+    node_name = "gated_forms", weight_order = [0 : i32, 0 : i32], gated, activation = 1 : i32,
+    weight_layouts = [#tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = natural, circuit = none, little>,
+                      #tacq.layout<tile = 16x128, planes = [2, 1], interleave = 4, align = 16, rows = natural, circuit = none, little>]
+  } : (!x, !s, !two, !three) -> !y
+  return %y : !y
+}

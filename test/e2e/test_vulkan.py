@@ -37,7 +37,8 @@ FORMATS = {"plain": ([], 1e-4), "slots": (["--bits", 2], 0.6),
            "many": (["--bits", 2, "--circuit", "12%"], 0.6),
            "uniform": (["--bits", 2, "--circuit-layout", "uniform"], 0.6),
            "list": (["--bits", 4, "--circuit-layout", "scattered"], 0.6),
-           "codes": (["--bits", 3, "--group", 64, "--circuit", 0], 0.6)}
+           "codes": (["--bits", 3, "--group", 64, "--circuit", 0], 0.6),
+           "mixed": (["--plan", "vulkan-plan.json"], 0.6)}
 
 # Of the root mean square of logits; docs/guides/vulkan.md states both.
 RMS_TOLERANCE = {"plain": 1e-5, "slots": 0.01, "codes": 0.01}
@@ -61,10 +62,28 @@ def statistics(tools, work, onnx_file):
 
 
 @pytest.fixture(scope="module")
-def modules(tools, work, onnx_file, statistics):
+def mixed_plan(tools, work, onnx_file, statistics):
+    """Neighbouring weights, those of gate and up among them, in different formats."""
+    path = work / "vulkan-plan.json"
+    tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--budget", "4bpw", "-o", path)
+    plan = json.loads(path.read_text())
+    formats = [{"bits": 2, "group": 0, "codebook": True, "circuit": 0},
+               {"bits": 3, "group": 0, "codebook": False, "circuit": 0},
+               {"bits": 2, "group": 0, "codebook": True, "circuit": 0.01},
+               {"bits": 4, "group": 64, "codebook": False, "circuit": 0},
+               {"bits": 3, "group": 0, "codebook": True, "circuit": 0.02}]
+    for i, tensor in enumerate(plan["tensors"]):
+        tensor.update(formats[i % len(formats)])
+    path.write_text(json.dumps(plan))
+    return path
+
+
+@pytest.fixture(scope="module")
+def modules(tools, work, onnx_file, statistics, mixed_plan):
     made = {}
     for name, (flags, _) in FORMATS.items():
         made[name] = work / f"vulkan-{name}.tacq"
+        flags = [work / each if str(each).endswith(".json") else each for each in flags]
         more = ["--stats", statistics, "--method", "nearest", *flags] if flags else []
         tools.run("tacq-compile", onnx_file(EXPORT), *more, "--target", TARGETS, "-o", made[name])
     return made

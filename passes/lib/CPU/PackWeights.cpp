@@ -45,6 +45,20 @@ bool isSorted(Value weight) {
   return isMixed(weight) && mixedLayoutOf(weight).getRows() == RowOrder::Sorted;
 }
 
+/// Whether the same code decodes both: types that differ in extents and in how many entries the
+/// circuits have.
+bool haveSameForm(Value first, Value second) {
+  auto a = cast<MixedType>(first.getType()), b = cast<MixedType>(second.getType());
+  CircuitAttr left = a.getCircuit(), right = b.getCircuit();
+  bool sameCircuit = left && right
+                         ? left.getKind() == right.getKind() &&
+                               left.getValues() == right.getValues() &&
+                               (left.getKind() != CircuitKind::Uniform || left == right)
+                         : left == right;
+  return a.getBits() == b.getBits() && a.getGroup() == b.getGroup() &&
+         a.getDecode() == b.getDecode() && sameCircuit;
+}
+
 /// The columns of the input that share a scale: all of them are multiplied with one of the weight.
 int64_t blockOf(MixedType type) {
   int64_t group = type.getGroup() == 0 ? type.getColumns() : type.getGroup();
@@ -84,7 +98,8 @@ Value createActivation(OpBuilder &builder, LinearOp linear, Value x) {
 }
 
 /// Two products and nodes in place of a gated product whose weights do not share the order of their
-/// rows: a kernel has the two factors of a result in different tasks.
+/// rows, or their form: a kernel has the two factors of a result in different tasks, or different
+/// code for them.
 LinearOp splitGate(LinearOp linear) {
   OpBuilder builder(linear);
   Type type = linear.getResults()[0].getType();
@@ -220,7 +235,8 @@ void PackWeightsPass::runOnOperation() {
       packDense(linear);
       continue;
     }
-    if (linear.getGated() && (!allMixed || llvm::any_of(weights, isSorted)))
+    if (linear.getGated() && (!allMixed || llvm::any_of(weights, isSorted) ||
+                              !haveSameForm(weights[0], weights[1])))
       linear = splitGate(linear);
     if (!allMixed) {
       auto [plain, rest] = splitKinds(linear);

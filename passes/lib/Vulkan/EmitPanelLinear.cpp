@@ -65,7 +65,7 @@ bool PanelLinear::collect() {
     if (!addWeight(i))
       return false;
   if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted ||
-                        weights[0].format.circuit != weights[1].format.circuit))
+                        !weights[0].format.hasSameForm(weights[1].format)))
     return false;
   chooseShape();
   int64_t most = profile.getSubgroup() >= 32 ? manySharedColumns : sharedColumns;

@@ -13,7 +13,8 @@ def PackWeights : Pass<"tacq-pack-weights"> {
     and what is multiplied with them becomes int8 before (`tacq.quantize_rows`), once for all linear
     operations that read it, or stays as it is with `activations=f32`. A gated operation is split
     where its kernel could not combine the two products: if its weights are not all
-    mixed-precision, or if the rows of one are sorted.
+    mixed-precision, if the rows of one are sorted, or if they differ in bits, groups, decoding or
+    in how their circuits are stored.
   }];
   let options = [Option<"activations", "activations", "std::string", "\"int8\"",
                         "What is multiplied with mixed-precision weights: int8 or f32">];

@@ -44,6 +44,12 @@ struct MixedFormat {
   int64_t countsAt() const;
   int64_t slotsAt() const;
   bool oneGroup() const { return groups == 1; }
+  /// Whether code that decodes tiles of one decodes those of the other.
+  bool hasSameForm(const MixedFormat &other) const {
+    return bits == other.bits && planes == other.planes && codebook == other.codebook &&
+           group == other.group && groups == other.groups && circuit == other.circuit &&
+           uniformSlots == other.uniformSlots;
+  }
   bool hasSlots() const { return circuit == Circuit::Slots || circuit == Circuit::Uniform; }
 };
 
