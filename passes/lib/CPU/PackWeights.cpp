@@ -50,11 +50,10 @@ bool isSorted(Value weight) {
 bool haveSameForm(Value first, Value second) {
   auto a = cast<MixedType>(first.getType()), b = cast<MixedType>(second.getType());
   CircuitAttr left = a.getCircuit(), right = b.getCircuit();
-  bool sameCircuit = left && right
-                         ? left.getKind() == right.getKind() &&
-                               left.getValues() == right.getValues() &&
-                               (left.getKind() != CircuitKind::Uniform || left == right)
-                         : left == right;
+  bool sameCircuit = left && right ? left.getKind() == right.getKind() &&
+                                         left.getValues() == right.getValues() &&
+                                         (left.getKind() != CircuitKind::Uniform || left == right)
+                                   : left == right;
   return a.getBits() == b.getBits() && a.getGroup() == b.getGroup() &&
          a.getDecode() == b.getDecode() && sameCircuit;
 }
@@ -235,8 +234,8 @@ void PackWeightsPass::runOnOperation() {
       packDense(linear);
       continue;
     }
-    if (linear.getGated() && (!allMixed || llvm::any_of(weights, isSorted) ||
-                              !haveSameForm(weights[0], weights[1])))
+    if (linear.getGated() &&
+        (!allMixed || llvm::any_of(weights, isSorted) || !haveSameForm(weights[0], weights[1])))
       linear = splitGate(linear);
     if (!allMixed) {
       auto [plain, rest] = splitKinds(linear);
