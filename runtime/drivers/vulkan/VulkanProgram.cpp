@@ -340,12 +340,8 @@ Error VulkanProgram::setFor(const Shader &shader, Command &command) {
   return success();
 }
 
-Error VulkanProgram::record(const tacq_dispatch_t &dispatch) {
-  std::optional<Shaders::Steps> steps =
-      shaders.choose(dispatch.kernel, dispatch.symbols, dispatch.symbol_count);
-  if (!steps)
-    return lacksBuffers();
-  for (const Shaders::Step &step : *steps)
+Error VulkanProgram::record(const tacq_dispatch_t &dispatch, const Shaders::Steps &steps) {
+  for (const Shaders::Step &step : steps)
     if (step.tasks > 0)
       if (Error error = record(dispatch, step))
         return error;
@@ -416,27 +412,34 @@ Error VulkanProgram::record(const tacq_dispatch_t &dispatch, const Shaders::Step
   return success();
 }
 
-/// Whether the device can bind all that the dispatch needs. If not, the host will run it.
-bool VulkanProgram::canBind(const tacq_dispatch_t &dispatch) {
+/// Whether the device can bind all that the step needs. If not, the host will run the dispatch.
+bool VulkanProgram::canBind(const tacq_dispatch_t &dispatch, const Shaders::Step &step) const {
   const VkPhysicalDeviceLimits &limits = device.properties.limits;
-  const tacq_vulkan_kernel &info = shaders[dispatch.kernel].info;
-  return std::all_of(dispatch.buffers, dispatch.buffers + info.buffer_count, [&](uint32_t buffer) {
+  uint32_t count = std::min(shaders[step.number].info.buffer_count, dispatch.buffer_count);
+  return std::all_of(dispatch.buffers, dispatch.buffers + count, [&](uint32_t buffer) {
     const Range &range = bindings[buffer];
-    return !range.object ||
-           (range.begin % static_cast<int64_t>(limits.minStorageBufferOffsetAlignment) == 0 &&
-            static_cast<uint64_t>(range.end - range.begin) <= limits.maxStorageBufferRange);
+    if (!range.object)
+      return true;
+    // Shaders read whole words.
+    int64_t size = std::max<int64_t>(4, (range.end - range.begin + 7) & ~int64_t(7));
+    size = std::min(size, range.object->size - range.begin);
+    return range.begin % static_cast<int64_t>(limits.minStorageBufferOffsetAlignment) == 0 &&
+           static_cast<uint64_t>(size) <= limits.maxStorageBufferRange;
   });
 }
 
 /// By a shader, unless there is none or the device cannot bind its buffers.
 tacq_status_t *VulkanProgram::execute(const tacq_dispatch_t &dispatch) {
-  const Shader &shader = shaders[dispatch.kernel];
-  if (dispatch.buffer_count < shader.info.buffer_count)
-    return toStatus(lacksBuffers());
-  if (shader.isAbsent())
+  if (shaders[dispatch.kernel].isAbsent())
     return runOnHost(dispatch);
-  if (canBind(dispatch))
-    return toStatus(record(dispatch));
+  std::optional<Shaders::Steps> steps =
+      shaders.choose(dispatch.kernel, dispatch.symbols, dispatch.symbol_count);
+  if (!steps)
+    return toStatus(lacksBuffers());
+  if (std::all_of(steps->begin(), steps->end(), [&](const Shaders::Step &step) {
+        return step.tasks <= 0 || canBind(dispatch, step);
+      }))
+    return toStatus(record(dispatch, *steps));
   if (Error error = hostKernels.require({dispatch.kernel}))
     return toStatus(makeError(
         error.code(), "%s, and device '%s' binds no more than %u bytes, at multiples of %llu",
@@ -449,6 +452,8 @@ tacq_status_t *VulkanProgram::execute(const tacq_dispatch_t &dispatch) {
 /// What is listed runs before, and so does what may be going on of the run before.
 tacq_status_t *VulkanProgram::runOnHost(const tacq_dispatch_t &dispatch) {
   const tacq_vulkan_kernel &info = shaders[dispatch.kernel].info;
+  if (dispatch.buffer_count < info.buffer_count)
+    return toStatus(lacksBuffers());
   if (tacq_status_t *failed = flushAndCheck())
     return failed;
   if (Error error = device.queue.waitForAll())

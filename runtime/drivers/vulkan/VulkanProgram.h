@@ -90,9 +90,9 @@ private:
   Error prepareFrame(Frame &own);
   void releaseFrame(Frame &own);
   tacq_status_t *growSlot(uint32_t slot, int64_t bytes);
-  Error record(const tacq_dispatch_t &dispatch);
+  Error record(const tacq_dispatch_t &dispatch, const Shaders::Steps &steps);
   Error record(const tacq_dispatch_t &dispatch, const Shaders::Step &step);
-  bool canBind(const tacq_dispatch_t &dispatch);
+  bool canBind(const tacq_dispatch_t &dispatch, const Shaders::Step &step) const;
   tacq_status_t *execute(const tacq_dispatch_t &dispatch);
   tacq_status_t *runOnHost(const tacq_dispatch_t &dispatch);
   Error lacksBuffers() const;
