@@ -28,12 +28,6 @@ bool tacq::hasKernel(const format::Executable &executable, uint32_t kernel) {
   return !absent || !std::binary_search(absent->begin(), absent->end(), kernel);
 }
 
-bool tacq::hasKernels(const format::Executable &executable,
-                      const flatbuffers::Vector<uint32_t> &kernels) {
-  return std::all_of(kernels.begin(), kernels.end(),
-                     [&](uint32_t kernel) { return hasKernel(executable, kernel); });
-}
-
 size_t tacq::elementSize(format::ElementType type) {
   switch (type) {
   case format::ElementType_None:

@@ -6,16 +6,21 @@
 
 using namespace tacq;
 
+/// Where each row is stored.
+static std::vector<uint32_t> placesOf(int64_t rows, llvm::ArrayRef<uint32_t> order) {
+  std::vector<uint32_t> places(rows);
+  for (int64_t i = 0; i < rows; ++i)
+    places[order.empty() ? i : order[i]] = static_cast<uint32_t>(i);
+  return places;
+}
+
 std::vector<std::vector<float>> tacq::slotWorths(WeightView saliency, const TileGrid &grid,
                                                  llvm::ArrayRef<std::vector<uint32_t>> orders) {
-  std::vector<std::vector<double>> sums(orders.size());
-  std::vector<std::vector<uint32_t>> places(orders.size()); // where each row is stored
-  for (size_t o = 0; o < orders.size(); ++o) {
-    sums[o].resize(grid.tiles() * grid.tileColumns);
-    places[o].resize(grid.rows);
-    for (int64_t i = 0; i < grid.rows; ++i)
-      places[o][orders[o].empty() ? i : orders[o][i]] = static_cast<uint32_t>(i);
-  }
+  std::vector<std::vector<double>> sums(orders.size(),
+                                        std::vector<double>(grid.tiles() * grid.tileColumns));
+  std::vector<std::vector<uint32_t>> places;
+  for (const std::vector<uint32_t> &order : orders)
+    places.push_back(placesOf(grid.rows, order));
   std::vector<float> best;
   for (int64_t n = 0; n < grid.rows; ++n)
     for (int64_t tile = 0; tile < grid.across(); ++tile) {
@@ -83,9 +88,7 @@ SlotCircuit tacq::makeSlotCircuit(WeightView saliency, const TileGrid &grid,
   result.grid = grid;
   if (slots.empty())
     return result;
-  std::vector<int64_t> place(grid.rows); // where the row is stored
-  for (int64_t i = 0; i < grid.rows; ++i)
-    place[order.empty() ? i : order[i]] = i;
+  std::vector<uint32_t> place = placesOf(grid.rows, order);
   CircuitMask &mask = result.mask;
   mask.starts.push_back(0);
   std::vector<uint32_t> columns;

@@ -92,9 +92,8 @@ std::vector<float> PricedTensor::roundedRows(const CircuitMask &mask) const {
     const float *from = quantized.data() + row * columns;
     size_t begin = rounded.size();
     rounded.insert(rounded.end(), from, from + columns);
-    if (!mask.empty())
-      for (uint32_t column : mask.row(row))
-        rounded[begin + column] = weight[row * columns + column];
+    for (uint32_t column : mask.row(row))
+      rounded[begin + column] = weight[row * columns + column];
   }
   return rounded;
 }

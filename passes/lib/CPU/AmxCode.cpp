@@ -6,11 +6,6 @@
 using namespace mlir;
 using namespace tacq;
 
-void AmxCode::call(StringRef intrinsic, ValueRange arguments) {
-  b.create<LLVM::CallIntrinsicOp>(Type(), b.getStringAttr(intrinsic), arguments,
-                                  LLVM::FastmathFlagsAttr());
-}
-
 Value AmxCode::number(unsigned value) {
   return b.create<LLVM::ConstantOp>(b.getI8Type(), b.getI8IntegerAttr(int8_t(value)));
 }
@@ -40,25 +35,25 @@ void AmxCode::configure() {
   auto type = VectorType::get(size, b.getI8Type());
   Value bits = b.create<arith::ConstantOp>(DenseElementsAttr::get(type, ArrayRef(content)));
   b.create<vector::StoreOp>(bits, buffer, ValueRange{k.index(0)});
-  call("llvm.x86.ldtilecfg", pointer(buffer, k.index(0)));
+  intrinsic("llvm.x86.ldtilecfg", Type(), pointer(buffer, k.index(0)));
 }
 
-void AmxCode::release() { call("llvm.x86.tilerelease", {}); }
+void AmxCode::release() { intrinsic("llvm.x86.tilerelease", Type(), {}); }
 
-void AmxCode::zero(unsigned tile) { call("llvm.x86.tilezero", number(tile)); }
+void AmxCode::zero(unsigned tile) { intrinsic("llvm.x86.tilezero", Type(), number(tile)); }
 
 void AmxCode::load(unsigned tile, Value buffer, Value at, int64_t stride) {
-  call("llvm.x86.tileloadd64", {number(tile), pointer(buffer, at), strideOf(stride)});
+  intrinsic("llvm.x86.tileloadd64", Type(), {number(tile), pointer(buffer, at), strideOf(stride)});
 }
 
 void AmxCode::store(unsigned tile, Value buffer, Value at, int64_t stride) {
-  call("llvm.x86.tilestored64", {number(tile), pointer(buffer, at), strideOf(stride)});
+  intrinsic("llvm.x86.tilestored64", Type(), {number(tile), pointer(buffer, at), strideOf(stride)});
 }
 
 void AmxCode::multiply(unsigned sums, unsigned signedBytes, unsigned unsignedBytes) {
-  call("llvm.x86.tdpbsud", {number(sums), number(signedBytes), number(unsignedBytes)});
+  intrinsic("llvm.x86.tdpbsud", Type(), {number(sums), number(signedBytes), number(unsignedBytes)});
 }
 
 void AmxCode::multiplyBf16(unsigned sums, unsigned rows, unsigned pairs) {
-  call("llvm.x86.tdpbf16ps", {number(sums), number(rows), number(pairs)});
+  intrinsic("llvm.x86.tdpbf16ps", Type(), {number(sums), number(rows), number(pairs)});
 }

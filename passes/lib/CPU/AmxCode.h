@@ -33,7 +33,6 @@ public:
   void multiplyBf16(unsigned sums, unsigned rows, unsigned pairs);
 
 private:
-  void call(llvm::StringRef intrinsic, mlir::ValueRange arguments);
   mlir::Value number(unsigned value);
   mlir::Value pointer(mlir::Value buffer, mlir::Value at);
   mlir::Value strideOf(int64_t bytes);

@@ -25,10 +25,7 @@ Bf16Tiles::Bf16Tiles(KernelBuilder &k, int64_t rows, int64_t panels, int64_t dep
 /// 32 numbers of bf16 as 16-bit integers: those of `low`, then those of `high`.
 Value Bf16Tiles::roundPair(Value low, Value high) {
   auto type = VectorType::get(2 * vectorLanes, b.getBF16Type());
-  Value both = b.create<LLVM::CallIntrinsicOp>(
-                    type, b.getStringAttr("llvm.x86.avx512bf16.cvtne2ps2bf16.512"),
-                    ValueRange{high, low}, LLVM::FastmathFlagsAttr())
-                   .getResults();
+  Value both = intrinsic("llvm.x86.avx512bf16.cvtne2ps2bf16.512", type, {high, low});
   return b.create<LLVM::BitcastOp>(VectorType::get(2 * vectorLanes, b.getI16Type()), both);
 }
 
@@ -84,8 +81,6 @@ void Bf16Tiles::emitTiles(Value row, int64_t panel, int64_t columns, Value sums)
 void Bf16Tiles::emit(Value x, Value firstRow, Value lastRow, ArrayRef<Value> weights,
                      ArrayRef<Value> starts, Value sums) {
   Value count = k.sub(lastRow, firstRow);
-  loop(k.index(0), times(count, panels * vectorLanes), vectorLanes,
-       [&](Value at) { store(splat(0.0f), sums, at); });
   amx.configure();
   auto emitPiece = [&](Value column, int64_t columns) {
     copyRows(x, firstRow, lastRow, column, columns);

@@ -22,7 +22,7 @@ public:
   static constexpr int64_t tileRows = 2 * AmxCode::rows;
   static constexpr int64_t stepColumns = 32;
 
-  /// sums[row][panel][16] = the products of the rows [firstRow, lastRow) of `x` with the panels
+  /// sums[row][panel][16] += the products of the rows [firstRow, lastRow) of `x` with the panels
   /// that begin at the elements `starts` of `weights`. `sums` has place for whole tiles of rows;
   /// what stands behind the last row is undefined.
   void emit(mlir::Value x, mlir::Value firstRow, mlir::Value lastRow,

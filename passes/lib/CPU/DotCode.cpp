@@ -7,10 +7,6 @@
 using namespace mlir;
 using namespace tacq;
 
-Value DotCode::intrinsic(StringRef name, Type result, ValueRange arguments) {
-  return b.create<LLVM::CallIntrinsicOp>(result, name, arguments).getResults();
-}
-
 Value DotCode::loadBytes(Value buffer, Value at, int64_t count) {
   return b.create<vector::LoadOp>(vector(count, 8), buffer, ValueRange{at});
 }

@@ -109,7 +109,6 @@ public:
   mlir::Value subtractProduct(mlir::Value z, mlir::Value x, mlir::Value y);
 
 private:
-  mlir::Value intrinsic(llvm::StringRef name, mlir::Type result, mlir::ValueRange arguments);
   mlir::Value half(mlir::Value all, int64_t number);
   mlir::Value dotArm(mlir::Value sums, mlir::Value codes, mlir::Value quad);
 

@@ -304,15 +304,15 @@ void LinearKernel::emitSingleRow(const Target &target, Value group, Value row) {
 }
 
 void LinearKernel::emitBlocks(const Target &target, Value group, Value firstRow, Value lastRow) {
-  if (tiles) {
-    SmallVector<Value, 2> buffers(target.weights);
-    buffers.resize(panels, target.weights[0]);
-    return tiles->emit(x, firstRow, lastRow, buffers, startsOfPanels(target, group), sums);
-  }
   Value count = k.sub(lastRow, firstRow);
   loop(k.index(0), times(count, panels * vectorLanes), vectorLanes,
        [&](Value at) { store(splat(0.0f), sums, at); });
   SmallVector<Value> panelStarts = startsOfPanels(target, group);
+  if (tiles) {
+    SmallVector<Value, 2> buffers(target.weights);
+    buffers.resize(panels, target.weights[0]);
+    return tiles->emit(x, firstRow, lastRow, buffers, panelStarts, sums);
+  }
   int64_t rest = depth % pieceColumns, whole = depth - rest;
   if (whole > 0)
     loop(k.index(0), k.index(whole), pieceColumns, [&](Value column) {

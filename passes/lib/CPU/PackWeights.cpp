@@ -8,6 +8,7 @@
 #include "tacq/CPU/MixedPacking.h"
 #include "tacq/CPU/Passes.h"
 #include "tacq/CPU/WeightPacking.h"
+#include "tacq/Codegen/MixedFormat.h"
 
 namespace tacq {
 #define GEN_PASS_DEF_PACKWEIGHTS
@@ -45,19 +46,6 @@ bool isSorted(Value weight) {
   return isMixed(weight) && mixedLayoutOf(weight).getRows() == RowOrder::Sorted;
 }
 
-/// Whether the same code decodes both: types that differ in extents and in how many entries the
-/// circuits have.
-bool haveSameForm(Value first, Value second) {
-  auto a = cast<MixedType>(first.getType()), b = cast<MixedType>(second.getType());
-  CircuitAttr left = a.getCircuit(), right = b.getCircuit();
-  bool sameCircuit = left && right ? left.getKind() == right.getKind() &&
-                                         left.getValues() == right.getValues() &&
-                                         (left.getKind() != CircuitKind::Uniform || left == right)
-                                   : left == right;
-  return a.getBits() == b.getBits() && a.getGroup() == b.getGroup() &&
-         a.getDecode() == b.getDecode() && sameCircuit;
-}
-
 /// The columns of the input that share a scale: all of them are multiplied with one of the weight.
 int64_t blockOf(MixedType type) {
   int64_t group = type.getGroup() == 0 ? type.getColumns() : type.getGroup();
@@ -65,6 +53,16 @@ int64_t blockOf(MixedType type) {
     if (group >= type.getColumns() || group % block == 0)
       return block;
   return 32;
+}
+
+/// Whether the same code decodes both; true where there is none for one of them.
+bool haveSameForm(Value first, Value second) {
+  auto formatOf = [](Value weight) {
+    auto type = cast<MixedType>(weight.getType());
+    return MixedFormat::get(type, mixedLayoutOf(weight), blockOf(type));
+  };
+  std::optional<MixedFormat> a = formatOf(first), b = formatOf(second);
+  return !a || !b || a->hasSameForm(*b);
 }
 
 Value createNode(OpBuilder &builder, LinearOp linear, StringRef op, ValueRange inputs,

@@ -1,6 +1,7 @@
 //===- VectorCode.cpp - Vectors of f32 over flat buffers ------------------===//
 
 #include "VectorCode.h"
+#include "mlir/Dialect/LLVMIR/LLVMDialect.h"
 #include "tacq/Codegen/MathExpansion.h"
 
 using namespace mlir;
@@ -87,6 +88,13 @@ Value VectorCode::activate(Activation activation, Value x) {
   }
   }
   llvm_unreachable("unknown activation");
+}
+
+Value VectorCode::intrinsic(StringRef name, Type result, ValueRange arguments) {
+  return b
+      .create<LLVM::CallIntrinsicOp>(result, b.getStringAttr(name), arguments,
+                                     LLVM::FastmathFlagsAttr())
+      .getResults();
 }
 
 Value VectorCode::stackBuffer(int64_t elements, Type element) {

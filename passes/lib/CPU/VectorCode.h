@@ -40,6 +40,9 @@ public:
   mlir::Value largest(mlir::Value vector);
   mlir::Value activate(Activation activation, mlir::Value vector);
 
+  /// What an intrinsic of LLVM gives; nothing, without a type.
+  mlir::Value intrinsic(llvm::StringRef name, mlir::Type result, mlir::ValueRange arguments);
+
   /// Memory of this call on the stack, 64-byte aligned: all of a kernel's within 128 KiB.
   mlir::Value stackBuffer(int64_t elements, mlir::Type element);
 };

@@ -80,9 +80,7 @@ Error CpuKernels::loadFor(const tacq_program_desc_t &desc, const std::vector<uin
   const format::Executable *best = nullptr;
   std::string reasons;
   for (const format::Executable *executable : *module.executables()) {
-    if (!isForHost(*executable) ||
-        !std::all_of(kernels.begin(), kernels.end(),
-                     [&](uint32_t kernel) { return hasKernel(*executable, kernel); }))
+    if (!isForHost(*executable) || !hasKernels(*executable, kernels))
       continue;
     std::vector<std::string> features;
     for (uint32_t i = 0; i < sizeOf(executable->features()); ++i)

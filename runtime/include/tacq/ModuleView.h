@@ -12,6 +12,7 @@
 #include "tacq/ModuleFormat.h"
 #include "tacq/format/module_generated.h"
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -70,7 +71,11 @@ bool isForHost(const format::Executable &executable);
 /// Whether the executable has a kernel, or leaves it to the host.
 bool hasKernel(const format::Executable &executable, uint32_t kernel);
 /// Whether it has all of these kernels.
-bool hasKernels(const format::Executable &executable, const flatbuffers::Vector<uint32_t> &kernels);
+template <typename Numbers>
+bool hasKernels(const format::Executable &executable, const Numbers &kernels) {
+  return std::all_of(kernels.begin(), kernels.end(),
+                     [&](uint32_t kernel) { return hasKernel(executable, kernel); });
+}
 
 /// Bytes of an element; 0 for None.
 size_t elementSize(format::ElementType type);
