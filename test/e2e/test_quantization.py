@@ -295,8 +295,6 @@ def test_statistics_of_another_model(tools, tmp_path, onnx_file, statistics, pla
     (["--bits", 2, "--circuit", "0.35%"], 1, "--stats"),
     (["--bits", 2], 1, "--stats or --data"),
     (["--activations", "f32"], 1, "--bits or --plan"),
-    (["--bits", 2, "--stats", "STATS", "--activations", "f32", "--target", "vulkan=generic"], 2,
-     "--activations f32"),
     (["--bits", 5, "--stats", "STATS"], 1, "--bits"),
     (["--bits", 8, "--codebook", "--stats", "STATS"], 1, "codebook"),
     (["--bits", 2, "--stats", "STATS", "--circuit", "135%"], 1, "--circuit"),

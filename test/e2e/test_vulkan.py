@@ -38,10 +38,13 @@ FORMATS = {"plain": ([], 1e-4), "slots": (["--bits", 2], 0.6),
            "uniform": (["--bits", 2, "--circuit-layout", "uniform"], 0.6),
            "list": (["--bits", 4, "--circuit-layout", "scattered"], 0.6),
            "codes": (["--bits", 3, "--group", 64, "--circuit", 0], 0.6),
-           "mixed": (["--plan", "vulkan-plan.json"], 0.6)}
+           "mixed": (["--plan", "vulkan-plan.json"], 0.6),
+           "exact": (["--plan", "vulkan-plan.json", "--activations", "f32"], 1e-3),
+           "exact-groups": (["--bits", 3, "--group", 64, "--circuit", "1%", "--circuit-layout",
+                             "scattered", "--activations", "f32"], 1e-3)}
 
 # Of the root mean square of logits; docs/guides/vulkan.md states both.
-RMS_TOLERANCE = {"plain": 1e-5, "slots": 0.01, "codes": 0.01}
+RMS_TOLERANCE = {"plain": 1e-5, "slots": 0.01, "codes": 0.01, "exact": 1e-5}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -132,10 +135,9 @@ def test_shaders_are_valid(modules, work):
                 assert result.returncode == 0, result.stderr
                 assert capabilities(code) <= ALLOWED[profile]
                 used |= {(profile, each) for each in capabilities(code)}
-        # Codes are multiplied four at a time.
-        assert name == "plain" or ("nvidia-hopper", 6018) in used
-        # Products of many rows.
-        assert name == "plain" or ("nvidia-hopper", 6022) in used
+        # Codes are multiplied four at a time, and there are products of many rows.
+        int8 = name != "plain" and not name.startswith("exact")
+        assert not int8 or {("nvidia-hopper", 6018), ("nvidia-hopper", 6022)} <= used
 
 
 def inputs(past, count):
@@ -171,7 +173,7 @@ def test_logits_are_those_of_the_cpu(tools, work, modules, name):
     np.testing.assert_allclose(logits["vulkan:0"], logits["cpu"], rtol=0, atol=FORMATS[name][1])
 
 
-@pytest.mark.parametrize("name", ["plain", "slots", "codes"])
+@pytest.mark.parametrize("name", RMS_TOLERANCE)
 def test_text_is_that_of_the_cpu(tools, modules, name):
     """What tools/dev/compare-devices.py does for many prompts and whole answers."""
     result = subprocess.run(

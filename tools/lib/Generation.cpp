@@ -39,14 +39,14 @@ static Error generateOne(LanguageModel &model, const TokenSequence &prompt,
 
 Error tools::generate(LanguageModel &model, const std::string &file,
                       const std::vector<TokenSequence> &prompts, const GenerationOptions &options,
-                      Progress &progress, std::vector<std::vector<int64_t>> &results,
+                      Progress &progress, std::vector<TokenSequence> &results,
                       GenerationTimes &times) {
   for (const TokenSequence &prompt : prompts)
     if (Error error = model.checkTokens(file, prompt))
       return error;
   results.assign(prompts.size(), {});
   for (size_t i = 0; i < prompts.size(); ++i) {
-    if (Error error = generateOne(model, prompts[i], options, results[i], times))
+    if (Error error = generateOne(model, prompts[i], options, results[i].tokens, times))
       return Error(error.code(), file + ": " + prompts[i].place + ": " + error.message());
     progress.advance();
   }

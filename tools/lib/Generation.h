@@ -24,8 +24,7 @@ struct GenerationTimes {
 /// the new tokens. `file` is named in messages.
 Error generate(LanguageModel &model, const std::string &file,
                const std::vector<TokenSequence> &prompts, const GenerationOptions &options,
-               Progress &progress, std::vector<std::vector<int64_t>> &results,
-               GenerationTimes &times);
+               Progress &progress, std::vector<TokenSequence> &results, GenerationTimes &times);
 
 } // namespace tacq::tools
 

@@ -119,16 +119,28 @@ Error tools::readTokens(const std::string &path, std::vector<TokenSequence> &seq
   return success();
 }
 
-std::string tools::tokenLines(const std::vector<std::vector<int64_t>> &sequences) {
+static void appendList(std::string &text, const char *name, const std::vector<int64_t> &numbers) {
+  text += '"';
+  text += name;
+  text += "\":[";
+  for (size_t i = 0; i < numbers.size(); ++i) {
+    if (i)
+      text += ',';
+    text += std::to_string(numbers[i]);
+  }
+  text += ']';
+}
+
+std::string tools::tokenLines(const std::vector<TokenSequence> &sequences) {
   std::string text;
-  for (const std::vector<int64_t> &tokens : sequences) {
-    text += "{\"tokens\":[";
-    for (size_t i = 0; i < tokens.size(); ++i) {
-      if (i)
-        text += ',';
-      text += std::to_string(tokens[i]);
+  for (const TokenSequence &sequence : sequences) {
+    text += '{';
+    appendList(text, "tokens", sequence.tokens);
+    if (!sequence.labels.empty()) {
+      text += ',';
+      appendList(text, "labels", sequence.labels);
     }
-    text += "]}\n";
+    text += "}\n";
   }
   return text;
 }

@@ -41,8 +41,8 @@ Error readTokens(const std::string &path, std::vector<TokenSequence> &sequences)
 /// Reads one line of a .jsonl file; messages name the file and `sequence.place`.
 Error readTokenLine(const std::string &path, const std::string &line, TokenSequence &sequence);
 
-/// One line {"tokens":[…]} for each sequence.
-std::string tokenLines(const std::vector<std::vector<int64_t>> &sequences);
+/// One line {"tokens":[…]} or {"tokens":[…],"labels":[…]} for each sequence.
+std::string tokenLines(const std::vector<TokenSequence> &sequences);
 
 } // namespace tacq::tools
 

@@ -3,11 +3,7 @@
 #ifndef TACQ_COMPILE_DRAWNSAMPLES_H
 #define TACQ_COMPILE_DRAWNSAMPLES_H
 
-#include "tacq/Error.h"
-
-#include <cstdint>
-#include <string>
-#include <vector>
+#include "TokenFiles.h"
 
 namespace tacq::tools {
 
@@ -22,10 +18,10 @@ struct DrawOptions {
   bool quiet = false;
 };
 
-/// Continues a piece of each sample, from a place in it that is drawn, by tokens that are drawn
-/// from what the unquantized model predicts, up to the sample's length. TACQ_UNSUPPORTED if the
-/// model is none of language with a cache.
-Error drawSamples(const DrawOptions &options, std::vector<std::vector<int64_t>> &drawn);
+/// Continues pieces of the sample (DrawnTexts.h) by tokens that are drawn from what the unquantized
+/// model predicts, up to a sample's length. TACQ_UNSUPPORTED if the model is none of language with
+/// a cache.
+Error drawSamples(const DrawOptions &options, std::vector<TokenSequence> &drawn);
 
 } // namespace tacq::tools
 

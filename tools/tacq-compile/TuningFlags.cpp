@@ -123,7 +123,7 @@ Error TuningFlags::draw(mlir::ModuleOp graph, const std::vector<std::string> &fi
   std::vector<TensorDeclaration> inputs = tuningInputs(graph);
   if (llvm::none_of(inputs, [](const TensorDeclaration &each) { return each.name == "input_ids"; }))
     return goOn(model + ": it has no input input_ids, of tokens");
-  std::vector<std::vector<int64_t>> sequences;
+  std::vector<TokenSequence> sequences;
   if (Error error = drawSamples(options, sequences))
     return error.code() == TACQ_UNSUPPORTED ? goOn(error.message()) : std::move(error);
   std::unique_ptr<CalibrationData> data;

@@ -62,7 +62,7 @@ static Error runGeneration(const Options &options) {
   if (Error error = LanguageModel::open(options.module, modelOptions, model))
     return error;
   Progress progress("generating", static_cast<int64_t>(prompts.size()), "prompts");
-  std::vector<std::vector<int64_t>> results;
+  std::vector<TokenSequence> results;
   GenerationTimes times;
   if (Error error =
           generate(*model, options.prompts, prompts, options.generation, progress, results, times))

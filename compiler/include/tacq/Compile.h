@@ -62,8 +62,7 @@ struct CompileOptions {
   std::function<Error(const std::vector<KernelTiling> &measured)> recordTilings;
   /// Store f32 matrices that are not quantized as f16 (tacq-narrow-parameters).
   bool narrowDense = false;
-  /// Multiply mixed-precision weights with the input as it is, not with int8. Slower; of CPU
-  /// targets only.
+  /// Multiply mixed-precision weights with the input as it is, not with int8. Slower.
   bool floatActivations = false;
   /// Let the model choose the likeliest token (tacq-append-next-token); by default where a target
   /// is a GPU, from which all logits would have to be read.

@@ -187,10 +187,6 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   ModuleTargets targets;
   if (Error error = parseTargets(options.targets, context, targets))
     return error;
-  if (options.floatActivations && !targets.vulkan.empty())
-    return Error(TACQ_UNSUPPORTED,
-                 "--activations f32 is for CPU targets: shaders multiply quantized "
-                 "weights with int8; leave vulkan out of --target");
   if (options.output == "-" && options.emit == EmitStage::Module)
     return Error(TACQ_INVALID_ARGUMENT, "a module cannot be written to the standard output");
   if (options.output != "-")

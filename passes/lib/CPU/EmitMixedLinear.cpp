@@ -25,8 +25,6 @@ LogicalResult MixedLinearKernel::collect() {
     if (!type)
       return op.emitError("the kernel of a linear operation has weights of one kind");
     auto layout = cast<LayoutAttr>((*op.getWeightLayouts())[i]);
-    // Groups are whole blocks of this size in any case.
-    constexpr int64_t smallestBlock = 32;
     block = blocks == 0 ? smallestBlock : *quantizationBlock(type.getColumns(), blocks);
     std::optional<MixedFormat> format = MixedFormat::get(type, layout, block);
     if (!format)

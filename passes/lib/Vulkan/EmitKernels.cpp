@@ -17,6 +17,11 @@ namespace tacq {
 using namespace mlir;
 using namespace tacq;
 
+static bool hasMixedWeights(LinearOp linear) {
+  return llvm::any_of(linear.getWeights(),
+                      [](Value weight) { return isa<MixedType>(weight.getType()); });
+}
+
 static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile,
                                 const KernelOptions &options) {
   Block &body = kernel.region().front();
@@ -24,8 +29,8 @@ static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile
     return options.append ? emitCacheAppendShader(kernel, attention, profile, options.capacity)
                           : emitAttentionShader(kernel, attention, profile, options.capacity);
   for (auto linear : body.getOps<LinearOp>())
-    return linear.getXScales() ? emitMixedLinearShader(kernel, linear, profile)
-                               : emitLinearShader(kernel, linear);
+    return hasMixedWeights(linear) ? emitMixedLinearShader(kernel, linear, profile)
+                                   : emitLinearShader(kernel, linear);
   for (auto quantize : body.getOps<QuantizeRowsOp>())
     if (auto norm = quantize.getX().getDefiningOp<NormOp>())
       return emitQuantizedNormShader(kernel, norm, quantize, profile);
@@ -87,9 +92,11 @@ LogicalResult tacq::emitVulkanKernel(KernelBuilder &kernel, VulkanProfileAttr pr
 /// The variant of products with these weights.
 static bool emitLinearVariant(KernelBuilder &kernel, LinearOp linear, VulkanProfileAttr profile,
                               bool first, const KernelOptions &options) {
-  if (!linear.getXScales())
+  if (!hasMixedWeights(linear))
     return !first && (emitDenseMatrixShader(kernel, linear, profile) ||
                       emitDenseTileShader(kernel, linear, profile));
+  if (!linear.getXScales())
+    return false;
   // The numbers of matrices are those of f16.
   if (!options.wideWeights && (first ? emitTileDecodeShader(kernel, linear, profile)
                                      : emitTileLinearShader(kernel, linear, profile)))

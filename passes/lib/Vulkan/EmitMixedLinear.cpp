@@ -3,7 +3,8 @@
 // A task is an element of the result, or one of each pair of a gated operation, in the order in
 // which the weight's rows are stored: neighbouring tasks read neighbouring words of a tile, and a
 // workgroup reads whole tiles. Weights are in the layout of the CPU targets, so that one module has
-// one copy of them, and results are those of the same integers.
+// one copy of them, and results are those of the same integers. Input that is not quantized is
+// multiplied with decoded weights, in f32.
 //
 //===----------------------------------------------------------------------===//
 
@@ -42,15 +43,23 @@ private:
   LogicalResult collect();
   Place placeOf(const Weight &weight, Value stored);
   Value numberAt(const Place &place, Value block, int64_t section, int64_t bytes);
+  SmallVector<Value> wordsOfStep(const Place &place, Value number, int64_t width, Value column);
   Value code(const Place &place, ArrayRef<Value> words, int64_t column);
   Value dots(const Place &place, Value number, int64_t width, Value input, Value first,
              int64_t count);
-  Value inputNumber(Value input, Value column);
-  Value inputScale(Value row, Value column);
+  Value floatDots(const Place &place, Value number, int64_t width, Value row, Value first,
+                  int64_t count, Value zero);
+  bool isQuantized() const { return bool(xScales); }
+  Value floatInput(Value row, Value column);
+  Value inputAt(Value row, Value column);
   Value addSlots(const Place &place, Value row, Value sum);
   Value addList(const Place &place, Value row, Value sum);
   Value product(const Weight &weight, Value row, Value stored);
   void emitResult(const Weight &weight, Value row, Value stored);
+
+  static int64_t stepOf(const MixedFormat &format) {
+    return formatInterleave * 8 / *llvm::min_element(format.planes);
+  }
 
   LinearOp op;
   int64_t inputColumns = 0, blocks = 0, block = 0;
@@ -63,20 +72,23 @@ LogicalResult MixedLinearShader::collect() {
   if (!op.getWeightLayouts())
     return op.emitError("the kernel of a linear operation with mixed-precision weights needs "
                         "packed weights");
-  Dims xDims = k.dims(op.getX()), scaleDims = k.dims(op.getXScales());
+  Dims xDims = k.dims(op.getX());
   inputColumns = *xDims.back().constant();
-  blocks = *scaleDims[scaleDims.size() - 2].constant();
   rowCount = elementCount(ArrayRef(xDims).drop_back());
-  Value input = inputBuffer(op.getX());
+  x = inputBuffer(op.getX());
   xScales = inputBuffer(op.getXScales());
   residual = inputBuffer(op.getResidual());
-  if (!input || !xScales || bool(op.getResidual()) != bool(residual))
+  if (!x || bool(op.getXScales()) != bool(xScales) || bool(op.getResidual()) != bool(residual))
     return op.emitError("the kernel of a linear operation holds that operation alone");
-  x = wordsOf(input);
+  if (isQuantized()) {
+    Dims scaleDims = k.dims(op.getXScales());
+    blocks = *scaleDims[scaleDims.size() - 2].constant();
+    x = wordsOf(x);
+  }
   for (auto [i, operand] : llvm::enumerate(op.getWeights())) {
     auto type = cast<MixedType>(operand.getType());
     auto layout = cast<LayoutAttr>((*op.getWeightLayouts())[i]);
-    block = *quantizationBlock(type.getColumns(), blocks);
+    block = isQuantized() ? *quantizationBlock(type.getColumns(), blocks) : smallestBlock;
     std::optional<MixedFormat> format = MixedFormat::get(type, layout, block);
     Value buffer = inputBuffer(operand);
     Value output = outputBuffer(op.getResults()[op.getGated() ? 0 : i]);
@@ -127,7 +139,7 @@ Value MixedLinearShader::code(const Place &place, ArrayRef<Value> words, int64_t
   Value result;
   unsigned low = 0;
   size_t firstWord = 0;
-  int64_t step = formatInterleave * 8 / *llvm::min_element(format.planes);
+  int64_t step = stepOf(format);
   for (unsigned bits : format.planes) {
     int64_t blockColumns = formatInterleave * 8 / bits;
     Value word = words[firstWord + column / blockColumns];
@@ -154,27 +166,33 @@ Value MixedLinearShader::code(const Place &place, ArrayRef<Value> words, int64_t
   return b.create<arith::AndIOp>(b.create<arith::ShRUIOp>(word, shift), this->word(255));
 }
 
+/// The words of all planes from a column of a tile on, which is `width` columns wide.
+SmallVector<Value> MixedLinearShader::wordsOfStep(const Place &place, Value number, int64_t width,
+                                                  Value column) {
+  const MixedFormat &format = place.weight->format;
+  Value plane = k.add(times(place.rowOfTiles, format.rowOfTilesBytes()),
+                      times(number, format.tileBytes(quantizedColumns)));
+  Value lane = times(place.lane, formatInterleave);
+  SmallVector<Value> words;
+  for (unsigned bits : format.planes) {
+    int64_t blockColumns = formatInterleave * 8 / bits;
+    int64_t blockBytes = formatTileRows * formatInterleave;
+    Value from = times(quotient(column, k.index(blockColumns)), blockBytes);
+    from = k.add(k.add(plane, from), lane);
+    for (int64_t i = 0; i < stepOf(format) / blockColumns; ++i)
+      words.push_back(loadWord(place.weight->words, plus(from, i * blockBytes)));
+    plane = plus(plane, formatTileRows * width * bits / 8);
+  }
+  return words;
+}
+
 /// The sum of products of columns [first, first + count) of a tile, as i32. `input` is the byte at
 /// which the tile's columns begin in the input.
 Value MixedLinearShader::dots(const Place &place, Value number, int64_t width, Value input,
                               Value first, int64_t count) {
-  const MixedFormat &format = place.weight->format;
-  int64_t step = formatInterleave * 8 / *llvm::min_element(format.planes);
-  Value tile = k.add(times(place.rowOfTiles, format.rowOfTilesBytes()),
-                     times(number, format.tileBytes(quantizedColumns)));
-  Value lane = times(place.lane, formatInterleave);
+  int64_t step = stepOf(place.weight->format);
   return loop(first, plus(first, count), step, word(0), [&](Value column, ValueRange carried) {
-    SmallVector<Value> words;
-    Value plane = tile;
-    for (unsigned bits : format.planes) {
-      int64_t blockColumns = formatInterleave * 8 / bits;
-      int64_t blockBytes = formatTileRows * formatInterleave;
-      Value from = times(quotient(column, k.index(blockColumns)), blockBytes);
-      from = k.add(k.add(plane, from), lane);
-      for (int64_t i = 0; i < step / blockColumns; ++i)
-        words.push_back(loadWord(place.weight->words, plus(from, i * blockBytes)));
-      plane = plus(plane, formatTileRows * width * bits / 8);
-    }
+    SmallVector<Value> words = wordsOfStep(place, number, width, column);
     Value sum = carried[0];
     for (int64_t quad = 0; quad < step; quad += 4) {
       Value quads = loadWord(x, k.add(input, plus(column, quad)));
@@ -188,21 +206,48 @@ Value MixedLinearShader::dots(const Place &place, Value number, int64_t width, V
   })[0];
 }
 
-Value MixedLinearShader::inputNumber(Value input, Value column) {
-  Value byte = loadNumber(x, k.add(input, column), 1);
-  Value left = b.create<arith::ShLIOp>(byte, word(24));
-  return b.create<arith::SIToFPOp>(b.getF32Type(), b.create<arith::ShRSIOp>(left, word(24)));
+/// The same of codes less `zero`, with input that is not quantized.
+Value MixedLinearShader::floatDots(const Place &place, Value number, int64_t width, Value row,
+                                   Value first, int64_t count, Value zero) {
+  int64_t step = stepOf(place.weight->format);
+  Value start = times(number, quantizedColumns);
+  return loop(first, plus(first, count), step, f(0.0), [&](Value column, ValueRange carried) {
+    SmallVector<Value> words = wordsOfStep(place, number, width, column);
+    Value sum = carried[0];
+    for (int64_t i = 0; i < step; ++i) {
+      Value number = b.create<arith::SIToFPOp>(b.getF32Type(), code(place, words, i));
+      Value input = floatInput(row, k.add(start, plus(column, i)));
+      sum = k.add(sum, k.mul(k.sub(number, zero), input));
+    }
+    return SmallVector<Value>{sum};
+  })[0];
 }
 
-/// What an integer of a row's column is multiplied with.
-Value MixedLinearShader::inputScale(Value row, Value column) {
-  Value number = k.add(times(row, blocks), quotient(column, k.index(block)));
-  return load(xScales, times(number, 2));
+/// Tiles may have columns that the input does not have.
+Value MixedLinearShader::floatInput(Value row, Value column) {
+  Value first = times(row, inputColumns);
+  if (inputColumns % smallestBlock == 0)
+    return load(x, k.add(first, column));
+  Value last = k.index(inputColumns - 1);
+  Value number = load(x, k.add(first, k.min(column, last)));
+  return k.select(k.lessEqual(column, last), number, f(0.0));
+}
+
+/// An element of the input, which the circuit is multiplied with.
+Value MixedLinearShader::inputAt(Value row, Value column) {
+  if (!isQuantized())
+    return floatInput(row, column);
+  Value byte = loadNumber(x, k.add(times(row, inputColumns), column), 1);
+  Value left = b.create<arith::ShLIOp>(byte, word(24));
+  Value number =
+      b.create<arith::SIToFPOp>(b.getF32Type(), b.create<arith::ShRSIOp>(left, word(24)));
+  Value block = k.add(times(row, blocks), quotient(column, k.index(this->block)));
+  return k.mul(number, load(xScales, times(block, 2)));
 }
 
 Value MixedLinearShader::addSlots(const Place &place, Value row, Value sum) {
   const MixedFormat &format = place.weight->format;
-  Value words = place.weight->words, input = times(row, inputColumns);
+  Value words = place.weight->words;
   bool uniform = format.circuit == MixedFormat::Circuit::Uniform;
   Value slots, counts;
   if (uniform) {
@@ -228,7 +273,7 @@ Value MixedLinearShader::addSlots(const Place &place, Value row, Value sum) {
               column = k.add(first, column);
               Value value = loadHalf(words, k.add(plus(at, formatTileRows * format.positionBytes),
                                                   times(place.lane, halfBytes)));
-              Value number = k.mul(inputNumber(input, column), inputScale(row, column));
+              Value number = inputAt(row, column);
               return SmallVector<Value>{k.add(sums[0], k.mul(value, number))};
             })[0];
         return SmallVector<Value>{total, end};
@@ -237,7 +282,7 @@ Value MixedLinearShader::addSlots(const Place &place, Value row, Value sum) {
 
 Value MixedLinearShader::addList(const Place &place, Value row, Value sum) {
   const MixedFormat &format = place.weight->format;
-  Value words = place.weight->words, input = times(row, inputColumns);
+  Value words = place.weight->words;
   int64_t entryBytes = format.positionBytes + halfBytes;
   int64_t entriesAt = format.circuitAt + startBytes * (format.rows + 1);
   Value start = plus(times(place.stored, startBytes), format.circuitAt);
@@ -255,7 +300,7 @@ Value MixedLinearShader::addList(const Place &place, Value row, Value sum) {
                 }
                 Value column = toIndex(position);
                 Value value = loadHalf(words, plus(at, format.positionBytes));
-                Value number = k.mul(inputNumber(input, column), inputScale(row, column));
+                Value number = inputAt(row, column);
                 return SmallVector<Value>{k.add(carried[0], k.mul(value, number))};
               })[0];
 }
@@ -274,10 +319,15 @@ Value MixedLinearShader::product(const Weight &weight, Value row, Value stored) 
     return Value(b.create<arith::UIToFPOp>(b.getF32Type(), zero));
   };
   auto addBlock = [&](Value number, int64_t width, Value first, int64_t count, ValueRange carried) {
-    Value input = k.add(times(row, inputColumns), times(number, quantizedColumns));
-    Value sum = dots(place, number, width, input, first, count);
     Value block =
         k.add(times(number, quantizedColumns / this->block), quotient(first, k.index(this->block)));
+    if (!isQuantized()) {
+      Value own = floatDots(place, number, width, row, first, count, zeroOf(block));
+      own = format.oneGroup() ? own : k.mul(scaleOf(block), own);
+      return SmallVector<Value>{k.add(carried[0], own), carried[1]};
+    }
+    Value input = k.add(times(row, inputColumns), times(number, quantizedColumns));
+    Value sum = dots(place, number, width, input, first, count);
     Value scaleAt = times(k.add(times(row, blocks), block), 2);
     Value scale = load(xScales, scaleAt), offset = load(xScales, plus(scaleAt, 1));
     Value low = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), sum), scale);

@@ -44,7 +44,7 @@ bool PanelLinear::addWeight(unsigned i) {
 }
 
 bool PanelLinear::collect() {
-  if (!hasPanelFeatures(profile) || !op.getWeightLayouts())
+  if (!hasPanelFeatures(profile) || !op.getWeightLayouts() || !op.getXScales())
     return false;
   Dims xDims = k.dims(op.getX()), scaleDims = k.dims(op.getXScales());
   inputColumns = *xDims.back().constant();

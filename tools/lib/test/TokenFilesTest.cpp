@@ -102,7 +102,15 @@ TEST_F(TokenFiles, WrongArchivesAreRefused) {
 }
 
 TEST_F(TokenFiles, LinesThatAreWritten) {
-  EXPECT_EQ(tokenLines({{1, 2}, {}}), "{\"tokens\":[1,2]}\n{\"tokens\":[]}\n");
-  ASSERT_FALSE(read(tokenLines({{7, 8}})));
+  auto sequence = [](std::vector<int64_t> tokens, std::vector<int64_t> labels) {
+    TokenSequence result;
+    result.tokens = std::move(tokens);
+    result.labels = std::move(labels);
+    return result;
+  };
+  EXPECT_EQ(tokenLines({sequence({1, 2}, {}), sequence({}, {})}),
+            "{\"tokens\":[1,2]}\n{\"tokens\":[]}\n");
+  ASSERT_FALSE(read(tokenLines({sequence({7, 8}, {-100, 8})})));
   EXPECT_EQ(sequences[0].tokens, (std::vector<int64_t>{7, 8}));
+  EXPECT_EQ(sequences[0].labels, (std::vector<int64_t>{-100, 8}));
 }

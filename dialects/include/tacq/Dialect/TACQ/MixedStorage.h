@@ -41,6 +41,8 @@ MixedType withoutCount(MixedType type);
 
 /// The columns of quantized rows are a multiple of it.
 constexpr int64_t quantizedColumns = 128;
+/// Columns of the smallest block: groups, and stored columns, are whole blocks of it.
+inline constexpr int64_t smallestBlock = 32;
 /// Columns of a block of quantized rows with `blocks` blocks; nullopt if no block size fits. Where
 /// several do, a row is one block for each of them.
 std::optional<int64_t> quantizationBlock(int64_t columns, int64_t blocks);

@@ -1,0 +1,63 @@
+//===- DrawnTexts.h - What a model is asked to continue ---------*- C++ -*-===//
+//
+// A sample without labels is continued from a piece of it, which begins at a place that is drawn.
+// Where labels mark answers to questions, and nearly all answers end with the same token, a text is
+// a sequence of the sample's questions instead: half of them whole, half cut off at a place that is
+// drawn. The model finishes each, and answers it, up to that token; only what it wrote has labels.
+//
+//===----------------------------------------------------------------------===//
+
+#ifndef TACQ_COMPILE_DRAWNTEXTS_H
+#define TACQ_COMPILE_DRAWNTEXTS_H
+
+#include "TokenFiles.h"
+
+#include <optional>
+#include <random>
+
+namespace tacq::tools {
+
+/// A text in parts, each of which begins with tokens that are given and goes on with drawn ones.
+class DrawnText {
+public:
+  struct Part {
+    std::vector<int64_t> given;
+    /// So many are drawn at most, fewer if the end comes.
+    size_t drawn;
+  };
+
+  /// Parts beyond `length` tokens are not used. `end`, if any, ends what is drawn in a part; with
+  /// `labels` only drawn tokens are to be predicted.
+  DrawnText(std::vector<Part> parts, size_t length, std::optional<int64_t> end, bool labels,
+            std::mt19937_64 random);
+
+  /// What is given before the first token that is drawn.
+  const std::vector<int64_t> &beginning() const { return parts.front().given; }
+  size_t length() const { return fullLength; }
+  bool done() const { return text.tokens.size() >= fullLength || part == parts.size(); }
+  /// Of a text that is not done: whether the next token is drawn.
+  bool draws() const { return place >= parts[part].given.size(); }
+  /// The next token, if it is given.
+  int64_t given() const { return parts[part].given[place]; }
+  void append(int64_t token);
+
+  std::mt19937_64 &random() { return generator; }
+  TokenSequence take() { return std::move(text); }
+
+private:
+  std::vector<Part> parts;
+  size_t fullLength, part = 0, place = 0;
+  std::optional<int64_t> end;
+  bool labels;
+  std::mt19937_64 generator;
+  TokenSequence text;
+};
+
+/// `perSample` texts for each sample, sorted by length. Each comes from a generator of its own,
+/// which `seed` and its number begin.
+std::vector<DrawnText> textsToDraw(const std::vector<TokenSequence> &samples, unsigned perSample,
+                                   uint32_t seed);
+
+} // namespace tacq::tools
+
+#endif // TACQ_COMPILE_DRAWNTEXTS_H
