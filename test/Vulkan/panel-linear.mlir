@@ -70,12 +70,12 @@ func.func @linear(%x: !x, %s: !s, %w: !w) -> !y {
 !two = !tacq.mixed<64x256, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>>
 !three = !tacq.mixed<64x256, bits = 3, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>>
 
-// A workgroup has one code for both factors of a gated result: other forms are multiplied element by
-// element.
+// Panels have one code for both factors of a gated result: other forms are multiplied column by
+// column.
 // CHECK-LABEL: func.func @gated
-// CHECK-SAME: tacq.workgroup
+// CHECK: spirv.SUDot
 // CHECK-LABEL: func.func @gated_forms
-// CHECK-NOT: tacq.workgroup
+// CHECK-NOT: spirv.SUDot
 func.func @gated(%x: !x, %s: !s, %w: !two, %u: !two) -> !y {
   %y = tacq.linear %x x_scales(%s), weights(%w, %u) {
     node_name = "gated", weight_order = [0 : i32, 0 : i32], gated, activation = 1 : i32,

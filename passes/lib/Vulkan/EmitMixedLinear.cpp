@@ -1,18 +1,20 @@
 //===- EmitMixedLinear.cpp - Products with mixed-precision weights --------===//
 //
-// A task is an element of the result, or one of each pair of a gated operation, in the order in
-// which the weight's rows are stored: neighbouring tasks read neighbouring words of a tile, and a
-// workgroup reads whole tiles. Weights are in the layout of the CPU targets, so that one module has
-// one copy of them, and results are those of the same integers. Input that is not quantized is
-// multiplied with decoded weights, in f32.
+// A workgroup makes the 16 elements of a row of the result that a row of tiles is for, or of each
+// pair of a gated operation. 16 invocations, which read neighbouring words of a tile, have a part
+// of the columns. Weights are in the layout of the CPU targets, so that one module has one copy of
+// them, and results are those of the same integers. Input that is not quantized is multiplied with
+// decoded weights, in f32.
 //
 //===----------------------------------------------------------------------===//
 
-#include "ShaderCode.h"
 #include "ShaderKernels.h"
+#include "WorkgroupCode.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "tacq/Codegen/MixedFormat.h"
+#include "llvm/Support/MathExtras.h"
+#include <numeric>
 
 using namespace mlir;
 using namespace tacq;
@@ -20,10 +22,13 @@ using namespace tacq;
 namespace {
 
 constexpr int64_t halfBytes = 2, startBytes = 4;
+/// What any device has of a workgroup's invocations.
+constexpr int64_t mostInvocations = 128;
 
-class MixedLinearShader : ShaderCode {
+class MixedLinearShader : WorkgroupCode {
 public:
-  MixedLinearShader(KernelBuilder &k, LinearOp op) : ShaderCode(k), op(op) {}
+  MixedLinearShader(KernelBuilder &k, LinearOp op, VulkanProfileAttr profile)
+      : WorkgroupCode(k, profile), op(op) {}
   LogicalResult emit();
 
 private:
@@ -55,7 +60,9 @@ private:
   Value addSlots(const Place &place, Value row, Value sum);
   Value addList(const Place &place, Value row, Value sum);
   Value product(const Weight &weight, Value row, Value stored);
-  void emitResult(const Weight &weight, Value row, Value stored);
+  Value sumOfParts(Value own, Value memory);
+  void emitResult(const Weight &weight, Value row, Value stored, ArrayRef<Value> sums);
+  void emitRowOfTiles(const Weight &weight, Value row, Value number);
 
   static int64_t stepOf(const MixedFormat &format) {
     return formatInterleave * 8 / *llvm::min_element(format.planes);
@@ -66,6 +73,10 @@ private:
   Sym rowCount;
   Value x, xScales, residual;
   SmallVector<Weight> weights;
+  /// Of the columns, and which of them the invocation has.
+  int64_t parts = 1;
+  Value part;
+  SmallVector<Value, 2> memory;
 };
 
 LogicalResult MixedLinearShader::collect() {
@@ -101,6 +112,10 @@ LogicalResult MixedLinearShader::collect() {
   if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted))
     return op.emitError("the weights of a gated linear operation have their rows in the natural "
                         "order");
+  setWorkgroup(std::clamp<int64_t>(profile.getWorkgroup(), formatTileRows, mostInvocations));
+  parts = workgroup() / formatTileRows;
+  for (int64_t i = 0; parts > 1 && i < (op.getGated() ? 2 : 1); ++i)
+    memory.push_back(shared(workgroup(), b.getF32Type()));
   return success();
 }
 
@@ -266,8 +281,9 @@ Value MixedLinearShader::addSlots(const Place &place, Value row, Value sum) {
                               : toIndex(loadNumber(words, k.add(counts, tile), 1));
         Value end = k.add(carried[1], times(count, format.slotBytes()));
         Value first = times(tile, quantizedColumns);
+        Value own = k.select(k.equal(remainder(tile, k.index(parts)), part), end, carried[1]);
         Value total =
-            loop(carried[1], end, format.slotBytes(), carried[0], [&](Value at, ValueRange sums) {
+            loop(carried[1], own, format.slotBytes(), carried[0], [&](Value at, ValueRange sums) {
               Value from = k.add(at, times(place.lane, format.positionBytes));
               Value column = toIndex(loadNumber(words, from, format.positionBytes));
               column = k.add(first, column);
@@ -289,7 +305,8 @@ Value MixedLinearShader::addList(const Place &place, Value row, Value sum) {
   auto entry = [&](Value at) {
     return plus(times(toIndex(loadNumber(words, at, startBytes)), entryBytes), entriesAt);
   };
-  return loop(entry(start), entry(plus(start, startBytes)), entryBytes, sum,
+  Value first = k.add(entry(start), times(part, entryBytes));
+  return loop(first, entry(plus(start, startBytes)), entryBytes * parts, sum,
               [&](Value at, ValueRange carried) {
                 Value position = loadNumber(words, at, halfBytes);
                 // An entry is aligned to two bytes only.
@@ -305,6 +322,7 @@ Value MixedLinearShader::addList(const Place &place, Value row, Value sum) {
               })[0];
 }
 
+/// Of the columns that the invocation has.
 Value MixedLinearShader::product(const Weight &weight, Value row, Value stored) {
   const MixedFormat &format = weight.format;
   Place place = placeOf(weight, stored);
@@ -338,15 +356,21 @@ Value MixedLinearShader::product(const Weight &weight, Value row, Value stored) 
   };
   SmallVector<Value> carried = {f(0.0), f(0.0)};
   int64_t blocksOfTile = quantizedColumns / block;
-  carried = loop(k.index(0), k.index(format.wholeTiles * blocksOfTile), 1, carried,
+  carried = loop(part, k.index(format.wholeTiles * blocksOfTile), parts, carried,
                  [&](Value i, ValueRange carried) {
                    Value number = quotient(i, k.index(blocksOfTile));
                    Value first = times(remainder(i, k.index(blocksOfTile)), block);
                    return addBlock(number, quantizedColumns, first, block, carried);
                  });
-  for (int64_t first = 0; first < format.lastColumns; first += block)
-    carried = addBlock(k.index(format.wholeTiles), format.lastColumns, k.index(first),
-                       std::min(block, format.lastColumns - first), carried);
+  auto addLast = [&] {
+    SmallVector<Value> sums = carried;
+    for (int64_t first = 0; first < format.lastColumns; first += block)
+      sums = addBlock(k.index(format.wholeTiles), format.lastColumns, k.index(first),
+                      std::min(block, format.lastColumns - first), sums);
+    return sums;
+  };
+  if (format.lastColumns > 0)
+    carried = k.branch(k.equal(part, k.index(0)), addLast, [&] { return carried; });
   Value sum = carried[0];
   if (format.oneGroup()) {
     Value only = k.index(0);
@@ -357,7 +381,21 @@ Value MixedLinearShader::product(const Weight &weight, Value row, Value stored) 
   return format.circuit == MixedFormat::Circuit::None ? sum : addSlots(place, row, sum);
 }
 
-void MixedLinearShader::emitResult(const Weight &weight, Value row, Value stored) {
+/// All of the workgroup come here; the first 16 get the sums.
+Value MixedLinearShader::sumOfParts(Value own, Value memory) {
+  if (parts == 1)
+    return own;
+  storeShared(own, memory, thread());
+  barrier();
+  Value lane = remainder(thread(), k.index(formatTileRows)), sum = loadShared(memory, lane);
+  for (int64_t i = 1; i < parts; ++i)
+    sum = k.add(sum, loadShared(memory, plus(lane, i * formatTileRows)));
+  barrier(); // before the next task
+  return sum;
+}
+
+void MixedLinearShader::emitResult(const Weight &weight, Value row, Value stored,
+                                   ArrayRef<Value> sums) {
   const MixedFormat &format = weight.format;
   Value feature = stored;
   if (format.sorted) {
@@ -368,34 +406,42 @@ void MixedLinearShader::emitResult(const Weight &weight, Value row, Value stored
   auto withBias = [&](const Weight &weight, Value sum) {
     return weight.bias ? k.add(sum, load(weight.bias, feature)) : sum;
   };
-  Value y = activate(op.getActivation(), withBias(weight, product(weight, row, stored)));
+  Value y = activate(op.getActivation(), withBias(weight, sums[0]));
   if (op.getGated())
-    y = k.mul(y, withBias(weights[1], product(weights[1], row, stored)));
+    y = k.mul(y, withBias(weights[1], sums[1]));
   Value at = k.add(times(row, format.rows), feature);
   if (residual)
     y = k.add(y, load(residual, at));
   store(y, weight.output, at);
 }
 
+void MixedLinearShader::emitRowOfTiles(const Weight &weight, Value row, Value number) {
+  Value lane = remainder(thread(), k.index(formatTileRows));
+  part = quotient(thread(), k.index(formatTileRows));
+  Value stored = k.add(times(number, formatTileRows), lane);
+  // The last row of tiles may have rows that the weight does not have.
+  Value known = k.min(stored, k.index(weight.format.rows - 1));
+  SmallVector<Value, 2> sums = {product(weight, row, known)};
+  if (op.getGated())
+    sums.push_back(product(weights[1], row, known));
+  for (auto [i, sum] : llvm::enumerate(sums))
+    sum = sumOfParts(sum, parts > 1 ? memory[i] : Value());
+  Value isIt = k.less(stored, k.index(weight.format.rows));
+  when(k.logicalAnd(isIt, k.equal(part, k.index(0))),
+       [&] { emitResult(weight, row, stored, sums); });
+}
+
 LogicalResult MixedLinearShader::emit() {
   if (failed(collect()))
     return failure();
-  ArrayRef<Weight> parts = ArrayRef(weights).take_front(op.getGated() ? 1 : weights.size());
-  int64_t features = 0;
-  for (const Weight &weight : parts)
-    features += weight.format.rows;
-  k.parallel(rowCount * features, [&](Value task) {
-    Value row = quotient(task, k.index(features)), feature = remainder(task, k.index(features));
-    int64_t first = 0;
-    for (const Weight &weight : parts) {
-      Value stored = plus(feature, -first);
-      if (parts.size() == 1)
-        return emitResult(weight, row, stored);
-      Value isIt = k.logicalAnd(k.lessEqual(k.index(first), feature),
-                                k.less(feature, k.index(first + weight.format.rows)));
-      when(isIt, [&] { emitResult(weight, row, stored); });
-      first += weight.format.rows;
-    }
+  SmallVector<int64_t> counts; // of rows of tiles
+  for (const Weight &weight : ArrayRef(weights).take_front(op.getGated() ? 1 : weights.size()))
+    counts.push_back(llvm::divideCeil(weight.format.rows, formatTileRows));
+  int64_t count = std::accumulate(counts.begin(), counts.end(), int64_t(0));
+  k.parallel(rowCount * count, [&](Value task) {
+    Value row = quotient(task, k.index(count));
+    ofPart(remainder(task, k.index(count)), counts,
+           [&](size_t i, Value number) { emitRowOfTiles(weights[i], row, number); });
   });
   return success();
 }
@@ -406,5 +452,5 @@ LogicalResult tacq::emitMixedLinearShader(KernelBuilder &kernel, LinearOp op,
                                           VulkanProfileAttr profile) {
   if (emitPanelLinearShader(kernel, op, profile))
     return success();
-  return MixedLinearShader(kernel, op).emit();
+  return MixedLinearShader(kernel, op, profile).emit();
 }
