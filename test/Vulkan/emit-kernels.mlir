@@ -5,20 +5,20 @@
 !y = tensor<?x64xf32, #tacq.shape<["rows", "64"]>>
 !w = !tacq.mixed<64x256, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 0, exact>>
 
-// A workgroup for 16 results, an invocation for a fourth of one's columns; the bytes of input and
+// A workgroup for 16 results, an invocation for half of one's columns; the bytes of input and
 // weight are read by the word.
 // CHECK-LABEL: func.func @linear
 // CHECK-SAME: (%[[X:[^:]*]]: memref<?xi8>, %[[S:[^:]*]]: memref<?xf32>, %[[W:[^:]*]]: memref<?xi8>, %[[Y:[^:]*]]: memref<?xf32>, %[[TASKS:[^:]*]]: index,
-// CHECK-SAME: tacq.workgroup = 64
+// CHECK-SAME: tacq.workgroup = 32
 // CHECK-NOT: vector
-// CHECK: %[[MEMORY:.*]] = memref.alloc() : memref<64xf32, #spirv.storage_class<Workgroup>>
+// CHECK: %[[MEMORY:.*]] = memref.alloc() : memref<32xf32, #spirv.storage_class<Workgroup>>
 // CHECK: builtin.unrealized_conversion_cast %[[X]] : memref<?xi8> to memref<?xi32, #spirv.storage_class<StorageBuffer>>
 // CHECK: scf.for
 // CHECK: %[[PART:.*]] = arith.divui %thread_id_x{{.*}}, %c16
 // CHECK: scf.for %{{.*}} = %[[PART]] to
 // CHECK: memref.store %{{.*}}, %[[MEMORY]][%thread_id_x
 // CHECK-NEXT: gpu.barrier
-// CHECK-COUNT-4: memref.load %[[MEMORY]]
+// CHECK-COUNT-2: memref.load %[[MEMORY]]
 // CHECK: gpu.barrier
 // CHECK: memref.store %{{.*}}, %[[Y]]
 func.func @linear(%x: !x, %s: !s, %w: !w) -> !y {

@@ -22,8 +22,8 @@ using namespace tacq;
 namespace {
 
 constexpr int64_t halfBytes = 2, startBytes = 4;
-/// What any device has of a workgroup's invocations.
-constexpr int64_t mostInvocations = 128;
+/// What any device has of a workgroup's invocations, and what those have whose subgroups are known.
+constexpr int64_t mostInvocations = 128, manyInvocations = 512;
 
 class MixedLinearShader : WorkgroupCode {
 public:
@@ -112,8 +112,9 @@ LogicalResult MixedLinearShader::collect() {
   if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted))
     return op.emitError("the weights of a gated linear operation have their rows in the natural "
                         "order");
-  setWorkgroup(std::clamp<int64_t>(profile.getWorkgroup(), formatTileRows, mostInvocations));
-  parts = workgroup() / formatTileRows;
+  int64_t most = (subgroup() > 1 ? manyInvocations : mostInvocations) / formatTileRows;
+  parts = std::min<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(inputColumns, block)), most);
+  setWorkgroup(parts * formatTileRows);
   for (int64_t i = 0; parts > 1 && i < (op.getGated() ? 2 : 1); ++i)
     memory.push_back(shared(workgroup(), b.getF32Type()));
   return success();
