@@ -7,6 +7,7 @@
 #include "Progress.h"
 #include "tacq/Compile.h"
 #include "tacq/Tune/DrawToken.h"
+#include "tacq/Tune/Tuner.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/FileUtilities.h"
 
@@ -56,6 +57,8 @@ Error tools::drawSamples(const DrawOptions &options, std::vector<TokenSequence> 
       return error;
     samples.insert(samples.end(), some.begin(), some.end());
   }
+  size_t number = 0;
+  llvm::erase_if(samples, [&](const TokenSequence &) { return isHeldBack(number++); });
   llvm::SmallString<128> path;
   if (std::error_code code = llvm::sys::fs::createTemporaryFile("tacq-unquantized", "tacq", path))
     return Error(TACQ_IO, "no temporary file can be made for the unquantized model: " +

@@ -10,8 +10,8 @@
 
 namespace tacq {
 
-/// One sample of so many is held back, and another one measured beside it.
-constexpr size_t heldOneIn = 8, measuredAt = 3;
+/// The sample that is measured beside the one held back, of as many.
+constexpr size_t measuredAt = 3;
 
 /// A weight, and where the gradient of a step is summed up.
 struct WeightEntry {

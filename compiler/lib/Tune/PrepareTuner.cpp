@@ -27,7 +27,7 @@ Error ModelTuner::prepare(llvm::StringMap<MixedWeight> &mixed) {
                                          " samples or more, and there are " +
                                          std::to_string(ownSamples()));
   for (size_t i = 0; i < samples.count; ++i)
-    if (i >= ownSamples() || i % heldOneIn != heldOneIn - 1)
+    if (i >= ownSamples() || !isHeldBack(i))
       training.push_back(i);
   output = predictionsOf(graph);
   if (output.empty())

@@ -44,8 +44,8 @@ struct TuneOptions {
   double resample = 0.25;
   /// Of the order of samples and of tokens that are drawn.
   uint32_t seed = 0;
-  /// Samples from this one on were drawn from the unquantized model: steps take them, but none of
-  /// them is held back.
+  /// Samples from this one on were drawn from the unquantized model, and not from what is held
+  /// back: steps take all of them.
   size_t ownSamples = ~size_t(0);
   /// Codes follow, at so many times the rate, in units of a row's root mean square.
   bool codes = false;
@@ -77,8 +77,11 @@ struct TuneOptions {
 /// is there: 0.01 for a divergence of 0.0625 and more, and for labels, and smaller as its root.
 double tuningRate(TuneOptions::Loss kind, double lossBefore);
 
+/// One of so many of the sample's own is held back.
+constexpr size_t heldOneIn = 8;
+inline bool isHeldBack(size_t ownSample) { return ownSample % heldOneIn == heldOneIn - 1; }
 /// The fewest samples of which some can be held back.
-constexpr size_t fewestTuningSamples = 8;
+constexpr size_t fewestTuningSamples = heldOneIn;
 
 struct TuneReport {
   unsigned steps = 0, bestStep = 0;
