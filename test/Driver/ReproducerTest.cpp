@@ -4,12 +4,15 @@
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Pass/Pass.h"
 #include "mlir/Pass/PassManager.h"
+#include "tacq/ExitCode.h"
 #include "tacq/TextFile.h"
 #include "llvm/Support/FileSystem.h"
 #include "llvm/Support/MemoryBuffer.h"
 #include <csignal>
 #include <cstdlib>
 #include <gtest/gtest.h>
+#include <thread>
+#include <unistd.h>
 
 using namespace mlir;
 
@@ -112,6 +115,27 @@ TEST_F(ReproducerTest, CrashOfCodeGeneration) {
                                       return tacq::Error();
                                     }),
                    "the_module");
+}
+
+/// The heap finds that memory is given back twice with its lock held, since there is another
+/// thread.
+TEST_F(ReproducerTest, CrashInsideOfTheHeap) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");
+  auto crash = [&] {
+    std::thread other(pause);
+    (void)tacq::runGuarded(*module, "m.onnx", []() -> tacq::Error {
+      constexpr size_t beyondCaches = 5000;
+      void *volatile memory = std::malloc(beyondCaches);
+      void *volatile next = std::malloc(beyondCaches);
+      std::free(memory);
+      std::free(memory);
+      std::free(next);
+      return tacq::Error();
+    });
+    _exit(0);
+  };
+  EXPECT_EXIT(crash(), testing::ExitedWithCode(int(tacq::ExitCode::Internal)),
+              "held the lock of the heap");
 }
 
 TEST_F(ReproducerTest, TextFiles) {

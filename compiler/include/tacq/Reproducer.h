@@ -22,7 +22,8 @@ namespace tacq {
 Error runPasses(mlir::PassManager &manager, mlir::ModuleOp module, llvm::StringRef file);
 
 /// Runs `step`, which generates code for `module` and leaves it unchanged. If it fails with
-/// TACQ_INTERNAL or crashes, the message names a file with the text of `module`.
+/// TACQ_INTERNAL or crashes, the message names a file with the text of `module`. If it crashes in a
+/// way after which memory cannot be allocated, the process ends with the status of internal errors.
 Error runGuarded(mlir::ModuleOp module, llvm::StringRef file, llvm::function_ref<Error()> step);
 
 } // namespace tacq

@@ -2,8 +2,12 @@
 
 #include "tacq/Reproducer.h"
 #include "mlir/Pass/PassManager.h"
+#include "tacq/ExitCode.h"
 #include "llvm/Support/CrashRecoveryContext.h"
 #include "llvm/Support/FileSystem.h"
+#include <csignal>
+#include <optional>
+#include <unistd.h>
 
 using namespace mlir;
 using namespace tacq;
@@ -49,6 +53,34 @@ private:
 };
 } // namespace
 
+namespace {
+/// After a crash with the heap's lock held nothing can be allocated any more, so that reporting it
+/// would wait forever. While this exists, the process ends after a time instead.
+class WaitLimit {
+public:
+  WaitLimit() {
+    struct sigaction action = {};
+    action.sa_handler = [](int) {
+      constexpr char text[] = "error: the compiler crashed while it held the lock of the heap: no "
+                              "reproducer can be written; please report it with the model\n";
+      ssize_t written = write(STDERR_FILENO, text, sizeof(text) - 1);
+      (void)written;
+      _exit(int(ExitCode::Internal));
+    };
+    sigaction(SIGALRM, &action, &before);
+    alarm(seconds);
+  }
+  ~WaitLimit() {
+    alarm(0);
+    sigaction(SIGALRM, &before, nullptr);
+  }
+
+private:
+  static constexpr unsigned seconds = 10;
+  struct sigaction before = {};
+};
+} // namespace
+
 static std::string reproducerPath() {
   SmallString<128> path;
   if (llvm::sys::fs::createTemporaryFile("tacq-compile", "mlir", path))
@@ -84,8 +116,11 @@ Error tacq::runGuarded(ModuleOp module, StringRef file, llvm::function_ref<Error
   Error error;
   llvm::CrashRecoveryContext::Enable();
   llvm::CrashRecoveryContext context;
-  if (!context.RunSafely([&] { error = step(); }))
+  std::optional<WaitLimit> limit;
+  if (!context.RunSafely([&] { error = step(); })) {
+    limit.emplace();
     error = Error(TACQ_INTERNAL, (file + ": code generation crashed").str());
+  }
   llvm::CrashRecoveryContext::Disable();
   if (error.code() != TACQ_INTERNAL)
     return error;
