@@ -48,3 +48,19 @@ func.func @half(%x: !h, %w: tensor<32x32xf16>) -> !h {
     weight_layouts = [#tacq.panel<16, f16>], node_name = "y"} : (!h, tensor<32x32xf16>) -> !h
   return %y : !h
 }
+
+// Rows of a table in panels.
+// CHECK-LABEL: func.func @gather
+// CHECK-SAME: (%[[TABLE:[^:]*]]: memref<?xf16>,
+// CHECK-DAG: %[[PANEL:.*]] = arith.divui %[[ROW:.*]], %c16
+// CHECK-DAG: %[[LANE:.*]] = arith.remui %[[ROW]], %c16
+// CHECK: %[[FIRST:.*]] = arith.muli %[[PANEL]], %c4
+// CHECK: %[[COLUMN:.*]] = arith.addi %[[FIRST]],
+// CHECK: %[[START:.*]] = arith.muli %[[COLUMN]], %c16
+// CHECK: %[[AT:.*]] = arith.addi %[[START]], %[[LANE]]
+// CHECK: memref.load %[[TABLE]][%[[AT]]]
+func.func @gather(%w: tensor<40x4xf16>, %i: tensor<3xi64>) -> tensor<3x4xf16> {
+  %z = tacq.node "Gather" opset 18 (%w, %i) {panel_width = 16 : i64}
+    : (tensor<40x4xf16>, tensor<3xi64>) -> tensor<3x4xf16>
+  return %z : tensor<3x4xf16>
+}

@@ -2,18 +2,37 @@
 
 tacq.param @w : tensor<8x4xf16> from #tacq.source<"w.bin", 0, 64>
 
-// A weight that something else reads as well keeps its plain form there.
+// A table that is a weight, too, is stored once; what else reads it has its plain form.
 // CHECK-LABEL: func.func @shared
+// CHECK: %[[TABLE:.*]] = tacq.get_param @w {layout = #tacq.panel<16, f16>} : tensor<8x4xf16>
 // CHECK: %[[PLAIN:.*]] = tacq.get_param @w : tensor<8x4xf16>
 // CHECK: %[[PACKED:.*]] = tacq.get_param @w {layout = #tacq.panel<16, f16>} : tensor<8x4xf16>
 // CHECK: tacq.linear %arg0, weights(%[[PACKED]]) {{.*}}weight_layouts = [#tacq.panel<16, f16>]
+// CHECK: tacq.node "Gather" {{.*}}(%[[TABLE]], %arg1) {panel_width = 16 : i64}
 // CHECK: tacq.node "Gather" {{.*}}(%[[PLAIN]], %arg1)
-func.func @shared(%x: tensor<2x4xf16>, %i: tensor<3xi64>) -> (tensor<2x8xf16>, tensor<3x4xf16>) {
+func.func @shared(%x: tensor<2x4xf16>, %i: tensor<3xi64>)
+    -> (tensor<2x8xf16>, tensor<3x4xf16>, tensor<8x3xf16>) {
   %w = tacq.get_param @w : tensor<8x4xf16>
   %y = tacq.linear %x, weights(%w) {weight_order = [0 : i32], node_name = "y"}
     : (tensor<2x4xf16>, tensor<8x4xf16>) -> tensor<2x8xf16>
   %z = tacq.node "Gather" opset 18 (%w, %i) : (tensor<8x4xf16>, tensor<3xi64>) -> tensor<3x4xf16>
-  return %y, %z : tensor<2x8xf16>, tensor<3x4xf16>
+  %c = tacq.node "Gather" opset 18 (%w, %i) {axis = 1 : i64}
+    : (tensor<8x4xf16>, tensor<3xi64>) -> tensor<8x3xf16>
+  return %y, %z, %c : tensor<2x8xf16>, tensor<3x4xf16>, tensor<8x3xf16>
+}
+
+// The rows of a transposed weight are not the panels'.
+tacq.param @t : tensor<8x4xf16> from #tacq.source<"t.bin", 0, 64>
+// CHECK-LABEL: func.func @transposed
+// CHECK: tacq.node "Gather"
+// CHECK-NOT: panel_width
+// CHECK: return
+func.func @transposed(%x: tensor<2x8xf16>, %i: tensor<3xi64>) -> (tensor<2x4xf16>, tensor<3x4xf16>) {
+  %w = tacq.get_param @t : tensor<8x4xf16>
+  %y = tacq.linear %x, weights(%w) {weight_order = [1 : i32], node_name = "y"}
+    : (tensor<2x8xf16>, tensor<8x4xf16>) -> tensor<2x4xf16>
+  %z = tacq.node "Gather" opset 18 (%w, %i) : (tensor<8x4xf16>, tensor<3xi64>) -> tensor<3x4xf16>
+  return %y, %z : tensor<2x4xf16>, tensor<3x4xf16>
 }
 
 // A weight that is computed stays as it is.

@@ -1,7 +1,8 @@
 //===- PackWeights.cpp - Chooses the layouts of the weights ---------------===//
 //
-// Dense weights are stored in panels. Mixed-precision ones are stored in tiles, and what is
-// multiplied with them is quantized before, unless it is to stay as it is.
+// Dense weights are stored in panels, from which rows of a table that is a weight, too, are
+// gathered. Mixed-precision ones are stored in tiles, and what is multiplied with them is quantized
+// before, unless it is to stay as it is.
 //
 //===----------------------------------------------------------------------===//
 
@@ -9,6 +10,7 @@
 #include "tacq/CPU/Passes.h"
 #include "tacq/CPU/WeightPacking.h"
 #include "tacq/Codegen/MixedFormat.h"
+#include "tacq/Ops/OpSpec.h"
 
 namespace tacq {
 #define GEN_PASS_DEF_PACKWEIGHTS
@@ -30,7 +32,10 @@ private:
   void packDense(LinearOp linear);
   void packMixed(LinearOp linear, QuantizedInputs &inputs);
   void setLayouts(LinearOp linear, function_ref<Attribute(Value)> layoutOf);
+  void gatherFromPanels();
 };
+
+constexpr StringLiteral weightOrderAttribute = "tacq.weight_order";
 
 bool isMixed(Value weight) { return isa<MixedType>(weight.getType()); }
 
@@ -172,7 +177,7 @@ void PackWeightsPass::setLayouts(LinearOp linear, function_ref<Attribute(Value)>
         builder.create<GetParamOp>(param.getLoc(), param.getType(), param.getParamAttr(), layout);
     // A parameter that is used in both orders is packed in two ways.
     if (cast<IntegerAttr>(order).getInt() == int64_t(WeightOrder::KN))
-      packed->setAttr("tacq.weight_order", builder.getStringAttr("kn"));
+      packed->setAttr(weightOrderAttribute, builder.getStringAttr("kn"));
     weight.set(packed);
     if (param.use_empty())
       param.erase();
@@ -215,6 +220,33 @@ void PackWeightsPass::packMixed(LinearOp linear, QuantizedInputs &inputs) {
   linear.getXScalesMutable().assign(input.getScales());
 }
 
+/// An embedding that is the head's weight, too, is stored once.
+void PackWeightsPass::gatherFromPanels() {
+  llvm::DenseMap<Attribute, GetParamOp> panels;
+  getOperation()->walk([&](GetParamOp param) {
+    if (isa_and_nonnull<PanelAttr>(param.getLayoutAttr()) && !param->hasAttr(weightOrderAttribute))
+      panels.try_emplace(param.getParamAttr(), param);
+  });
+  getOperation()->walk([&](NodeOp node) {
+    auto param = node.getOpType() == "Gather" ? node.getInputs()[0].getDefiningOp<GetParamOp>()
+                                              : GetParamOp();
+    GetParamOp packed = param ? panels.lookup(param.getParamAttr()) : GetParamOp();
+    if (!packed || param.getLayoutAttr() || NodeAttrs(node).integer("axis", 0) != 0)
+      return;
+    auto layout = cast<PanelAttr>(packed.getLayoutAttr());
+    OpBuilder builder(param);
+    auto table =
+        builder.create<GetParamOp>(param.getLoc(), param.getType(), param.getParamAttr(), layout);
+    node.getInputsMutable()[0].set(table);
+    NamedAttrList attributes(node.getAttrs());
+    attributes.set(panelWidthName, builder.getI64IntegerAttr(layout.getWidth()));
+    node.setAttrsAttr(attributes.getDictionary(&getContext()));
+    ++numShared;
+    if (param.use_empty())
+      param.erase();
+  });
+}
+
 void PackWeightsPass::runOnOperation() {
   if (activations != "int8" && activations != "f32") {
     getOperation()->emitError("activations are int8 or f32, not '") << activations << "'";
@@ -242,4 +274,5 @@ void PackWeightsPass::runOnOperation() {
     }
     packMixed(linear, inputs);
   }
+  gatherFromPanels();
 }

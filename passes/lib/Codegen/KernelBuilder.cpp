@@ -169,6 +169,13 @@ Value KernelBuilder::load(Value tensor, ValueRange index) {
   return element;
 }
 
+Value KernelBuilder::loadFromPanel(Value matrix, int64_t width, Value row, Value column) {
+  Value rows = index(width);
+  Value panel = b.create<arith::DivUIOp>(row, rows), inPanel = b.create<arith::RemUIOp>(row, rows);
+  Value start = mul(add(mul(panel, sym(dims(matrix)[1])), column), rows);
+  return loadFlat(inputs[*inputOf(matrix)], add(start, inPanel), elementType(matrix));
+}
+
 void KernelBuilder::define(Value tensor, ValueRange index, Value element) {
   cache[tensor].push_back({llvm::SmallVector<Value, 6>(index), element});
 }

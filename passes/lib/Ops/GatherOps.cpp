@@ -56,6 +56,8 @@ static Value gatherElement(KernelBuilder &k, NodeOp node, unsigned, ValueRange i
   KernelBuilder::Index source(index.take_front(axis));
   source.push_back(loadIndex(k, node, indices, index.slice(axis, count), dims[axis]));
   source.append(index.begin() + axis + count, index.end());
+  if (int64_t width = NodeAttrs(node).integer(panelWidthName, 0))
+    return k.loadFromPanel(data, width, source[0], source[1]);
   return k.load(data, source);
 }
 

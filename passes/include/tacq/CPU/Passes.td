@@ -9,7 +9,9 @@ def PackWeights : Pass<"tacq-pack-weights"> {
   let summary = "Store the weights of linear operations in panels or tiles";
   let description = [{
     Gives the weights that are parameters their layout, on a `tacq.get_param` of its own and in
-    `weight_layouts`. Dense weights are stored in panels. Mixed-precision ones are stored in tiles,
+    `weight_layouts`. Dense weights are stored in panels; a `Gather` of rows of such a weight, an
+    embedding that is the head's weight, reads the panels, whose width it has as `panel_width`,
+    if the weight's rows are the result's features. Mixed-precision ones are stored in tiles,
     and what is multiplied with them becomes int8 before (`tacq.quantize_rows`), once for all linear
     operations that read it, or stays as it is with `activations=f32`. A gated operation is split
     where its kernel could not combine the two products: if its weights are not all
@@ -21,6 +23,7 @@ def PackWeights : Pass<"tacq-pack-weights"> {
   let statistics = [
     Statistic<"numDense", "panels", "Weights stored in panels">,
     Statistic<"numMixed", "tiles", "Mixed-precision weights stored in tiles">,
+    Statistic<"numShared", "shared-tables", "Gathers that read a weight's panels">,
     Statistic<"numQuantized", "quantized-inputs", "Inputs that are quantized">
   ];
   let dependentDialects = ["::tacq::TACQDialect"];

@@ -74,6 +74,8 @@ public:
   /// are dropped and axes of size 1 are read at 0.
   mlir::Value loadBroadcast(mlir::Value tensor, mlir::ValueRange index,
                             llvm::ArrayRef<Sym> outDims);
+  /// An element of a matrix that is an input, stored in panels of `width` rows (#tacq.panel).
+  mlir::Value loadFromPanel(mlir::Value matrix, int64_t width, mlir::Value row, mlir::Value column);
   /// From now on, `load` finds this element of an input here, and not in its buffer.
   void define(mlir::Value tensor, mlir::ValueRange index, mlir::Value element);
   /// Stores an element (compute type) of output `output` of the kernel.

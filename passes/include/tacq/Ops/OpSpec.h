@@ -25,6 +25,9 @@ namespace tacq {
 
 class KernelBuilder;
 
+/// Attribute of a Gather whose data are stored in panels (#tacq.panel): their width.
+inline constexpr llvm::StringLiteral panelWidthName = "panel_width";
+
 /// Attributes of a node under their ONNX names, with ONNX's defaults given by the caller.
 class NodeAttrs {
 public:
