@@ -13,8 +13,8 @@
 using namespace tacq;
 
 namespace {
-/// The rows [begin, begin + count). In every step `gradient` is H (w - q) of the row, and `stored`
-/// is q.
+/// The rows [begin, begin + count). In every step `gradient` is H (w - q) of the row, `stored` is
+/// q, and `projected` has, for each level, the sum of the rows of H whose columns have its code.
 class Chunk {
 public:
   Chunk(WeightView weight, llvm::ArrayRef<double> hessian, const std::vector<bool> &dead,
@@ -37,6 +37,7 @@ private:
   void fitRoundedLevels();
   bool sweep();
   void change(int64_t r, int64_t k, double value);
+  void recode(int64_t r, int64_t k, int code);
   void storeCircuit(int64_t r);
   void takeAffine(int64_t r);
 
@@ -50,6 +51,7 @@ private:
   const double *projection(int64_t r, int64_t c) const {
     return projected.data() + (r * books + c) * columns;
   }
+  double *projection(int64_t r, int64_t c) { return projected.data() + (r * books + c) * columns; }
 
   WeightView weight;
   llvm::ArrayRef<double> hessian;
@@ -62,7 +64,7 @@ private:
   std::vector<double> target, stored, gradient; ///< [count][columns]
   std::vector<uint8_t> kept;                    ///< [count][columns], empty without a circuit
   std::vector<double> levels;                   ///< [count][books]
-  std::vector<double> selection, projected;     ///< [count][books][columns]
+  std::vector<double> projected;                ///< [count][books][columns]
 };
 } // namespace
 
@@ -116,7 +118,7 @@ double Chunk::errorOf(int64_t r) const {
 }
 
 void Chunk::projectHessian() {
-  selection.assign(count * books * columns, 0);
+  std::vector<double> selection(count * books * columns);
   projected.resize(selection.size());
   for (int64_t r = 0; r < count; ++r)
     for (int64_t k = 0; k < columns; ++k)
@@ -154,7 +156,6 @@ void Chunk::moveLevels(int64_t r, const double *step) {
 }
 
 void Chunk::fitLevels() {
-  projectHessian();
   double step[mostLevels];
   for (int64_t r = 0; r < count; ++r)
     if (formOf(r).solve(step))
@@ -194,6 +195,16 @@ void Chunk::change(int64_t r, int64_t k, double value) {
   current = value;
 }
 
+/// Few codes change in a pass, so that this takes less than projecting again.
+void Chunk::recode(int64_t r, int64_t k, int code) {
+  int size = static_cast<int>(columns);
+  const double *row = &hessian[k * columns];
+  cblas_daxpy(size, -1, row, 1, projection(r, codeOf(r, k)), 1);
+  cblas_daxpy(size, 1, row, 1, projection(r, code), 1);
+  codeOf(r, k) = static_cast<uint8_t>(code);
+  change(r, k, levelsOf(r)[code]);
+}
+
 /// One pass over all codes; true if any has changed. Column by column for all rows, so that a row
 /// of H is read once.
 bool Chunk::sweep() {
@@ -215,8 +226,7 @@ bool Chunk::sweep() {
       int code = nearestLevel(r, wanted);
       if (code == codeOf(r, k) || levelsOf(r)[code] == stored[i])
         continue;
-      codeOf(r, k) = static_cast<uint8_t>(code);
-      change(r, k, levelsOf(r)[code]);
+      recode(r, k, code);
       changed = true;
     }
   }
@@ -252,6 +262,7 @@ void Chunk::takeAffine(int64_t r) {
 void Chunk::fit() {
   load();
   refreshGradient();
+  projectHessian();
   std::vector<double> before(count);
   for (int64_t r = 0; r < count; ++r)
     before[r] = errorOf(r);

@@ -9,6 +9,8 @@ using namespace tacq;
 
 /// A probe corrects an estimate by no more than this, beside what all are corrected by.
 static constexpr double largestCorrection = 8;
+/// A candidate whose predicted loss is so many times that of the chosen one is not measured, too.
+static constexpr double clearlyWorse = 1.5;
 /// How often a plan for a tolerated loss is made smaller or larger by its measurement.
 static constexpr int mostAttempts = 3;
 
@@ -158,12 +160,14 @@ Error ModelPlanner::probe() {
   return Error();
 }
 
-/// What is predicted to be best is measured, and so is the best of one format.
+/// What is predicted to be best is measured, and so is the best of one format if it may be better.
 Error ModelPlanner::confirmSize() {
   std::optional<size_t> alike = best(/*alikeOnly=*/true);
   if (Error error = measure(result.candidates[result.chosen]))
     return error;
-  if (!alike || *alike == result.chosen)
+  if (!alike || *alike == result.chosen ||
+      result.candidates[*alike].predictedLoss >
+          clearlyWorse * result.candidates[result.chosen].predictedLoss)
     return Error();
   if (Error error = measure(result.candidates[*alike]))
     return error;
