@@ -171,7 +171,7 @@ TEST(Slots, fillTheBudget) {
         SCOPED_TRACE(testing::Message() << seed << " " << fraction << " " << tileRows);
         Model model(shapes, seed);
         std::vector<CircuitMask> scattered = selectScattered(model.views, fraction);
-        std::vector<SlotCircuit> circuits = selectSlots(model.views, scattered, {tileRows, 128});
+        std::vector<SlotCircuit> circuits = selectSlots(model.views, scattered, {tileRows, 128})[0];
         expectWholeSlots(model, circuits);
         int64_t budget = budgetOf(scattered), spent = bytesOf(circuits);
         EXPECT_LE(spent, budget);
@@ -188,7 +188,7 @@ TEST(Slots, fillTheBudget) {
 TEST(Slots, areTheMostSalientOfTheirOrder) {
   Model model({{48, 256}}, 7);
   std::vector<CircuitMask> scattered = selectScattered(model.views, 0.02);
-  SlotCircuit circuit = selectSlots(model.views, scattered, {})[0];
+  SlotCircuit circuit = selectSlots(model.views, scattered, {})[0][0];
   std::vector<uint32_t> order = circuit.mask.order;
   if (order.empty()) {
     order.resize(48);
@@ -211,10 +211,26 @@ TEST(Slots, areTheMostSalientOfTheirOrder) {
   EXPECT_NEAR(capturedSaliency(model.views[0], circuit.mask), best, 1e-5 * best);
 }
 
+TEST(Slots, areTheSameForSeveralCircuitsAtOnce) {
+  Model model(shapes, 3);
+  std::vector<double> fractions = {0.0035, 0.01, 0.05};
+  auto together = selectCircuits(WeightFormat::Circuit::Slots, model.views, fractions);
+  ASSERT_EQ(together.size(), 3u);
+  for (auto [i, fraction] : llvm::enumerate(fractions)) {
+    auto alone = selectCircuit(WeightFormat::Circuit::Slots, model.views, fraction);
+    ASSERT_EQ(together[i].size(), alone.size());
+    for (size_t t = 0; t < alone.size(); ++t) {
+      EXPECT_EQ(together[i][t].starts, alone[t].starts);
+      EXPECT_EQ(together[i][t].positions, alone[t].positions);
+      EXPECT_EQ(together[i][t].order, alone[t].order);
+    }
+  }
+}
+
 TEST(Slots, withoutCircuit) {
   Model model(shapes, 8);
   std::vector<CircuitMask> none = selectScattered(model.views, 0);
-  EXPECT_EQ(bytesOf(selectSlots(model.views, none, {})), 0);
+  EXPECT_EQ(bytesOf(selectSlots(model.views, none, {})[0]), 0);
   EXPECT_TRUE(selectUniform(model.views, none, {})[0].mask.empty());
 }
 

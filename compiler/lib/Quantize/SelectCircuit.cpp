@@ -5,15 +5,25 @@
 
 using namespace tacq;
 
+std::vector<std::vector<CircuitMask>> tacq::selectCircuits(WeightFormat::Circuit layout,
+                                                           llvm::ArrayRef<WeightView> saliency,
+                                                           llvm::ArrayRef<double> fractions) {
+  std::vector<std::vector<CircuitMask>> masks;
+  for (double fraction : fractions)
+    masks.push_back(selectScattered(saliency, fraction));
+  std::vector<std::vector<SlotCircuit>> circuits;
+  if (layout == WeightFormat::Circuit::Slots)
+    circuits = selectSlots(saliency, masks, SlotOptions());
+  else if (layout == WeightFormat::Circuit::Uniform)
+    for (const std::vector<CircuitMask> &each : masks)
+      circuits.push_back(selectUniform(saliency, each, SlotOptions()));
+  for (auto [each, inTiles] : llvm::zip(masks, circuits))
+    for (auto [mask, circuit] : llvm::zip(each, inTiles))
+      mask = std::move(circuit.mask);
+  return masks;
+}
+
 std::vector<CircuitMask> tacq::selectCircuit(WeightFormat::Circuit layout,
                                              llvm::ArrayRef<WeightView> saliency, double fraction) {
-  std::vector<CircuitMask> masks = selectScattered(saliency, fraction);
-  if (layout != WeightFormat::Circuit::Slots && layout != WeightFormat::Circuit::Uniform)
-    return masks;
-  std::vector<SlotCircuit> circuits = layout == WeightFormat::Circuit::Slots
-                                          ? selectSlots(saliency, masks, SlotOptions())
-                                          : selectUniform(saliency, masks, SlotOptions());
-  for (auto [mask, circuit] : llvm::zip(masks, circuits))
-    mask = std::move(circuit.mask);
-  return masks;
+  return std::move(selectCircuits(layout, saliency, fraction)[0]);
 }

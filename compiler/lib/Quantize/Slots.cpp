@@ -5,10 +5,12 @@
 #include "SlotTable.h"
 #include "llvm/ADT/STLExtras.h"
 #include <algorithm>
+#include <array>
 #include <cassert>
 #include <cstdlib>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <queue>
 
 using namespace tacq;
@@ -172,32 +174,43 @@ static SlotChoice spend(llvm::ArrayRef<SlotTable> tables, int64_t budget, int64_
   return choice;
 }
 
-std::vector<SlotCircuit> tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
-                                           llvm::ArrayRef<CircuitMask> scattered,
-                                           const SlotOptions &options) {
-  assert(saliency.size() == scattered.size() && "there is a circuit for each tensor");
-  int64_t budget = budgetOf(scattered);
+std::vector<std::vector<SlotCircuit>>
+tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
+                  llvm::ArrayRef<std::vector<CircuitMask>> scattered, const SlotOptions &options) {
   int64_t bytesOfSlot = slotBytes({0, 0, options.tileRows, options.tileColumns});
-  auto limit = static_cast<uint64_t>(budget / bytesOfSlot);
-  std::vector<std::vector<SlotTable>> ofTensor(saliency.size()); // natural and sorted
+  // Of each circuit and each tensor, in the natural order of rows and in a sorted one.
+  using Tables = std::vector<std::optional<SlotTable>>;
+  std::vector<std::array<Tables, 2>> tables(scattered.size());
+  for (auto [masks, both] : llvm::zip(scattered, tables)) {
+    assert(saliency.size() == masks.size() && "there is a circuit for each tensor");
+    both = {Tables(saliency.size()), Tables(saliency.size())};
+  }
   forEachChunk(static_cast<int64_t>(saliency.size()), 1, /*threads=*/0, [&](int64_t t, int64_t) {
     TileGrid grid = gridOf(saliency[t], options);
-    std::vector<std::vector<uint32_t>> orders = {{}, sortedRows(grid.rows, scattered[t])};
+    std::vector<std::vector<uint32_t>> orders(1);
+    for (const std::vector<CircuitMask> &masks : scattered)
+      orders.push_back(sortedRows(grid.rows, masks[t]));
     std::vector<std::vector<float>> worths = slotWorths(saliency[t], grid, orders);
-    for (auto [order, worth] : llvm::zip(orders, worths))
-      ofTensor[t].emplace_back(saliency[t], grid, std::move(order), worth, limit);
+    for (size_t i = 0; i < scattered.size(); ++i) {
+      auto limit = static_cast<uint64_t>(budgetOf(scattered[i]) / bytesOfSlot);
+      tables[i][0][t].emplace(saliency[t], grid, orders[0], worths[0], limit);
+      tables[i][1][t].emplace(saliency[t], grid, orders[i + 1], worths[i + 1], limit);
+    }
   });
-  std::vector<SlotTable> natural, sorted;
-  for (std::vector<SlotTable> &both : ofTensor) {
-    natural.push_back(std::move(both[0]));
-    sorted.push_back(std::move(both[1]));
+  std::vector<std::vector<SlotCircuit>> result;
+  for (auto [masks, both] : llvm::zip(scattered, tables)) {
+    std::vector<SlotTable> ofOrder[2];
+    for (size_t order : {0, 1})
+      for (std::optional<SlotTable> &table : both[order])
+        ofOrder[order].push_back(std::move(*table));
+    int64_t budget = budgetOf(masks);
+    SlotChoice choice = spend(ofOrder[0], budget, bytesOfSlot);
+    SlotChoice other = spend(ofOrder[1], budget, bytesOfSlot);
+    const SlotChoice &best = other.worth() > choice.worth() ? other : choice;
+    std::vector<SlotCircuit> &circuits = result.emplace_back(saliency.size());
+    forEachChunk(static_cast<int64_t>(saliency.size()), 1, /*threads=*/0,
+                 [&](int64_t t, int64_t) { circuits[t] = best.circuit(t); });
   }
-  SlotChoice choice = spend(natural, budget, bytesOfSlot);
-  SlotChoice other = spend(sorted, budget, bytesOfSlot);
-  const SlotChoice &best = other.worth() > choice.worth() ? other : choice;
-  std::vector<SlotCircuit> result(saliency.size());
-  forEachChunk(static_cast<int64_t>(saliency.size()), 1, /*threads=*/0,
-               [&](int64_t t, int64_t) { result[t] = best.circuit(t); });
   return result;
 }
 

@@ -126,31 +126,31 @@ void ModelPlanner::addOption(size_t t, const CandidateFormat &format, double cir
 /// Circuits of all tensors together and of each by itself, by the errors of a format that stands
 /// for all of its width.
 Error ModelPlanner::selectCircuits(const CandidateFormat &format) {
-  shared.clear();
-  own.clear();
   std::vector<WeightView> saliency;
   for (PricedTensor &tensor : tensors) {
     if (Error error = tensor.round(format, hessianOf(tensor), options.threads))
       return error;
     saliency.push_back(tensor.saliency());
   }
-  auto price = [&](std::vector<PricedCircuit> &circuits,
-                   llvm::function_ref<CircuitMask(size_t)> maskOf) {
-    circuits.resize(tensors.size());
-    forEachChunk(int64_t(tensors.size()), 1, options.threads, [&](int64_t t, int64_t) {
-      CircuitMask mask = maskOf(t);
-      double left = tensors[t].partLeft(mask, hessianOf(tensors[t]));
-      circuits[t] = {std::move(mask), left};
-    });
+  auto forEachTensor = [&](llvm::function_ref<void(size_t)> body) {
+    forEachChunk(int64_t(tensors.size()), 1, options.threads, [&](int64_t t, int64_t) { body(t); });
   };
-  for (double circuit : sharedCircuits) {
-    std::vector<CircuitMask> masks = selectCircuit(options.circuitLayout, saliency, circuit);
-    price(shared.emplace_back(), [&](size_t t) { return std::move(masks[t]); });
-  }
-  for (double circuit : ownCircuits)
-    price(own.emplace_back(), [&](size_t t) {
-      return std::move(selectCircuit(options.circuitLayout, saliency[t], circuit)[0]);
-    });
+  shared.assign(std::size(sharedCircuits), std::vector<PricedCircuit>(tensors.size()));
+  own.assign(std::size(ownCircuits), std::vector<PricedCircuit>(tensors.size()));
+  auto price = [&](size_t t, CircuitMask &mask) {
+    double left = tensors[t].partLeft(mask, hessianOf(tensors[t]));
+    return PricedCircuit{std::move(mask), left};
+  };
+  std::vector<std::vector<CircuitMask>> together =
+      tacq::selectCircuits(options.circuitLayout, saliency, sharedCircuits);
+  forEachTensor([&](size_t t) {
+    for (auto [masks, circuits] : llvm::zip(together, shared))
+      circuits[t] = price(t, masks[t]);
+    std::vector<std::vector<CircuitMask>> alone =
+        tacq::selectCircuits(options.circuitLayout, saliency[t], ownCircuits);
+    for (auto [masks, circuits] : llvm::zip(alone, own))
+      circuits[t] = price(t, masks[0]);
+  });
   return Error();
 }
 

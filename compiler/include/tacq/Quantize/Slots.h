@@ -38,9 +38,11 @@ struct SlotCircuit {
 /// entries of the scattered circuit they hold, so that salient rows share tiles, or all stay as
 /// they are, which saves the permutations: whichever keeps more. Tensors of the same shape have
 /// circuits all or none. Both let layers share kernels, whose code would cost more than it saves.
-std::vector<SlotCircuit> selectSlots(llvm::ArrayRef<WeightView> saliency,
-                                     llvm::ArrayRef<CircuitMask> scattered,
-                                     const SlotOptions &options);
+/// For several scattered circuits of all tensors at once: what they share, sorting the saliency, is
+/// most of the work.
+std::vector<std::vector<SlotCircuit>>
+selectSlots(llvm::ArrayRef<WeightView> saliency, llvm::ArrayRef<std::vector<CircuitMask>> scattered,
+            const SlotOptions &options);
 
 /// The same number of slots in every tile of every tensor, at least one and not more than the
 /// narrowest tile has columns: the number whose bytes are closest to that budget.
@@ -52,6 +54,10 @@ std::vector<SlotCircuit> selectUniform(llvm::ArrayRef<WeightView> saliency,
 /// are scattered, else what fits into 4 bytes for each of so many.
 std::vector<CircuitMask> selectCircuit(WeightFormat::Circuit layout,
                                        llvm::ArrayRef<WeightView> saliency, double fraction);
+/// The same for several fractions at once.
+std::vector<std::vector<CircuitMask>> selectCircuits(WeightFormat::Circuit layout,
+                                                     llvm::ArrayRef<WeightView> saliency,
+                                                     llvm::ArrayRef<double> fractions);
 
 } // namespace tacq
 
