@@ -152,7 +152,8 @@ def plan(probed_plan):
 
 
 def test_measured_plan(probed_plan):
-    """The plan fits, and was measured to lose less than the best candidate of one format."""
+    """The plan fits and was measured; the best candidate of one format is clearly predicted to lose
+    more, or was measured to."""
     path, text, _ = probed_plan
     made = json.loads(path.read_text())
     header, *table = [line.split() for line in text.splitlines()]
@@ -166,8 +167,13 @@ def test_measured_plan(probed_plan):
     assert table[made["candidates"].index(chosen)][0] == "*"
     loss = float(columns[0][5].rstrip("%")) / 100 * made["mean_loss"]
     assert made["candidates"][0]["predicted_loss"] == pytest.approx(loss, rel=0.01)
-    alike, = [c for c in made["candidates"] if "measured_loss" in c and c is not chosen]
-    assert alike["bpw"] <= 2.4 and 0 < chosen["measured_loss"] < alike["measured_loss"]
+    alike = min((c for c in made["candidates"] if "bits" in c and c["bpw"] <= 2.4),
+                key=lambda c: c["predicted_loss"])
+    if "measured_loss" in alike:
+        assert 0 < chosen["measured_loss"] < alike["measured_loss"]
+    else:
+        assert alike["predicted_loss"] > 1.5 * chosen["predicted_loss"]
+        assert 0 < chosen["measured_loss"] < alike["predicted_loss"]
 
 
 def test_options_of_weights(probed_plan):
