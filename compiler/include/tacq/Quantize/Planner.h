@@ -10,7 +10,8 @@
 //
 // With samples, estimates are corrected by probes: the divergence from the original model with one
 // weight alone quantized, and with all others but this one, says what the weight's estimate is to
-// be multiplied by. What is chosen is measured, too, beside the best candidate of one format.
+// be multiplied by. What is chosen is measured, too, and so is the best candidate of one
+// format where it may be better.
 //
 //===----------------------------------------------------------------------===//
 
