@@ -81,6 +81,9 @@ static DrawnText answersTo(const std::vector<Exchange> &exchanges, size_t length
     const Exchange &exchange = exchanges[drawBelow(random, exchanges.size())];
     size_t question = exchange.question.size();
     size_t kept = random() % 2 ? question : 1 + drawBelow(random, question);
+    // Steps need something to be predicted in each text.
+    if (parts.empty())
+      kept = std::clamp<size_t>(kept, 1, length - 1);
     auto begin = exchange.question.begin();
     parts.push_back({{begin, begin + ptrdiff_t(kept)},
                      question - kept + longerAnswer * exchange.answer + freeTokens});
@@ -100,7 +103,8 @@ std::vector<DrawnText> tools::textsToDraw(const std::vector<TokenSequence> &samp
     const std::vector<int64_t> &tokens = samples[i % samples.size()].tokens;
     std::mt19937_64 random(seedOf(seed, i));
     if (end) {
-      texts.push_back(answersTo(exchanges, tokens.size(), *end, random));
+      if (tokens.size() > 1)
+        texts.push_back(answersTo(exchanges, tokens.size(), *end, random));
       continue;
     }
     size_t kept = std::max<size_t>(tokens.size() / prefixPart, 1);

@@ -53,8 +53,8 @@ private:
   TokenSequence text;
 };
 
-/// `perSample` texts for each sample, sorted by length. Each comes from a generator of its own,
-/// which `seed` and its number begin.
+/// `perSample` texts for each sample, as long as it and sorted by length; none for a single token
+/// with labels. Each comes from a generator of its own, which `seed` and its number begin.
 std::vector<DrawnText> textsToDraw(const std::vector<TokenSequence> &samples, unsigned perSample,
                                    uint32_t seed);
 

@@ -115,6 +115,18 @@ TEST(DrawnTexts, AnswersWithoutAnEnd) {
   EXPECT_TRUE(later);
 }
 
+/// Whatever the lengths, there is something to be predicted.
+TEST(DrawnTexts, QuestionsThatAreLongerThanTexts) {
+  std::vector<DrawnText> texts = textsToDraw(
+      {exchanges(), sequence({5}, {5}), sequence({4, stop}, {kIgnoredLabel, stop})}, 20, 1);
+  EXPECT_EQ(texts.size(), 40u);
+  for (DrawnText &each : texts) {
+    TokenSequence text = finish(each, {50, stop});
+    EXPECT_TRUE(std::any_of(text.labels.begin(), text.labels.end(),
+                            [](int64_t label) { return label != kIgnoredLabel; }));
+  }
+}
+
 /// Without a token that ends answers, labels say nothing of where to stop.
 TEST(DrawnTexts, AnswersThatEndDifferently) {
   constexpr int64_t none = kIgnoredLabel;
