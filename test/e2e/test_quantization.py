@@ -176,6 +176,19 @@ def test_measured_plan(probed_plan):
         assert 0 < chosen["measured_loss"] < alike["predicted_loss"]
 
 
+def test_a_rival_that_may_be_better_is_measured(tools, onnx_file, statistics, sample, tmp_path):
+    """Just above the smallest candidate a plan cannot differ much from it."""
+    path = tmp_path / "p.json"
+    tools.run("tacq-plan", onnx_file(EXPORT), "--stats", statistics, "--data", sample, "--probes", 2,
+              "--probe-samples", 1, "--budget", "2.09bpw", "-o", path, timeout=600)
+    made = json.loads(path.read_text())["candidates"]
+    chosen, = [c for c in made if c.get("chosen")]
+    alike, = [c for c in made if "measured_loss" in c and c is not chosen]
+    assert alike["bits"] == 2 and alike["bpw"] <= 2.09
+    assert alike["predicted_loss"] < 1.5 * chosen["predicted_loss"]
+    assert 0 < chosen["measured_loss"] < alike["measured_loss"]
+
+
 def test_options_of_weights(probed_plan):
     """More bytes for less loss, down to none, and the plan is made of them."""
     path, _, tensors = probed_plan

@@ -51,9 +51,7 @@ private:
   std::vector<std::string> messages;
   ScopedDiagnosticHandler handler;
 };
-} // namespace
 
-namespace {
 /// After a crash with the heap's lock held nothing can be allocated any more, so that reporting it
 /// would wait forever. While this exists, the process ends after a time instead.
 class WaitLimit {

@@ -178,6 +178,9 @@ std::vector<std::vector<SlotCircuit>>
 tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
                   llvm::ArrayRef<std::vector<CircuitMask>> scattered, const SlotOptions &options) {
   int64_t bytesOfSlot = slotBytes({0, 0, options.tileRows, options.tileColumns});
+  std::vector<int64_t> budgets;
+  for (const std::vector<CircuitMask> &masks : scattered)
+    budgets.push_back(budgetOf(masks));
   // Of each circuit and each tensor, in the natural order of rows and in a sorted one.
   using Tables = std::vector<std::optional<SlotTable>>;
   std::vector<std::array<Tables, 2>> tables(scattered.size());
@@ -192,18 +195,17 @@ tacq::selectSlots(llvm::ArrayRef<WeightView> saliency,
       orders.push_back(sortedRows(grid.rows, masks[t]));
     std::vector<std::vector<float>> worths = slotWorths(saliency[t], grid, orders);
     for (size_t i = 0; i < scattered.size(); ++i) {
-      auto limit = static_cast<uint64_t>(budgetOf(scattered[i]) / bytesOfSlot);
+      auto limit = static_cast<uint64_t>(budgets[i] / bytesOfSlot);
       tables[i][0][t].emplace(saliency[t], grid, orders[0], worths[0], limit);
       tables[i][1][t].emplace(saliency[t], grid, orders[i + 1], worths[i + 1], limit);
     }
   });
   std::vector<std::vector<SlotCircuit>> result;
-  for (auto [masks, both] : llvm::zip(scattered, tables)) {
+  for (auto [budget, both] : llvm::zip(budgets, tables)) {
     std::vector<SlotTable> ofOrder[2];
     for (size_t order : {0, 1})
       for (std::optional<SlotTable> &table : both[order])
         ofOrder[order].push_back(std::move(*table));
-    int64_t budget = budgetOf(masks);
     SlotChoice choice = spend(ofOrder[0], budget, bytesOfSlot);
     SlotChoice other = spend(ofOrder[1], budget, bytesOfSlot);
     const SlotChoice &best = other.worth() > choice.worth() ? other : choice;

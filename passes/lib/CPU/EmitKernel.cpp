@@ -1,6 +1,7 @@
 //===- EmitKernel.cpp - Chooses the code of a kernel's region -------------===//
 
 #include "tacq/CPU/HotKernels.h"
+#include "tacq/Codegen/MixedFormat.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -12,9 +13,8 @@ LogicalResult tacq::emitCpuKernel(KernelBuilder &kernel, const CpuTarget &target
     return options.append ? emitCacheAppend(kernel, attention, target, options)
                           : emitAttention(kernel, attention, target, options);
   for (auto linear : body.getOps<LinearOp>())
-    return isa<MixedType>(linear.getWeights()[0].getType())
-               ? emitMixedLinear(kernel, linear, target, options)
-               : emitLinear(kernel, linear, target);
+    return hasMixedWeights(linear) ? emitMixedLinear(kernel, linear, target, options)
+                                   : emitLinear(kernel, linear, target);
   for (auto quantize : body.getOps<QuantizeRowsOp>())
     if (auto norm = quantize.getX().getDefiningOp<NormOp>())
       return emitQuantizedNorm(kernel, norm, quantize);

@@ -1,6 +1,7 @@
 //===- AllowBf16.cpp - Products of factors rounded to bf16 ----------------===//
 
 #include "tacq/Calibration/Passes.h"
+#include "tacq/Codegen/MixedFormat.h"
 #include "tacq/Dialect/TACQ/TACQDialect.h"
 
 using namespace mlir;
@@ -18,9 +19,7 @@ struct AllowBf16 : tacq::impl::AllowBf16Base<AllowBf16> {
 
   void runOnOperation() override {
     getOperation().walk([&](LinearOp linear) {
-      bool mixed = llvm::any_of(linear.getWeights(),
-                                [](Value weight) { return isa<MixedType>(weight.getType()); });
-      if (mixed || linear.getAllowBf16())
+      if (hasMixedWeights(linear) || linear.getAllowBf16())
         return;
       linear.setAllowBf16(true);
       ++numAllowed;

@@ -1,12 +1,18 @@
 //===- MixedFormat.cpp - Where the numbers of a mixed weight are ----------===//
 
 #include "tacq/Codegen/MixedFormat.h"
+#include "tacq/Dialect/TACQ/TACQDialect.h"
 #include "llvm/Support/MathExtras.h"
 
 using namespace mlir;
 using namespace tacq;
 
 static constexpr int64_t halfBytes = 2, startBytes = 4;
+
+bool tacq::hasMixedWeights(LinearOp linear) {
+  return llvm::any_of(linear.getWeights(),
+                      [](Value weight) { return isa<MixedType>(weight.getType()); });
+}
 
 std::optional<MixedFormat> MixedFormat::get(MixedType type, LayoutAttr layout, int64_t block) {
   MixedFormat f;

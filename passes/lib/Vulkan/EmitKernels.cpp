@@ -7,6 +7,7 @@
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
 #include "mlir/Dialect/SCF/IR/SCF.h"
 #include "mlir/Dialect/SPIRV/IR/SPIRVDialect.h"
+#include "tacq/Codegen/MixedFormat.h"
 #include "tacq/Vulkan/Passes.h"
 
 namespace tacq {
@@ -16,11 +17,6 @@ namespace tacq {
 
 using namespace mlir;
 using namespace tacq;
-
-static bool hasMixedWeights(LinearOp linear) {
-  return llvm::any_of(linear.getWeights(),
-                      [](Value weight) { return isa<MixedType>(weight.getType()); });
-}
 
 static LogicalResult emitRegion(KernelBuilder &kernel, VulkanProfileAttr profile,
                                 const KernelOptions &options) {

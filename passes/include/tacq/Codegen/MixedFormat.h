@@ -11,6 +11,11 @@
 
 namespace tacq {
 
+class LinearOp;
+
+/// Whether a weight is of mixed precision; once weights are packed, all are or none.
+bool hasMixedWeights(LinearOp linear);
+
 /// Tiles that there are kernels for, and columns of a row that stand side by side in them.
 constexpr int64_t formatTileRows = 16, formatTileColumns = 128, formatInterleave = 4;
 
