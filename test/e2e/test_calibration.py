@@ -484,3 +484,57 @@ def test_memory_does_not_grow(tools, onnx_file, tmp_path):
         assert status == 0
         return usage.ru_maxrss
     assert peak(100) < peak(5) + 8 * 1024
+
+
+# ---- texts of the model's own
+
+def texts(path):
+    return [json.loads(line)["tokens"] for line in path.read_text().splitlines()]
+
+
+def test_own_texts(tools, module, onnx_file, tmp_path):
+    """What the model writes by itself is what it expects, and another seed gives other texts."""
+    model, path = onnx_file(CACHED), tmp_path / "own.jsonl"
+    flags = ["--count", 12, "--length", 96, "--begin", 10]
+    tools.run("tacq-calibrate", "draw", model, *flags, "-o", path)
+    own = texts(path)
+    assert [len(text) for text in own] == [96] * 12 and {text[0] for text in own} == {10}
+    assert len({tuple(text) for text in own}) == 12
+    again, other = tmp_path / "again.jsonl", tmp_path / "other.jsonl"
+    tools.run("tacq-calibrate", "draw", model, *flags, "--threads", 1, "-o", again)
+    tools.run("tacq-calibrate", "draw", model, *flags, "--seed", 1, "-o", other)
+    assert texts(again) == own and not set(map(tuple, texts(other))) & set(map(tuple, own))
+
+    def loss(data):
+        return json.loads(tools.run("tacq-eval", module(CACHED), "--data", data,
+                                    "--json").stdout)["loss"]
+    shuffled = tmp_path / "shuffled.jsonl"
+    lines(shuffled, *({"tokens": sorted(text)} for text in own))
+    assert loss(path) < 0.6 * loss(shuffled)
+
+
+def test_own_texts_begin_anywhere(tools, onnx_file, calibrate, tmp_path):
+    """Without a token to begin with, one is drawn; what comes of it is a sample."""
+    path = tmp_path / "own.jsonl"
+    tools.run("tacq-calibrate", "draw", onnx_file(CACHED), "--count", 8, "--length", 32, "-o", path)
+    own = [json.loads(line) for line in path.read_text().splitlines()]
+    assert len({text["tokens"][0] for text in own}) > 2
+    for text in own:
+        assert text["labels"] == [-100] + text["tokens"][1:]
+        assert all(0 <= token < 320 for token in text["tokens"])
+    assert calibrate(path)["samples"] == 8
+
+
+def test_no_own_texts(tools, onnx_file, tmp_path):
+    def refuses(*flags, status, says):
+        result = tools.run("tacq-calibrate", "draw", *flags, "--count", 2, "--length", 8,
+                           status=status)
+        assert says in result.stderr and result.stderr.count("\n") == 1
+        assert not list(tmp_path.iterdir())
+
+    output = ["-o", tmp_path / "own.jsonl"]
+    model, plain = onnx_file(CACHED), onnx_file("dynamo_plain_opset23")
+    refuses(model, "--begin", 320, *output, status=1,
+            says=f"--begin 320: the vocabulary of {model} ends at 319")
+    refuses(model, "-o", tmp_path / "nosuch" / "own.jsonl", status=3, says="cannot be written")
+    refuses(plain, *output, status=2, says=f"{plain}: without a cache")

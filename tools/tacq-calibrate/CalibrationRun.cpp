@@ -60,8 +60,7 @@ static Error parseShard(const std::string &text, size_t &shard, size_t &shards) 
   return success();
 }
 
-/// Fails while nothing has been done yet, rather than when all is.
-static Error checkOutput(const std::string &path) {
+Error tools::checkOutput(const std::string &path) {
   struct stat status;
   if (stat(path.c_str(), &status) == 0 && !S_ISREG(status.st_mode))
     return makeError(TACQ_INVALID_ARGUMENT, "the output %s is no regular file", path.c_str());

@@ -21,6 +21,9 @@ struct CalibrationOptions {
 /// The file that an interrupted run leaves beside the output.
 std::string partialPath(const std::string &output);
 
+/// Fails while nothing has been done yet, rather than when all is.
+Error checkOutput(const std::string &path);
+
 /// Calibrates and writes the statistics.
 Error calibrate(const CalibrationOptions &options);
 

@@ -3,7 +3,9 @@
 #include "CalibrationRun.h"
 #include "CommandLine.h"
 #include "Comparison.h"
+#include "DrawnSamples.h"
 #include "Inspection.h"
+#include "TensorFiles.h"
 #include "tacq/Calibrate/Statistics.h"
 
 #include <cmath>
@@ -126,11 +128,58 @@ static int inspectMain(int argc, char **argv) {
   });
 }
 
+static int drawMain(int argc, char **argv) {
+  CLI::App app(
+      "Writes texts of the model's own, each token drawn from its predictions, as a sample "
+      "of what it can do beyond the task: calibrate and tune on both, and it is forgotten "
+      "less.",
+      "tacq-calibrate draw");
+  DrawOptions options;
+  OwnTexts texts;
+  std::string output;
+  app.add_option("model", options.model, "A language model with a cache")
+      ->required()
+      ->type_name("MODEL.onnx");
+  app.add_option("-o,--output", output,
+                 "The texts, a line {\"tokens\":[...], \"labels\":[...]} each")
+      ->required()
+      ->type_name("D.jsonl");
+  app.add_option("--count", texts.count, "How many (default: 128)")
+      ->check(CLI::Range(1, 1000000).description(""))
+      ->type_name("N");
+  app.add_option("--length", texts.length, "Tokens of each (default: 512)")
+      ->check(CLI::Range(2, 1000000).description(""))
+      ->type_name("N");
+  app.add_option("--begin", texts.begin,
+                 "The token that each begins with, such as the one that separates texts (default: "
+                 "one from the vocabulary, drawn for each)")
+      ->check(CLI::NonNegativeNumber.description(""))
+      ->type_name("TOKEN");
+  app.add_option("--seed", options.seed, "Another number, other texts (default: 0)")
+      ->type_name("N");
+  app.add_option("--threads", options.threads, "Threads (default: one for each core)")
+      ->check(CLI::Range(1, 1024).description(""))
+      ->type_name("N");
+  app.add_flag("--quiet", options.quiet, "No progress");
+  describeTool(app, "  tacq-calibrate draw model.onnx --count 64 -o own.jsonl\n"
+                    "  tacq-calibrate draw model.onnx --begin 0 -o own.jsonl\n");
+  return runTool(app, argc, argv, [&]() -> Error {
+    if (Error error = checkOutput(output))
+      return error;
+    std::vector<TokenSequence> drawn;
+    if (Error error = drawOwnTexts(options, texts, drawn))
+      return error;
+    return writeText(output, tokenLines(drawn));
+  });
+}
+
 static int calibrateMain(int argc, char **argv) {
-  CLI::App app("Runs a model and its derivative on a small sample of a task and writes what that "
-               "says of each weight: the sum of gradient magnitudes and the Hessian of its input. "
-               "Other commands: tacq-calibrate merge, tacq-calibrate inspect (see their --help).",
-               "tacq-calibrate");
+  CLI::App app(
+      "Runs a model and its derivative on a small sample of a task and writes what that "
+      "says of each weight: the sum of gradient magnitudes and the Hessian of its input. "
+      "Other commands: tacq-calibrate merge, tacq-calibrate inspect, tacq-calibrate draw (see "
+      "their --help).",
+      "tacq-calibrate");
   CalibrationOptions options;
   app.add_option("model", options.model, "The model; its external data lies in the same folder")
       ->required()
@@ -177,5 +226,7 @@ int main(int argc, char **argv) {
     return mergeMain(argc - 1, argv + 1);
   if (argc > 1 && std::strcmp(argv[1], "inspect") == 0)
     return inspectMain(argc - 1, argv + 1);
+  if (argc > 1 && std::strcmp(argv[1], "draw") == 0)
+    return drawMain(argc - 1, argv + 1);
   return calibrateMain(argc, argv);
 }

@@ -109,11 +109,8 @@ static void print(const TuneReport &report) {
 Error TuningFlags::draw(mlir::ModuleOp graph, const std::vector<std::string> &files,
                         const std::string &model, unsigned threads, bool quiet,
                         SampleData &drawn) const {
-  DrawOptions options{model, files,   drawnPerSample.value_or(effort == "best" ? 4 : 2),
-                      seed,  threads, quiet};
-  if (loss != "kl" && !drawnPerSample)
-    options.perSample = 0;
-  if (options.perSample == 0)
+  unsigned perSample = drawnPerSample.value_or(loss != "kl" ? 0 : effort == "best" ? 4 : 2);
+  if (perSample == 0)
     return success();
   auto goOn = [&](const std::string &why) {
     if (!quiet)
@@ -124,7 +121,8 @@ Error TuningFlags::draw(mlir::ModuleOp graph, const std::vector<std::string> &fi
   if (llvm::none_of(inputs, [](const TensorDeclaration &each) { return each.name == "input_ids"; }))
     return goOn(model + ": it has no input input_ids, of tokens");
   std::vector<TokenSequence> sequences;
-  if (Error error = drawSamples(options, sequences))
+  if (Error error = drawSamples({model, seed, threads, quiet, products == "bf16"}, files, perSample,
+                                sequences))
     return error.code() == TACQ_UNSUPPORTED ? goOn(error.message()) : std::move(error);
   std::unique_ptr<CalibrationData> data;
   std::string lines = tokenLines(sequences);

@@ -64,6 +64,8 @@ struct CompileOptions {
   bool narrowDense = false;
   /// Multiply mixed-precision weights with the input as it is, not with int8. Slower.
   bool floatActivations = false;
+  /// Products with dense weights may round their factors to bf16 (tacq-allow-bf16).
+  bool bf16Products = false;
   /// Let the model choose the likeliest token (tacq-append-next-token); by default where a target
   /// is a GPU, from which all logits would have to be read.
   std::optional<bool> nextToken;

@@ -1,6 +1,7 @@
 //===- SumContributions.cpp - One sample's part of the statistics ---------===//
 
 #include "SumContributions.h"
+#include "../Quantize/SerialBlas.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include <atomic>
 #include <cblas.h>
@@ -21,16 +22,6 @@ struct Block {
   bool gradient;
   size_t number;
   int64_t begin, end;
-};
-
-/// Several products run at a time, one on each thread; a product is not split further.
-class SingleThreadedBlas {
-public:
-  SingleThreadedBlas() : before(openblas_get_num_threads()) { openblas_set_num_threads(1); }
-  ~SingleThreadedBlas() { openblas_set_num_threads(before); }
-
-private:
-  int before;
 };
 
 } // namespace
@@ -114,7 +105,8 @@ static bool run(const HessianContribution &c, const Block &block, std::vector<fl
 /// Calls work(0), … work(count - 1) on several threads, each with scratch memory of its own.
 static void onThreads(size_t count, unsigned threads,
                       llvm::function_ref<void(size_t, std::vector<float> &)> work) {
-  SingleThreadedBlas single;
+  // Several products run at a time, one on each thread; a product is not split further.
+  SerialBlas serial;
   std::atomic<size_t> next{0};
   auto run = [&] {
     std::vector<float> scratch;

@@ -11,6 +11,7 @@
 #include "tacq/CPU/MixedPacking.h"
 #include "tacq/CPU/Passes.h"
 #include "tacq/CPU/WeightPacking.h"
+#include "tacq/Calibration/Passes.h"
 #include "tacq/Half.h"
 #include "tacq/Import/OnnxImport.h"
 #include "tacq/Ops/OpSpec.h"
@@ -263,6 +264,8 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
   for (const CpuTarget &target : targets.cpu)
     cpuTargets.push_back(target.name);
   if (Error error = run([&](PassManager &manager) {
+        if (options.bf16Products)
+          manager.addNestedPass<func::FuncOp>(createAllowBf16());
         buildModuleStages(manager, last, model.parameters, forms, options.narrowDense,
                           options.floatActivations, cpuTargets, !targets.vulkan.empty(),
                           options.nextToken.value_or(!targets.vulkan.empty()));

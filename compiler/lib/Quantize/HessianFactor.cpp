@@ -1,7 +1,7 @@
 //===- HessianFactor.cpp - The factor of the inverse Hessian --------------===//
 
 #include "Damping.h"
-#include "Parallel.h"
+#include "SerialBlas.h"
 #include "tacq/Quantize/Gptq.h"
 #include <algorithm>
 #include <lapack.h>

@@ -1,17 +1,14 @@
 //===- Parallel.cpp - Chunks of rows on all cores -------------------------===//
 
 #include "Parallel.h"
+#include "SerialBlas.h"
 
 #include <algorithm>
 #include <atomic>
-#include <cblas.h>
 #include <thread>
 #include <vector>
 
 using namespace tacq;
-
-SerialBlas::SerialBlas() : before(openblas_get_num_threads()) { openblas_set_num_threads(1); }
-SerialBlas::~SerialBlas() { openblas_set_num_threads(before); }
 
 void tacq::forEachChunk(int64_t count, int64_t chunk, unsigned threads,
                         llvm::function_ref<void(int64_t, int64_t)> work) {

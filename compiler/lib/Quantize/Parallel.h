@@ -14,18 +14,6 @@ namespace tacq {
 void forEachChunk(int64_t count, int64_t chunk, unsigned threads,
                   llvm::function_ref<void(int64_t, int64_t)> work);
 
-/// Makes OpenBLAS use one thread as long as it lives.
-class SerialBlas {
-public:
-  SerialBlas();
-  ~SerialBlas();
-  SerialBlas(const SerialBlas &) = delete;
-  SerialBlas &operator=(const SerialBlas &) = delete;
-
-private:
-  int before;
-};
-
 } // namespace tacq
 
 #endif // TACQ_LIB_QUANTIZE_PARALLEL_H

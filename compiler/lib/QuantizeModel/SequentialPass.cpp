@@ -1,6 +1,7 @@
 //===- SequentialPass.cpp - Layer after layer, on sample data -------------===//
 
 #include "SequentialPass.h"
+#include "../Quantize/SerialBlas.h"
 #include <cblas.h>
 #include <cmath>
 #include <cstring>
@@ -144,6 +145,7 @@ Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
 }
 
 Error SequentialPass::run(QuantizeGroupFn quantizeGroup) {
+  chooseBlasKernels();
   if (Error error = holdInputs())
     return error;
   for (auto [i, group] : llvm::enumerate(groups)) {

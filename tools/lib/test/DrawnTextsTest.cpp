@@ -134,3 +134,22 @@ TEST(DrawnTexts, AnswersThatEndDifferently) {
       textsToDraw({sequence({1, 2, 3, 4, 5, 6}, {none, 2, none, none, 5, none})}, 1, 1);
   EXPECT_TRUE(finish(texts[0], {9}).labels.empty());
 }
+
+TEST(DrawnTexts, TextsOfTheModelsOwn) {
+  std::vector<DrawnText> texts = ownTexts(40, 5, std::nullopt, /*vocabulary=*/8, 1);
+  ASSERT_EQ(texts.size(), 40u);
+  std::vector<int> begins(8);
+  for (DrawnText &each : texts) {
+    TokenSequence text = finish(each, {9});
+    ASSERT_EQ(text.tokens.size(), 5u);
+    EXPECT_EQ(text.labels, (std::vector<int64_t>{kIgnoredLabel, 9, 9, 9, 9}));
+    ASSERT_LT(text.tokens[0], 8);
+    ++begins[size_t(text.tokens[0])];
+    EXPECT_EQ(std::count(text.tokens.begin(), text.tokens.end(), 9), 4);
+  }
+  EXPECT_TRUE(std::all_of(begins.begin(), begins.end(), [](int count) { return count < 20; }));
+  EXPECT_GT(std::count_if(begins.begin(), begins.end(), [](int count) { return count > 0; }), 4);
+  std::vector<DrawnText> same = ownTexts(3, 5, 7, /*vocabulary=*/0, 1);
+  for (DrawnText &each : same)
+    EXPECT_EQ(each.beginning(), std::vector<int64_t>{7});
+}

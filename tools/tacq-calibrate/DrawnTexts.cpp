@@ -116,3 +116,16 @@ std::vector<DrawnText> tools::textsToDraw(const std::vector<TokenSequence> &samp
                    [](const DrawnText &a, const DrawnText &b) { return a.length() < b.length(); });
   return texts;
 }
+
+std::vector<DrawnText> tools::ownTexts(size_t count, size_t length, std::optional<int64_t> begin,
+                                       int64_t vocabulary, uint32_t seed) {
+  std::vector<DrawnText> texts;
+  for (size_t i = 0; i < count; ++i) {
+    std::mt19937_64 random(seedOf(seed, i));
+    int64_t first =
+        begin ? *begin : static_cast<int64_t>(drawBelow(random, static_cast<size_t>(vocabulary)));
+    texts.push_back(
+        DrawnText({{{first}, length - 1}}, length, std::nullopt, /*labels=*/true, random));
+  }
+  return texts;
+}

@@ -7,8 +7,8 @@
 //
 //===----------------------------------------------------------------------===//
 
-#ifndef TACQ_COMPILE_DRAWNTEXTS_H
-#define TACQ_COMPILE_DRAWNTEXTS_H
+#ifndef TACQ_CALIBRATE_DRAWNTEXTS_H
+#define TACQ_CALIBRATE_DRAWNTEXTS_H
 
 #include "TokenFiles.h"
 
@@ -58,6 +58,11 @@ private:
 std::vector<DrawnText> textsToDraw(const std::vector<TokenSequence> &samples, unsigned perSample,
                                    uint32_t seed);
 
+/// `count` texts of `length` tokens that the model writes by itself, behind `begin` or behind a
+/// token below `vocabulary` that is drawn for each; all that it wrote has labels.
+std::vector<DrawnText> ownTexts(size_t count, size_t length, std::optional<int64_t> begin,
+                                int64_t vocabulary, uint32_t seed);
+
 } // namespace tacq::tools
 
-#endif // TACQ_COMPILE_DRAWNTEXTS_H
+#endif // TACQ_CALIBRATE_DRAWNTEXTS_H
