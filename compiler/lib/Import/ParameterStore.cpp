@@ -114,6 +114,17 @@ tacq::Error ParameterStore::map(StringRef file, ArrayRef<char> &content) {
   return Error();
 }
 
+ParameterStore *ParameterStore::givenOr(ParameterStore *given, mlir::ModuleOp module,
+                                        StringRef folder, ParameterStore &opened) {
+  if (given)
+    return given;
+  if (Error error = open(module, folder, opened)) {
+    module.emitError() << error.message();
+    return nullptr;
+  }
+  return &opened;
+}
+
 tacq::Error ParameterStore::open(mlir::ModuleOp module, StringRef folder, ParameterStore &store) {
   store = ParameterStore(folder);
   for (ParamOp param : module.getOps<ParamOp>()) {

@@ -1,13 +1,16 @@
 //===- SequentialPass.cpp - Layer after layer, on sample data -------------===//
 
 #include "SequentialPass.h"
-#include "../Quantize/SerialBlas.h"
+#include "../Quantize/Parallel.h"
 #include <cblas.h>
 #include <cmath>
 #include <cstring>
 
 using namespace mlir;
 using namespace tacq;
+
+/// Rows of a Hessian that a thread computes at once.
+static constexpr int64_t hessianRows = 96;
 
 namespace {
 
@@ -85,14 +88,19 @@ void SequentialPass::hold(const TensorView &view, HeldTensor &tensor) {
   std::memcpy(tensor.bytes.data(), view.data, size);
 }
 
+/// The lower triangle, in blocks of rows; what their products have above it is not used. OpenBLAS
+/// with threads of its own would leave them polling beside the next segment's.
 void SequentialPass::addToHessian(const TensorView &x, std::vector<double> &hessian) {
   int64_t k = x.dims.back(), rows = x.elementCount() / std::max<int64_t>(k, 1);
   product.resize(k * k);
-  cblas_ssyrk(CblasRowMajor, CblasLower, CblasTrans, int(k), int(rows), 1.0f, x.floats(), int(k),
-              0.0f, product.data(), int(k));
-  for (int64_t i = 0; i < k; ++i)
-    for (int64_t j = 0; j <= i; ++j)
-      hessian[i * k + j] += product[i * k + j];
+  forEachChunk(k, hessianRows, options.threads, [&](int64_t begin, int64_t end) {
+    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, int(end - begin), int(end), int(rows),
+                1.0f, x.floats() + begin, int(k), x.floats(), int(k), 0.0f,
+                product.data() + begin * k, int(k));
+    for (int64_t i = begin; i < end; ++i)
+      for (int64_t j = 0; j <= i; ++j)
+        hessian[i * k + j] += product[i * k + j];
+  });
 }
 
 Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
@@ -145,7 +153,6 @@ Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
 }
 
 Error SequentialPass::run(QuantizeGroupFn quantizeGroup) {
-  chooseBlasKernels();
   if (Error error = holdInputs())
     return error;
   for (auto [i, group] : llvm::enumerate(groups)) {

@@ -8,40 +8,14 @@ using namespace mlir;
 using namespace tacq;
 
 LogicalResult MixedLinearKernel::collect() {
-  if (!op.getWeightLayouts())
-    return op.emitError("the kernel of a linear operation with mixed-precision weights needs "
-                        "packed weights");
-  Dims xDims = k.dims(op.getX());
-  if (op.getXScales()) {
-    Dims scaleDims = k.dims(op.getXScales());
-    blocks = *scaleDims[scaleDims.size() - 2].constant();
-  }
-  rowCount = elementCount(ArrayRef(xDims).drop_back());
-  x = inputBuffer(op.getX());
-  xScales = inputBuffer(op.getXScales());
-  residual = inputBuffer(op.getResidual());
-  for (auto [i, operand] : llvm::enumerate(op.getWeights())) {
-    auto type = dyn_cast<MixedType>(operand.getType());
-    if (!type)
-      return op.emitError("the kernel of a linear operation has weights of one kind");
-    auto layout = cast<LayoutAttr>((*op.getWeightLayouts())[i]);
-    block = blocks == 0 ? smallestBlock : *quantizationBlock(type.getColumns(), blocks);
-    std::optional<MixedFormat> format = MixedFormat::get(type, layout, block);
-    if (!format)
-      return op.emitError("there is no kernel for a weight of type ")
-             << type << " in " << layout << " and input in blocks of " << block;
-    Value output = outputBuffer(op.getResults()[gated ? 0 : i]);
-    Value buffer = inputBuffer(operand);
-    if (!buffer || !x || (op.getXScales() && !xScales) || !output ||
-        (op.getResidual() && !residual))
-      return op.emitError("the kernel of a linear operation holds that operation alone");
-    Value bias = op.getBiases().empty() ? Value() : inputBuffer(op.getBiases()[i]);
-    int64_t groups = llvm::divideCeil(format->rowsOfTiles, gated ? 1 : panels);
-    weights.push_back({*format, buffer, bias, output, groups, tilingOf(type)});
-  }
-  if (gated && (weights[0].format.sorted || weights[1].format.sorted))
-    return op.emitError("the weights of a gated linear operation have their rows in the natural "
-                        "order");
+  std::string reason;
+  auto operands = collectOperands(*this, op, reason);
+  if (failed(operands))
+    return op.emitError(reason);
+  for (auto [operand, weight] : llvm::zip(*operands, op.getWeights()))
+    weights.push_back({operand.format, operand.buffer, operand.bias, operand.output,
+                       int64_t(llvm::divideCeil(operand.format.rowsOfTiles, gated ? 1 : panels)),
+                       tilingOf(cast<MixedType>(weight.getType()))});
   return success();
 }
 

@@ -21,6 +21,7 @@
 #include "AmxCode.h"
 #include "MixedTile.h"
 #include "tacq/CPU/LinearTiling.h"
+#include "tacq/Codegen/MixedOperands.h"
 
 namespace tacq {
 
@@ -32,7 +33,7 @@ constexpr int64_t amxRows = 2 * AmxCode::rows;
 /// Bytes of a decoded tile.
 constexpr int64_t panelBytes = quantizedColumns * vectorLanes;
 
-class MixedLinearKernel : DotCode {
+class MixedLinearKernel : DotCode, MixedOperands {
 public:
   MixedLinearKernel(KernelBuilder &k, LinearOp op, const CpuTarget &target,
                     const KernelOptions &options)
@@ -113,9 +114,6 @@ private:
   bool gated;
   int64_t rows, tailRows, jointPanels;
   int64_t rowsPerTask = 0;
-  int64_t blocks = 0, block = 0;
-  Sym rowCount;
-  mlir::Value x, xScales, residual; // xScales: null if x is not quantized
   /// AMX multiplies whole registers of columns, if there are any in a block.
   bool usesAmx() const { return target.amx && block % AmxCode::bytes == 0; }
 

@@ -90,14 +90,9 @@ struct UnifyParams : tacq::impl::UnifyParamsBase<UnifyParams> {
 
   void runOnOperation() override {
     ParameterStore opened;
-    ParameterStore *store = given;
-    if (!store) {
-      if (Error error = ParameterStore::open(getOperation(), folder, opened)) {
-        getOperation().emitError() << error.message();
-        return signalPassFailure();
-      }
-      store = &opened;
-    }
+    ParameterStore *store = ParameterStore::givenOr(given, getOperation(), folder, opened);
+    if (!store)
+      return signalPassFailure();
     readers.clear();
     getOperation().walk([&](GetParamOp get) { readers[get.getParam()].push_back(get); });
     unify(*store);

@@ -11,27 +11,23 @@ using namespace mlir;
 using namespace tacq;
 
 namespace {
-struct DrawCircuitPass : tacq::impl::DrawCircuitBase<DrawCircuitPass> {
-  using DrawCircuitBase::DrawCircuitBase;
-  QuantizationContext *context = nullptr;
+struct DrawCircuitPass : QuantizationPass<tacq::impl::DrawCircuitBase<DrawCircuitPass>> {
+  using QuantizationPass::QuantizationPass;
 
-  void runOnOperation() override {
+  Error run() override {
+    markAllAnalysesPreserved();
     auto &state = getAnalysis<QuantizationState>();
     uint64_t chosen = context ? *context->options->randomCircuitSeed : seed;
-    if (Error error = drawCircuits(getOperation(), chosen, state)) {
-      report(getOperation(), context, error);
-      return signalPassFailure();
-    }
+    if (Error error = drawCircuits(getOperation(), chosen, state))
+      return error;
     auto [tensors, entries] = noteCircuits(getOperation(), state);
     numTensors += tensors;
     numEntries += entries;
-    markAllAnalysesPreserved();
+    return Error();
   }
 };
 } // namespace
 
 std::unique_ptr<Pass> tacq::createDrawCircuit(QuantizationContext &context) {
-  auto pass = std::make_unique<DrawCircuitPass>();
-  pass->context = &context;
-  return pass;
+  return inContext<DrawCircuitPass>(context);
 }

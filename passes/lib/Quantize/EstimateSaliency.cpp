@@ -13,19 +13,12 @@ using namespace mlir;
 using namespace tacq;
 
 namespace {
-struct EstimateSaliencyPass : tacq::impl::EstimateSaliencyBase<EstimateSaliencyPass> {
-  using EstimateSaliencyBase::EstimateSaliencyBase;
-  QuantizationContext *context = nullptr;
+struct EstimateSaliencyPass
+    : QuantizationPass<tacq::impl::EstimateSaliencyBase<EstimateSaliencyPass>> {
+  using QuantizationPass::QuantizationPass;
 
-  void runOnOperation() override {
-    if (Error error = run()) {
-      report(getOperation(), context, error);
-      return signalPassFailure();
-    }
+  Error run() override {
     markAllAnalysesPreserved();
-  }
-
-  Error run() {
     Plan plan;
     if (Error error = planOf(getOperation(), plan))
       return error;
@@ -53,7 +46,5 @@ struct EstimateSaliencyPass : tacq::impl::EstimateSaliencyBase<EstimateSaliencyP
 } // namespace
 
 std::unique_ptr<Pass> tacq::createEstimateSaliency(QuantizationContext &context) {
-  auto pass = std::make_unique<EstimateSaliencyPass>();
-  pass->context = &context;
-  return pass;
+  return inContext<EstimateSaliencyPass>(context);
 }

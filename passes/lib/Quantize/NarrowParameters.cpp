@@ -32,14 +32,9 @@ struct NarrowParametersPass : tacq::impl::NarrowParametersBase<NarrowParametersP
 
   void runOnOperation() override {
     ParameterStore opened;
-    ParameterStore *store = given;
-    if (!store) {
-      if (Error error = ParameterStore::open(getOperation(), folder, opened)) {
-        getOperation().emitError() << error.message();
-        return signalPassFailure();
-      }
-      store = &opened;
-    }
+    ParameterStore *store = ParameterStore::givenOr(given, getOperation(), folder, opened);
+    if (!store)
+      return signalPassFailure();
     // A mixed-precision weight has bytes of its own.
     llvm::StringMap<SmallVector<GetParamOp>> readers;
     getOperation().walk([&](GetParamOp get) {

@@ -12,21 +12,18 @@ using namespace mlir;
 using namespace tacq;
 
 namespace {
-struct PlanWeightsPass : tacq::impl::PlanWeightsBase<PlanWeightsPass> {
-  using PlanWeightsBase::PlanWeightsBase;
-  QuantizationContext *context = nullptr;
+struct PlanWeightsPass : QuantizationPass<tacq::impl::PlanWeightsBase<PlanWeightsPass>> {
+  using QuantizationPass::QuantizationPass;
 
-  void runOnOperation() override {
+  Error run() override {
     Plan made;
-    Error error = makePlan(made);
-    if (!error)
-      error = setPlan(getOperation(), made, context ? context->options->file : "the model");
-    if (error) {
-      report(getOperation(), context, error);
-      return signalPassFailure();
-    }
+    if (Error error = makePlan(made))
+      return error;
+    if (Error error = setPlan(getOperation(), made, context ? context->options->file : "the model"))
+      return error;
     numWeights +=
         llvm::count_if(made.tensors, [](const TensorPlan &tensor) { return tensor.bits != 16; });
+    return Error();
   }
 
   Error makePlan(Plan &made) {
@@ -53,7 +50,5 @@ struct PlanWeightsPass : tacq::impl::PlanWeightsBase<PlanWeightsPass> {
 } // namespace
 
 std::unique_ptr<Pass> tacq::createPlanWeights(QuantizationContext &context) {
-  auto pass = std::make_unique<PlanWeightsPass>();
-  pass->context = &context;
-  return pass;
+  return inContext<PlanWeightsPass>(context);
 }

@@ -38,6 +38,28 @@ std::pair<int64_t, int64_t> noteCircuits(mlir::ModuleOp module, const Quantizati
 /// Hands the error to the program, or emits it.
 void report(mlir::ModuleOp module, QuantizationContext *context, const Error &error);
 
+/// A pass over weights, which a program may give a context; without one its options say all.
+template <typename Base> struct QuantizationPass : Base {
+  using Base::Base;
+  QuantizationContext *context = nullptr;
+
+  virtual Error run() = 0;
+
+  void runOnOperation() final {
+    Error error = run();
+    if (!error)
+      return;
+    report(this->getOperation(), context, error);
+    this->signalPassFailure();
+  }
+};
+
+template <typename Made> std::unique_ptr<mlir::Pass> inContext(QuantizationContext &context) {
+  auto pass = std::make_unique<Made>();
+  pass->context = &context;
+  return pass;
+}
+
 } // namespace tacq
 
 #endif // TACQ_LIB_QUANTIZE_QUANTIZATIONINPUTS_H

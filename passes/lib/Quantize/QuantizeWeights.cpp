@@ -14,17 +14,15 @@ using namespace mlir;
 using namespace tacq;
 
 namespace {
-struct QuantizeWeightsPass : tacq::impl::QuantizeWeightsBase<QuantizeWeightsPass> {
-  using QuantizeWeightsBase::QuantizeWeightsBase;
-  QuantizationContext *context = nullptr;
+struct QuantizeWeightsPass
+    : QuantizationPass<tacq::impl::QuantizeWeightsBase<QuantizeWeightsPass>> {
+  using QuantizationPass::QuantizationPass;
 
-  void runOnOperation() override {
+  Error run() override {
     llvm::StringMap<MixedWeight> own;
     llvm::StringMap<MixedWeight> &weights = context ? *context->weights : own;
-    if (Error error = quantize(weights)) {
-      report(getOperation(), context, error);
-      return signalPassFailure();
-    }
+    if (Error error = quantize(weights))
+      return error;
     llvm::StringMap<MixedWeightForm> forms;
     for (const auto &entry : weights) {
       forms[entry.first()] = {cpuMixedType(&getContext(), entry.second), LayoutAttr()};
@@ -34,6 +32,7 @@ struct QuantizeWeightsPass : tacq::impl::QuantizeWeightsBase<QuantizeWeightsPass
     unsigned replaced = 0;
     if (failed(replaceWeights(getOperation(), forms, replaced)))
       signalPassFailure();
+    return Error();
   }
 
   Error quantize(llvm::StringMap<MixedWeight> &weights) {
@@ -55,7 +54,5 @@ struct QuantizeWeightsPass : tacq::impl::QuantizeWeightsBase<QuantizeWeightsPass
 } // namespace
 
 std::unique_ptr<Pass> tacq::createQuantizeWeights(QuantizationContext &context) {
-  auto pass = std::make_unique<QuantizeWeightsPass>();
-  pass->context = &context;
-  return pass;
+  return inContext<QuantizeWeightsPass>(context);
 }

@@ -28,19 +28,11 @@ std::pair<int64_t, int64_t> tacq::noteCircuits(ModuleOp module, const Quantizati
 }
 
 namespace {
-struct SelectCircuitPass : tacq::impl::SelectCircuitBase<SelectCircuitPass> {
-  using SelectCircuitBase::SelectCircuitBase;
-  QuantizationContext *context = nullptr;
+struct SelectCircuitPass : QuantizationPass<tacq::impl::SelectCircuitBase<SelectCircuitPass>> {
+  using QuantizationPass::QuantizationPass;
 
-  void runOnOperation() override {
-    if (Error error = run()) {
-      report(getOperation(), context, error);
-      return signalPassFailure();
-    }
+  Error run() override {
     markAllAnalysesPreserved();
-  }
-
-  Error run() {
     Plan plan;
     if (Error error = planOf(getOperation(), plan))
       return error;
@@ -56,7 +48,5 @@ struct SelectCircuitPass : tacq::impl::SelectCircuitBase<SelectCircuitPass> {
 } // namespace
 
 std::unique_ptr<Pass> tacq::createSelectCircuit(QuantizationContext &context) {
-  auto pass = std::make_unique<SelectCircuitPass>();
-  pass->context = &context;
-  return pass;
+  return inContext<SelectCircuitPass>(context);
 }

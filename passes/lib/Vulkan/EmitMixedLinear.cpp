@@ -12,7 +12,7 @@
 #include "WorkgroupCode.h"
 #include "mlir/Dialect/Arith/IR/Arith.h"
 #include "mlir/Dialect/MemRef/IR/MemRef.h"
-#include "tacq/Codegen/MixedFormat.h"
+#include "tacq/Codegen/MixedOperands.h"
 #include "llvm/Support/MathExtras.h"
 #include <numeric>
 
@@ -25,7 +25,7 @@ constexpr int64_t halfBytes = 2, startBytes = 4;
 /// What any device has of a workgroup's invocations, and what those have whose subgroups are known.
 constexpr int64_t mostInvocations = 128, manyInvocations = 512;
 
-class MixedLinearShader : WorkgroupCode {
+class MixedLinearShader : WorkgroupCode, MixedOperands {
 public:
   MixedLinearShader(KernelBuilder &k, LinearOp op, VulkanProfileAttr profile)
       : WorkgroupCode(k, profile), op(op) {}
@@ -69,9 +69,6 @@ private:
   }
 
   LinearOp op;
-  int64_t inputColumns = 0, blocks = 0, block = 0;
-  Sym rowCount;
-  Value x, xScales, residual;
   SmallVector<Weight> weights;
   /// Of the columns, and which of them the invocation has.
   int64_t parts = 1;
@@ -80,38 +77,14 @@ private:
 };
 
 LogicalResult MixedLinearShader::collect() {
-  if (!op.getWeightLayouts())
-    return op.emitError("the kernel of a linear operation with mixed-precision weights needs "
-                        "packed weights");
-  Dims xDims = k.dims(op.getX());
-  inputColumns = *xDims.back().constant();
-  rowCount = elementCount(ArrayRef(xDims).drop_back());
-  x = inputBuffer(op.getX());
-  xScales = inputBuffer(op.getXScales());
-  residual = inputBuffer(op.getResidual());
-  if (!x || bool(op.getXScales()) != bool(xScales) || bool(op.getResidual()) != bool(residual))
-    return op.emitError("the kernel of a linear operation holds that operation alone");
-  if (isQuantized()) {
-    Dims scaleDims = k.dims(op.getXScales());
-    blocks = *scaleDims[scaleDims.size() - 2].constant();
+  std::string reason;
+  auto operands = collectOperands(*this, op, reason);
+  if (failed(operands))
+    return op.emitError(reason);
+  if (isQuantized())
     x = wordsOf(x);
-  }
-  for (auto [i, operand] : llvm::enumerate(op.getWeights())) {
-    auto type = cast<MixedType>(operand.getType());
-    auto layout = cast<LayoutAttr>((*op.getWeightLayouts())[i]);
-    block = isQuantized() ? *quantizationBlock(type.getColumns(), blocks) : smallestBlock;
-    std::optional<MixedFormat> format = MixedFormat::get(type, layout, block);
-    Value buffer = inputBuffer(operand);
-    Value output = outputBuffer(op.getResults()[op.getGated() ? 0 : i]);
-    Value bias = op.getBiases().empty() ? Value() : inputBuffer(op.getBiases()[i]);
-    if (!format || !buffer || !output || (!op.getBiases().empty() && !bias))
-      return op.emitError("there is no shader for a weight of type ")
-             << type << " in " << layout << " and input in blocks of " << block;
-    weights.push_back({*format, wordsOf(buffer), bias, output});
-  }
-  if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted))
-    return op.emitError("the weights of a gated linear operation have their rows in the natural "
-                        "order");
+  for (const Operand &operand : *operands)
+    weights.push_back({operand.format, wordsOf(operand.buffer), operand.bias, operand.output});
   int64_t most = (subgroup() > 1 ? manyInvocations : mostInvocations) / formatTileRows;
   parts = std::min<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(inputColumns, block)), most);
   setWorkgroup(parts * formatTileRows);

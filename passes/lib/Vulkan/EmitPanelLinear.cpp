@@ -21,22 +21,23 @@ static constexpr int64_t largestWorkgroup = 512;
 /// have more.
 static constexpr int64_t sharedColumns = 8192, manySharedColumns = 16384;
 
-bool PanelLinear::addWeight(unsigned i) {
-  auto type = cast<MixedType>(op.getWeights()[i].getType());
-  std::optional<MixedFormat> format =
-      MixedFormat::get(type, cast<LayoutAttr>((*op.getWeightLayouts())[i]), block);
-  Value buffer = inputBuffer(op.getWeights()[i]);
-  Value output = outputBuffer(op.getResults()[op.getGated() ? 0 : i]);
-  Value bias = op.getBiases().empty() ? Value() : inputBuffer(op.getBiases()[i]);
-  if (!format || !buffer || !output || (!op.getBiases().empty() && !bias) ||
-      format->lastColumns % partColumns != 0 || format->rowOfTilesBytes() % quadBytes != 0 ||
-      format->scalesAt % wordBytes != 0 || format->zerosAt % wordBytes != 0 ||
-      format->levelsAt % wordBytes != 0 || format->circuitAt % wordBytes != 0)
+bool PanelLinear::addWeight(const Operand &operand) {
+  const MixedFormat &format = operand.format;
+  if (format.lastColumns % partColumns != 0 || format.rowOfTilesBytes() % quadBytes != 0 ||
+      format.scalesAt % wordBytes != 0 || format.zerosAt % wordBytes != 0 ||
+      format.levelsAt % wordBytes != 0 || format.circuitAt % wordBytes != 0)
     return false;
-  Weight &weight = weights.emplace_back(
-      Weight{*format, buffer, wordsOf(buffer), view(buffer, quadType()), {}, {}, bias, output});
-  anyCircuit |= format->circuit != Circuit::None;
-  if (format->circuit == Circuit::List) {
+  Value buffer = operand.buffer;
+  Weight &weight = weights.emplace_back(Weight{format,
+                                               buffer,
+                                               wordsOf(buffer),
+                                               view(buffer, quadType()),
+                                               {},
+                                               {},
+                                               operand.bias,
+                                               operand.output});
+  anyCircuit |= format.circuit != Circuit::None;
+  if (format.circuit == Circuit::List) {
     weight.halves = view(buffer, b.getF16Type());
     weight.shorts = view(buffer, b.getI16Type());
   }
@@ -44,28 +45,21 @@ bool PanelLinear::addWeight(unsigned i) {
 }
 
 bool PanelLinear::collect() {
-  if (!hasPanelFeatures(profile) || !op.getWeightLayouts() || !op.getXScales())
+  if (!hasPanelFeatures(profile) || !op.getXScales())
     return false;
-  Dims xDims = k.dims(op.getX()), scaleDims = k.dims(op.getXScales());
-  inputColumns = *xDims.back().constant();
-  blocks = *scaleDims[scaleDims.size() - 2].constant();
-  rowCount = elementCount(ArrayRef(xDims).drop_back());
-  x = inputBuffer(op.getX());
-  xScales = inputBuffer(op.getXScales());
-  residual = inputBuffer(op.getResidual());
-  if (!x || !xScales || bool(op.getResidual()) != bool(residual))
+  std::string reason;
+  auto operands = collectOperands(*this, op, reason);
+  if (failed(operands))
     return false;
-  block = *quantizationBlock(cast<MixedType>(op.getWeights()[0].getType()).getColumns(), blocks);
   // Narrow subgroups are those of devices whose compilers are slow with much code.
   partColumns =
       std::min<int64_t>(block, profile.getSubgroup() && profile.getSubgroup() < 16 ? 32 : 64);
   parts = formatTileColumns / partColumns;
   xWords = view(x, quadType());
-  for (unsigned i = 0; i < op.getWeights().size(); ++i)
-    if (!addWeight(i))
+  for (const Operand &operand : *operands)
+    if (!addWeight(operand))
       return false;
-  if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted ||
-                        !weights[0].format.hasSameForm(weights[1].format)))
+  if (op.getGated() && !weights[0].format.hasSameForm(weights[1].format))
     return false;
   chooseShape();
   int64_t most = profile.getSubgroup() >= 32 ? manySharedColumns : sharedColumns;

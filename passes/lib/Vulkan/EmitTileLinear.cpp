@@ -26,21 +26,6 @@ static constexpr int64_t fewTiles = 64;
 /// The first page of the workspace is not a kernel's to leave changed.
 static constexpr int64_t quadBytes = 16, scaleBytes = 4;
 
-bool TileLinear::addWeight(unsigned i) {
-  auto type = cast<MixedType>(op.getWeights()[i].getType());
-  std::optional<MixedFormat> format =
-      MixedFormat::get(type, cast<LayoutAttr>((*op.getWeightLayouts())[i]), block);
-  Value buffer = inputBuffer(op.getWeights()[i]);
-  Value output = outputBuffer(op.getResults()[op.getGated() ? 0 : i]);
-  Value bias = op.getBiases().empty() ? Value() : inputBuffer(op.getBiases()[i]);
-  if (!format || !buffer || !output || (!op.getBiases().empty() && !bias) ||
-      !TileWeight::supports(*format))
-    return false;
-  tilesOfColumns = format->columnsOfTiles;
-  weights.push_back({*format, buffer, bias, output});
-  return true;
-}
-
 bool TileLinear::hasFeatures() {
   for (const char *feature : {"matrix16", "int8", "int16", "float16", "storage8", "storage16"})
     if (!profile.has(feature))
@@ -49,25 +34,16 @@ bool TileLinear::hasFeatures() {
 }
 
 bool TileLinear::collect() {
-  if (!hasFeatures() || !op.getWeightLayouts())
+  if (!hasFeatures() || !op.getXScales())
     return false;
-  Dims xDims = k.dims(op.getX()), scaleDims = k.dims(op.getXScales());
-  inputColumns = *xDims.back().constant();
-  blocks = *scaleDims[scaleDims.size() - 2].constant();
-  rowCount = elementCount(ArrayRef(xDims).drop_back());
-  Value x = inputBuffer(op.getX());
-  xScales = inputBuffer(op.getXScales());
-  residual = inputBuffer(op.getResidual());
-  if (!x || !xScales || bool(op.getResidual()) != bool(residual))
+  std::string reason;
+  auto operands = collectOperands(*this, op, reason);
+  if (failed(operands) || block % stepColumns != 0 ||
+      llvm::any_of(*operands,
+                   [](const Operand &operand) { return !TileWeight::supports(operand.format); }))
     return false;
-  block = *quantizationBlock(cast<MixedType>(op.getWeights()[0].getType()).getColumns(), blocks);
-  if (block % stepColumns != 0)
-    return false;
-  for (unsigned i = 0; i < op.getWeights().size(); ++i)
-    if (!addWeight(i))
-      return false;
-  if (op.getGated() && (weights[0].format.sorted || weights[1].format.sorted))
-    return false;
+  weights = std::move(*operands);
+  tilesOfColumns = weights[0].format.columnsOfTiles;
   xQuads = view(x, quadType());
   chooseTiles();
   return !many.isConstant(0);
@@ -202,7 +178,7 @@ void TileLinear::storeFeatures(Group group, Value firstQuad, int64_t apart, Valu
     }
     return result;
   };
-  const Weight &weight = group[0];
+  const Operand &weight = group[0];
   const MixedFormat &format = weight.format;
   int64_t tileFeatures = op.getGated() ? shape.features / 2 : shape.features;
   SmallVector<Value> sums = numbers(firstQuad), others;
@@ -218,7 +194,7 @@ void TileLinear::storeFeatures(Group group, Value firstQuad, int64_t apart, Valu
         feature =
             k.add(times(quotient(stored, k.index(permutationBlock)), permutationBlock), inBlock);
       }
-      auto withBias = [&](const Weight &weight, Value sum) {
+      auto withBias = [&](const Operand &weight, Value sum) {
         return weight.bias ? k.add(sum, ShaderCode::load(weight.bias, feature)) : sum;
       };
       Value y = activate(op.getActivation(), withBias(weight, sums[i]));

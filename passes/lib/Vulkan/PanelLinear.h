@@ -9,7 +9,7 @@
 #define TACQ_LIB_VULKAN_PANELLINEAR_H
 
 #include "RowShaders.h"
-#include "tacq/Codegen/MixedFormat.h"
+#include "tacq/Codegen/MixedOperands.h"
 
 namespace tacq {
 
@@ -17,7 +17,7 @@ constexpr int64_t quadBytes = 16, wordBytes = 4, halfBytes = 2;
 /// Words that neighbouring invocations read of four rows each.
 constexpr int64_t rowQuads = formatTileRows / 4;
 
-class PanelLinear : WorkgroupCode {
+class PanelLinear : WorkgroupCode, MixedOperands {
 public:
   PanelLinear(KernelBuilder &k, LinearOp op, VulkanProfileAttr profile)
       : WorkgroupCode(k, profile), op(op) {}
@@ -54,7 +54,7 @@ private:
     /// The numbers of the panel's first slot and of the next panel's.
     mlir::Value first, next;
   };
-  bool addWeight(unsigned i);
+  bool addWeight(const Operand &operand);
   void chooseShape();
   Place placeOf(const Weight &weight, mlir::Value row, unsigned number);
   /// What `compute` gives for the weight that the invocation works at.
@@ -129,14 +129,12 @@ private:
   int64_t tileStep() const { return ownInvocations / (rowQuads * parts); }
 
   LinearOp op;
-  int64_t inputColumns = 0, blocks = 0, block = 0;
   /// Columns that an invocation multiplies of a tile, and how many share a tile's rows.
   int64_t partColumns = 0, parts = 0;
   int64_t ownInvocations = 0;
   /// What each weight has in the memory of sums over counts and of slots.
   int64_t prefixTiles = 0, chunkWords = 0;
-  Sym rowCount;
-  mlir::Value x, xWords, xScales, residual;
+  mlir::Value xWords;
   /// The row in shared memory, where it fits: its integers 16 at a time, its blocks' scales.
   mlir::Value rowQuadsMemory, rowScalesMemory, normMemory;
   /// How the kernel may make the row itself.

@@ -51,7 +51,7 @@ void TileLinear::decodeWeights(Value task) {
   Value rowInTile = k.add(times(rowBlock, decodedRows), lane);
   Value own = times(thread(), rowOfQuads);
   Value firstTile = times(chunk, decodedTiles);
-  auto decode = [&](const Weight &weight, Value stored) {
+  auto decode = [&](const Operand &weight, Value stored) {
     TileWeight code(*this, weight.format, weight.buffer);
     code.viewNarrow();
     code.setPlace(stored, step);

@@ -23,7 +23,7 @@ bool TileLinear::collectDense() {
   dense = true;
   inputColumns = *depth;
   rowCount = elementCount(ArrayRef(k.dims(op.getX())).drop_back());
-  Value x = inputBuffer(op.getX());
+  x = inputBuffer(op.getX());
   residual = inputBuffer(op.getResidual());
   if (!x || bool(op.getResidual()) != bool(residual))
     return false;
@@ -55,7 +55,7 @@ SmallVector<Value> TileLinear::loadDense(Group group, Value tile, Value rowTile,
   int64_t atOnce = workgroup() / quads, own = shape.ownFeatures / panelWidth;
   Value inPanel = remainder(thread(), k.index(quads)), odd = quotient(thread(), k.index(quads));
   for (int64_t i = 0; i < panels; i += atOnce) {
-    const Weight *weight = &group[0];
+    const Operand *weight = &group[0];
     Value panel = k.add(times(tile, panels), plus(odd, i));
     if (op.getGated()) {
       // A subgroup of the product has both numbers of a pair: of its features half are of each

@@ -10,7 +10,7 @@
 #define TACQ_LIB_VULKAN_TILELINEAR_H
 
 #include "WorkgroupCode.h"
-#include "tacq/Codegen/MixedFormat.h"
+#include "tacq/Codegen/MixedOperands.h"
 
 namespace tacq {
 
@@ -76,7 +76,7 @@ private:
   llvm::SmallVector<mlir::Value> levels;
 };
 
-class TileLinear : public WorkgroupCode {
+class TileLinear : public WorkgroupCode, MixedOperands {
 public:
   TileLinear(KernelBuilder &k, LinearOp op, VulkanProfileAttr profile)
       : WorkgroupCode(k, profile), op(op) {}
@@ -88,14 +88,9 @@ public:
 
 private:
   bool hasFeatures();
-  struct Weight {
-    MixedFormat format;
-    mlir::Value buffer, bias, output;
-  };
-  using Group = llvm::ArrayRef<Weight>;
+  using Group = llvm::ArrayRef<Operand>;
   using Sums = llvm::SmallVector<mlir::Value>;
 
-  bool addWeight(unsigned i);
   void chooseTiles();
   int64_t sharing() { return op.getGated() ? 2 : 1; }
   int64_t steps() const {
@@ -137,11 +132,11 @@ private:
   /// Factors of f16, which are not decoded: weights in panels, of which 16 features of a column
   /// stand side by side.
   bool dense = false;
-  int64_t inputColumns = 0, blocks = 0, block = 0, tilesOfColumns = 0, tiles = 0;
-  Sym rowCount, rowTiles, many, scalesAt;
-  mlir::Value xQuads, xScales, residual, memory;
+  int64_t tilesOfColumns = 0, tiles = 0;
+  Sym rowTiles, many, scalesAt;
+  mlir::Value xQuads, memory;
   mlir::Value workQuads, workScales;
-  llvm::SmallVector<Weight, 3> weights;
+  llvm::SmallVector<Operand, 3> weights;
 };
 
 } // namespace tacq

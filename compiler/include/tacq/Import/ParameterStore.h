@@ -44,6 +44,10 @@ public:
   /// Maps what the `tacq.param` operations of the module name. TACQ_INVALID_INPUT if a file is
   /// missing or too short, or if the bytes do not fit the parameter's type.
   static Error open(mlir::ModuleOp module, llvm::StringRef folder, ParameterStore &store);
+  /// For passes: the store `given` by a program, or, if it is null, `opened`, opened as above. Null
+  /// if that fails, which is emitted at the module.
+  static ParameterStore *givenOr(ParameterStore *given, mlir::ModuleOp module,
+                                 llvm::StringRef folder, ParameterStore &opened);
 
   /// The parameter's elements, row-major, little-endian, not necessarily aligned; valid as long as
   /// the store is. Empty if there is no such parameter (or it has no elements).
