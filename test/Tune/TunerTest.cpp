@@ -119,6 +119,14 @@ TEST_F(TunerTest, LowersTheRate) {
   EXPECT_LT(report.heldAfter, 0.9 * report.heldBefore);
 }
 
+TEST(RateTest, IsTooLarge) {
+  EXPECT_FALSE(isRateTooLarge(1.02, 1, /*without=*/1, /*patience=*/4));
+  EXPECT_TRUE(isRateTooLarge(1.06, 1, 1, 4));
+  EXPECT_TRUE(isRateTooLarge(1.02, 1, 2, 4)); // going around
+  EXPECT_FALSE(isRateTooLarge(1.02, 1, 3, 4));
+  EXPECT_FALSE(isRateTooLarge(1.02, 1, 1, 3));
+}
+
 /// Drawn samples are stepped on and never held back.
 TEST_F(TunerTest, HoldsNoDrawnSampleBack) {
   quantize(1);

@@ -19,9 +19,8 @@ using namespace tacq;
 static constexpr size_t keptPredictionsBytes = size_t(1) << 30;
 /// The first steps are smaller, until the means of Adam are of more than a few gradients.
 static constexpr unsigned mostWarmupSteps = 10;
-/// A look this much worse than the best one says that steps are too large: tuning goes on from the
-/// best with so much of the rate.
-static constexpr double tooLarge = 1.05, rateKept = 0.3;
+/// What is much worse than the best, and what is kept of a rate that is too large.
+static constexpr double muchWorse = 1.05, rateKept = 0.3;
 static constexpr auto stateInterval = std::chrono::seconds(60);
 
 using Clock = std::chrono::steady_clock;
@@ -279,6 +278,10 @@ void ModelTuner::move() {
   });
 }
 
+bool tacq::isRateTooLarge(double held, double best, unsigned without, unsigned patience) {
+  return held > muchWorse * best || 2 * without == patience;
+}
+
 /// The sizes of gradients stay known, their direction does not.
 void ModelTuner::lowerRate() {
   ++state.lowered;
@@ -299,7 +302,7 @@ Error ModelTuner::noteProgress() {
     options.looked(state.step, held);
   if (!(held < state.best)) {
     ++state.looksWithoutProgress;
-    if (held > tooLarge * state.best)
+    if (isRateTooLarge(held, state.best, state.looksWithoutProgress, options.patience))
       lowerRate();
     return Error();
   }

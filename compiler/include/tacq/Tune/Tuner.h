@@ -51,8 +51,8 @@ struct TuneOptions {
   bool codes = false;
   double codeRate = 0.5;
   /// Steps from one look at the samples held back to the next, and how many looks without progress
-  /// end the tuning. After a look that is much worse than the best one, steps go on from the best
-  /// with a lower rate.
+  /// end the tuning. Where the rate is too large (isRateTooLarge()), steps go on from the best
+  /// numbers with a lower one.
   unsigned interval = 25, patience = 4;
   unsigned threads = 0;
   /// Steps may round the factors of products to bf16 where this machine has such products. Without
@@ -76,6 +76,11 @@ struct TuneOptions {
 /// The loss that steps of a size cause grows with its square, and should be a part of the loss that
 /// is there: 0.01 for a divergence of 0.0625 and more, and for labels, and smaller as its root.
 double tuningRate(TuneOptions::Loss kind, double lossBefore);
+
+/// Whether a look, the `without`-th one in turn that is not better than the best, says that steps
+/// are too large: it is much worse than the best one, or half of the looks are gone after which
+/// tuning ends, and steps may be going around a better place.
+bool isRateTooLarge(double held, double best, unsigned without, unsigned patience);
 
 /// One of so many of the sample's own is held back.
 constexpr size_t heldOneIn = 8;
