@@ -1,16 +1,13 @@
 //===- SequentialPass.cpp - Layer after layer, on sample data -------------===//
 
 #include "SequentialPass.h"
-#include "../Quantize/Parallel.h"
-#include <cblas.h>
+#include "../Calibrate/SumContributions.h"
+#include "llvm/Support/Threading.h"
 #include <cmath>
 #include <cstring>
 
 using namespace mlir;
 using namespace tacq;
-
-/// Rows of a Hessian that a thread computes at once.
-static constexpr int64_t hessianRows = 96;
 
 namespace {
 
@@ -41,8 +38,9 @@ private:
   }
   Error holdInputs();
   void hold(const TensorView &view, HeldTensor &tensor);
-  Error runSegment(unsigned i, std::vector<double> &hessian);
-  void addToHessian(const TensorView &x, std::vector<double> &hessian);
+  /// Adds to the lower triangle of the group's Hessian, as Statistics keep it.
+  Error runSegment(unsigned i, std::vector<double> &triangle);
+  void addToHessian(const TensorView &x, std::vector<double> &triangle);
 
   const ParameterStore &stored;
   ArrayRef<LinearGroup> groups;
@@ -57,7 +55,6 @@ private:
   std::vector<llvm::DenseMap<Value, HeldTensor>> held;
   /// Buffers of tensors that are gone, by size: fresh memory would cost as much time as the copies.
   std::map<size_t, std::vector<std::vector<char>>> spare;
-  std::vector<float> product; // XᵀX of a sample
 };
 
 } // namespace
@@ -88,22 +85,16 @@ void SequentialPass::hold(const TensorView &view, HeldTensor &tensor) {
   std::memcpy(tensor.bytes.data(), view.data, size);
 }
 
-/// The lower triangle, in blocks of rows; what their products have above it is not used. OpenBLAS
-/// with threads of its own would leave them polling beside the next segment's.
-void SequentialPass::addToHessian(const TensorView &x, std::vector<double> &hessian) {
+/// OpenBLAS with threads of its own would leave them polling beside the next segment's.
+void SequentialPass::addToHessian(const TensorView &x, std::vector<double> &triangle) {
   int64_t k = x.dims.back(), rows = x.elementCount() / std::max<int64_t>(k, 1);
-  product.resize(k * k);
-  forEachChunk(k, hessianRows, options.threads, [&](int64_t begin, int64_t end) {
-    cblas_sgemm(CblasRowMajor, CblasTrans, CblasNoTrans, int(end - begin), int(end), int(rows),
-                1.0f, x.floats() + begin, int(k), x.floats(), int(k), 0.0f,
-                product.data() + begin * k, int(k));
-    for (int64_t i = begin; i < end; ++i)
-      for (int64_t j = 0; j <= i; ++j)
-        hessian[i * k + j] += product[i * k + j];
-  });
+  unsigned threads =
+      options.threads ? options.threads : llvm::hardware_concurrency().compute_thread_count();
+  HessianContribution sample{{{x.floats(), nullptr, rows}}, k, triangle.data()};
+  sumContributions({}, sample, threads);
 }
 
-Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
+Error SequentialPass::runSegment(unsigned i, std::vector<double> &triangle) {
   GraphSegments::Segment segment =
       segments.build(i, [&](StringRef name) { return decoded.contains(name); });
   ParameterStore parameters;
@@ -147,7 +138,7 @@ Error SequentialPass::runSegment(unsigned i, std::vector<double> &hessian) {
       spare[bytes.size()].push_back(std::move(bytes));
       tensors.erase(value);
     }
-    addToHessian(tensors[groups[i].input].view(), hessian);
+    addToHessian(tensors[groups[i].input].view(), triangle);
   }
   return Error();
 }
@@ -162,18 +153,18 @@ Error SequentialPass::run(QuantizeGroupFn quantizeGroup) {
     std::optional<int64_t> k = dimsOf(group.input)->back().constant();
     if (!k)
       return Error(TACQ_UNSUPPORTED, "node '" + name + "': the extent of its input is not known");
-    std::vector<double> sum(*k * *k);
-    if (Error error = runSegment(i, sum))
+    std::vector<double> triangle(*k * (*k + 1) / 2), sum(*k * *k);
+    if (Error error = runSegment(i, triangle))
       return error;
     for (int64_t row = 0; row < *k; ++row)
       for (int64_t column = 0; column <= row; ++column) {
-        double value = sum[row * *k + column];
+        double value = triangle[row * (row + 1) / 2 + column];
         if (!std::isfinite(value))
           return Error(TACQ_INVALID_INPUT,
                        "the input of node '" + name +
                            "' is not finite on the sample data, with the layers before it "
                            "quantized; take more bits or check the data");
-        sum[column * *k + row] = value;
+        sum[row * *k + column] = sum[column * *k + row] = value;
       }
     if (Error error = quantizeGroup(group, sum, decoded))
       return error;
