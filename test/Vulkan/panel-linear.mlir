@@ -92,3 +92,39 @@ func.func @gated_forms(%x: !x, %s: !s, %w: !two, %u: !three) -> !y {
   } : (!x, !s, !two, !three) -> !y
   return %y : !y
 }
+
+!xm = tensor<?x2048xi8, #tacq.shape<["rows", "2048"]>>
+!sm = tensor<?x16x2xf32, #tacq.shape<["rows", "16", "2"]>>
+!xl = tensor<?x14336xi8, #tacq.shape<["rows", "14336"]>>
+!sl = tensor<?x112x2xf32, #tacq.shape<["rows", "112", "2"]>>
+!wm = !tacq.mixed<64x2048, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 0, exact>>
+!wl = !tacq.mixed<64x14336, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 0, exact>>
+
+// Three slots for each tile are in shared memory, in steps of what all invocations read, unless a long
+// row has taken it; where subgroups are narrow there is one step.
+// CHECK-LABEL: func.func @medium
+// CHECK-SAME: tacq.workgroup = 128 : i32
+// CHECK: memref.alloc() : memref<64xi32, #spirv.storage_class<Workgroup>>
+// CHECK: memref.alloc() : memref<768xi32, #spirv.storage_class<Workgroup>>
+// CHECK-LABEL: func.func @long
+// CHECK-SAME: tacq.workgroup = 448 : i32
+// CHECK: memref.alloc() : memref<112xi32, #spirv.storage_class<Workgroup>>
+// CHECK: memref.alloc() : memref<1344xi32, #spirv.storage_class<Workgroup>>
+// PLAIN-LABEL: func.func @medium
+// PLAIN-SAME: tacq.workgroup = 128 : i32
+// PLAIN: memref.alloc() : memref<32xi32, #spirv.storage_class<Workgroup>>
+// PLAIN: memref.alloc() : memref<384xi32, #spirv.storage_class<Workgroup>>
+func.func @medium(%x: !xm, %s: !sm, %w: !wm) -> !y {
+  %y = tacq.linear %x x_scales(%s), weights(%w) {
+    node_name = "medium", weight_order = [0 : i32],
+    weight_layouts = [#tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = natural, circuit = tiles, little>]
+  } : (!xm, !sm, !wm) -> !y
+  return %y : !y
+}
+func.func @long(%x: !xl, %s: !sl, %w: !wl) -> !y {
+  %y = tacq.linear %x x_scales(%s), weights(%w) {
+    node_name = "long", weight_order = [0 : i32],
+    weight_layouts = [#tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = natural, circuit = tiles, little>]
+  } : (!xl, !sl, !wl) -> !y
+  return %y : !y
+}

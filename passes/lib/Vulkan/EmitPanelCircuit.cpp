@@ -115,7 +115,7 @@ PanelLinear::Values PanelLinear::loadChunk(const Place &place, Value panel, cons
   Value at = slotsAt(place, panel, counts);
   Value known = hasCounts(format) ? k.sub(counts.next, counts.first) : slotCount(place);
   Values words;
-  for (int64_t i = 0; i < chunkSlots() * slotWords(format) / ownInvocations; ++i) {
+  for (int64_t i = 0; i < chunkSlots * slotWords(format) / ownInvocations; ++i) {
     Value number = plus(place.local, i * ownInvocations);
     Value inside = k.less(quotient(number, k.index(slotWords(format))), known);
     // Read without a branch, and not looked at yet, so that nothing has to wait.
@@ -135,7 +135,7 @@ void PanelLinear::storeChunk(const Place &place, ValueRange words) {
 void PanelLinear::copyChunk(const Place &place, Value panel, const Counts &counts, Value base) {
   int64_t each = slotWords(place.weight->format), first = place.number * chunkWords;
   Value at = k.add(slotsAt(place, panel, counts), times(base, each * wordBytes));
-  Value slots = k.min(k.sub(k.max(slotCount(place), base), base), k.index(chunkSlots()));
+  Value slots = k.min(k.sub(k.max(slotCount(place), base), base), k.index(chunkSlots));
   loop(place.local, times(slots, each), ownInvocations, [&](Value i) {
     storeShared(slotWord(place, k.add(at, times(i, wordBytes))), slotsMemory, plus(i, first));
   });
@@ -146,12 +146,12 @@ void PanelLinear::storeTiles(const Place &place, Value base) {
   const MixedFormat &format = place.weight->format;
   if (!hasCounts(format))
     return;
-  int64_t at = place.number * prefixTiles, to = place.number * chunkSlots();
+  int64_t at = place.number * prefixTiles, to = place.number * chunkSlots;
   loop(place.local, k.index(format.columnsOfTiles), ownInvocations, [&](Value tile) {
     auto prefix = [&](Value tile) { return toIndex(loadShared(prefixMemory, plus(tile, at))); };
     Value before = k.select(k.equal(tile, k.index(0)), k.index(0),
                             prefix(k.sub(k.max(tile, k.index(1)), k.index(1))));
-    Value from = k.max(before, base), end = k.min(prefix(tile), plus(base, chunkSlots()));
+    Value from = k.max(before, base), end = k.min(prefix(tile), plus(base, chunkSlots));
     Value number = b.create<arith::IndexCastOp>(b.getI32Type(), tile);
     loop(from, end, 1,
          [&](Value slot) { storeShared(number, tilesMemory, plus(k.sub(slot, base), to)); });
@@ -163,7 +163,7 @@ Value PanelLinear::addChunk(const Place &place, Value base, Value sum) {
   const MixedFormat &format = place.weight->format;
   Value lane = remainder(place.local, k.index(formatTileRows));
   Value first = quotient(place.local, k.index(formatTileRows));
-  Value last = k.min(k.sub(k.max(slotCount(place), base), base), k.index(chunkSlots()));
+  Value last = k.min(k.sub(k.max(slotCount(place), base), base), k.index(chunkSlots));
   int64_t perWord = wordBytes / format.positionBytes, bits = 8 * format.positionBytes;
   auto shiftOf = [&](int64_t count, int64_t bits) {
     Value by = times(remainder(lane, k.index(count)), bits);
@@ -179,7 +179,7 @@ Value PanelLinear::addChunk(const Place &place, Value base, Value sum) {
     Value position = toIndex(b.create<arith::AndIOp>(moved, word((int64_t(1) << bits) - 1)));
     Value number = halfOf(b.create<arith::ShRUIOp>(numbers, numberShift), false);
     Value tile = hasCounts(format)
-                     ? toIndex(loadShared(tilesMemory, plus(slot, place.number * chunkSlots())))
+                     ? toIndex(loadShared(tilesMemory, plus(slot, place.number * chunkSlots)))
                      : quotient(k.add(slot, base), k.index(format.uniformSlots));
     Value column = k.add(times(tile, formatTileColumns), position);
     // A module may lie.
@@ -197,7 +197,7 @@ Value PanelLinear::addSlots(ArrayRef<Place> places, Value panel, ArrayRef<Counts
   if (places.size() > 1)
     most = k.max(most, slotCount(places[1]));
   // Few panels have more than a chunk.
-  return loop(k.index(chunkSlots()), most, chunkSlots(), sum, [&](Value base, ValueRange carried) {
+  return loop(k.index(chunkSlots), most, chunkSlots, sum, [&](Value base, ValueRange carried) {
     barrier();
     ofOwn(places, [&](const Place &place) {
       copyChunk(place, panel, counts[place.number], base);

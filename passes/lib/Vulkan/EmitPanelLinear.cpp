@@ -19,7 +19,13 @@ using Circuit = MixedFormat::Circuit;
 static constexpr int64_t largestWorkgroup = 512;
 /// Columns of a row in shared memory, of which any device has 16 KiB, and those with wide subgroups
 /// have more.
-static constexpr int64_t sharedColumns = 8192, manySharedColumns = 16384;
+static constexpr int64_t sharedColumns = 8192, manySharedColumns = 16384, wideSubgroup = 32;
+/// Slots that a panel has for each of its tiles at most, as a rule: where rows are sorted, the
+/// first panels of a block have most of the circuit.
+static constexpr int64_t slotsOfTile = 3;
+/// Shared memory of a workgroup up to which two of them may be on a multiprocessor. A compiler that
+/// sees more lets a workgroup have the registers of both.
+static constexpr int64_t sharedBytes = 23 << 10;
 
 bool PanelLinear::addWeight(const Operand &operand) {
   const MixedFormat &format = operand.format;
@@ -62,7 +68,7 @@ bool PanelLinear::collect() {
   if (op.getGated() && !weights[0].format.hasSameForm(weights[1].format))
     return false;
   chooseShape();
-  int64_t most = profile.getSubgroup() >= 32 ? manySharedColumns : sharedColumns;
+  int64_t most = subgroup() >= wideSubgroup ? manySharedColumns : sharedColumns;
   if (inputColumns <= most) {
     rowQuadsMemory = shared(inputColumns / quadBytes, quadType());
     rowScalesMemory = shared(2 * blocks, b.getF32Type());
@@ -250,9 +256,27 @@ void PanelLinear::emitPanel(ArrayRef<Weight> part, Value panel, Value row) {
   finishPanel(places, panel, begun);
 }
 
+/// How many slots are in shared memory at once, of which other things take so many bytes. Each
+/// invocation reads equally many words of them.
+void PanelLinear::chooseChunk(int64_t sharing, int64_t bytes) {
+  int64_t step = ownInvocations / 4;
+  chunkSlots = step;
+  for (const Weight &weight : weights) {
+    const MixedFormat &format = weight.format;
+    if (!format.hasSlots() || subgroup() < wideSubgroup)
+      continue;
+    int64_t most = (sharedBytes - bytes) / (sharing * (format.slotBytes() + wordBytes));
+    int64_t wanted = llvm::alignTo(slotsOfTile * format.columnsOfTiles, step);
+    chunkSlots = std::max(chunkSlots, std::min(wanted, most / step * step));
+  }
+}
+
 void PanelLinear::emit() {
   int64_t sharing = op.getGated() ? 2 : 1;
   setWorkgroup(ownInvocations * sharing);
+  int64_t sums = sharing * (partials() + (anyCircuit ? extras() : 0)) * formatTileRows;
+  int64_t row = rowQuadsMemory ? inputColumns + 2 * blocks * wordBytes : 0;
+  chooseChunk(sharing, row + sums * wordBytes);
   sumsMemory = shared(sharing * partials() * formatTileRows, b.getF32Type());
   if (anyCircuit)
     extrasMemory = shared(sharing * extras() * formatTileRows, b.getF32Type());
@@ -261,14 +285,14 @@ void PanelLinear::emit() {
     if (format.circuit == Circuit::Slots)
       prefixTiles = std::max(prefixTiles, format.columnsOfTiles);
     if (format.hasSlots())
-      chunkWords = std::max(chunkWords, chunkSlots() * slotWords(format));
+      chunkWords = std::max(chunkWords, chunkSlots * slotWords(format));
   }
   if (chunkWords)
     slotsMemory = shared(sharing * chunkWords, b.getI32Type());
   if (prefixTiles) {
     prefixMemory = shared(sharing * prefixTiles, b.getI32Type());
     totalsMemory = shared(workgroup() / subgroup(), b.getI32Type());
-    tilesMemory = shared(sharing * chunkSlots(), b.getI32Type());
+    tilesMemory = shared(sharing * chunkSlots, b.getI32Type());
   }
   if (norm)
     normMemory = shared(subgroups(), b.getF32Type());

@@ -124,14 +124,15 @@ private:
   int64_t partials() const { return ownInvocations / std::max<int64_t>(rowQuads, subgroup()); }
   int64_t extras() const { return ownInvocations / std::max<int64_t>(formatTileRows, subgroup()); }
   int64_t slotStride() const { return ownInvocations / formatTileRows; }
-  /// Slots of a weight that are in shared memory at once: few panels have more.
-  int64_t chunkSlots() const { return ownInvocations / 4; }
+  void chooseChunk(int64_t sharing, int64_t bytes);
   int64_t tileStep() const { return ownInvocations / (rowQuads * parts); }
 
   LinearOp op;
   /// Columns that an invocation multiplies of a tile, and how many share a tile's rows.
   int64_t partColumns = 0, parts = 0;
   int64_t ownInvocations = 0;
+  /// Slots of a weight that are in shared memory at once: few panels have more.
+  int64_t chunkSlots = 0;
   /// What each weight has in the memory of sums over counts and of slots.
   int64_t prefixTiles = 0, chunkWords = 0;
   mlir::Value xWords;
