@@ -2,6 +2,7 @@
 
 #include "SumContributions.h"
 #include "../Quantize/SerialBlas.h"
+#include "TileGradients.h"
 #include "llvm/ADT/STLFunctionalExtras.h"
 #include <atomic>
 #include <cblas.h>
@@ -121,7 +122,26 @@ static void onThreads(size_t count, unsigned threads,
     thread.join();
 }
 
-void tacq::sumGradients(ArrayRef<WeightGradient> gradients, unsigned threads) {
+/// Adds up those that consist of tiles, and returns the others.
+static std::vector<WeightGradient> sumOnTiles(ArrayRef<WeightGradient> gradients,
+                                              unsigned threads) {
+  std::vector<char> done(gradients.size());
+  onThreads(gradients.size(), threads, [&](size_t i, std::vector<float> &scratch) {
+    done[i] = addOnTiles(gradients[i], scratch);
+  });
+  std::vector<WeightGradient> rest;
+  for (auto [i, gradient] : llvm::enumerate(gradients))
+    if (!done[i])
+      rest.push_back(gradient);
+  return rest;
+}
+
+void tacq::sumGradients(ArrayRef<WeightGradient> gradients, bool bf16, unsigned threads) {
+  std::vector<WeightGradient> rest;
+  if (bf16 && hasGradientTiles()) {
+    rest = sumOnTiles(gradients, threads);
+    gradients = rest;
+  }
   std::vector<Block> blocks;
   for (size_t i = 0; i < gradients.size(); ++i)
     for (int64_t begin = 0; begin < gradients[i].rows; begin += blockRows)

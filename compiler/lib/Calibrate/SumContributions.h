@@ -33,7 +33,7 @@ struct HessianContribution {
   float *diagonal = nullptr;
 };
 
-/// What one sample adds to a sum of gradients: Σ dYᵀ X over the uses of the weight, in f32.
+/// What one sample adds to a sum of gradients: Σ dYᵀ X over the uses of the weight, f32.
 struct WeightGradient {
   std::vector<TappedRows> uses;
   int64_t rows, columns;
@@ -50,8 +50,9 @@ struct NonFinite {
 NonFinite sumContributions(llvm::ArrayRef<GradientContribution> gradients,
                            llvm::ArrayRef<HessianContribution> hessians, unsigned threads);
 
-/// Adds gradients up, with their signs; the same holds of threads.
-void sumGradients(llvm::ArrayRef<WeightGradient> gradients, unsigned threads);
+/// Adds gradients up, with their signs; the same holds of threads. `bf16`: factors may be rounded
+/// to bf16 where this machine has products of such tiles.
+void sumGradients(llvm::ArrayRef<WeightGradient> gradients, bool bf16, unsigned threads);
 
 } // namespace tacq
 

@@ -175,7 +175,7 @@ Error ModelTuner::addGradients() {
     }
     gradients.push_back(std::move(gradient));
   }
-  sumGradients(gradients, threads);
+  sumGradients(gradients, options.bf16, threads);
   for (GainEntry &gain : gains) {
     TensorView view;
     if (Error error = student->output("gradient:" + gain.name, view))
