@@ -108,8 +108,14 @@ tacq_status_t *tacq_runtime_list_devices(tacq_runtime_t *runtime, tacq_device_in
   for (const tacq_driver_t *driver : drivers) {
     size_t found = 0;
     size_t used = std::min(total, capacity);
-    if (tacq_status_t *status = driver->list_devices(driver, infos + used, capacity - used, &found))
-      return status;
+    if (tacq_status_t *status =
+            driver->list_devices(driver, infos + used, capacity - used, &found)) {
+      // The devices of others are there all the same.
+      if (runtime->host.log)
+        runtime->host.log(runtime->host.log_user, TACQ_LOG_WARNING, tacq_status_message(status));
+      tacq_status_free(status);
+      continue;
+    }
     for (size_t i = used; i < std::min(used + found, capacity); ++i)
       infos[i].struct_size = sizeof(tacq_device_info_t);
     total += found;

@@ -116,6 +116,21 @@ tacq_session::~tacq_session() {
   module->release();
 }
 
+/// Says which executable was taken, and what kept others from it.
+void tacq_session::noteChoice(int32_t index, const std::string &reasons) const {
+  const tacq_host_t &host = device->runtime->host;
+  if (!host.log)
+    return;
+  const format::Executable &taken = *metadata->executables()->Get(static_cast<uint32_t>(index));
+  std::string text = formatText(
+      "module '%s' runs its code for '%s' on %s, the first of the highest rank (%d) that the "
+      "device supports",
+      module->view->name().c_str(), taken.target()->c_str(), device->driver->name, taken.rank());
+  if (!reasons.empty())
+    text += "; " + reasons;
+  host.log(host.log_user, TACQ_LOG_INFO, text.c_str());
+}
+
 /// Takes the executable of highest rank that the device supports.
 Error tacq_session::selectExecutable(int32_t &index) const {
   index = -1;
@@ -145,8 +160,10 @@ Error tacq_session::selectExecutable(int32_t &index) const {
       best = executable.rank();
     }
   }
-  if (index >= 0)
+  if (index >= 0) {
+    noteChoice(index, reasons);
     return success();
+  }
   tacq_device_info_t info = {};
   tacq_status_free(device->driver->describe_device(device->handle, &info));
   if (reasons.empty())

@@ -101,6 +101,7 @@ public:
 private:
   tacq_session() = default;
   tacq::Error selectExecutable(int32_t &index) const;
+  void noteChoice(int32_t index, const std::string &reasons) const;
 
   // One run, in this order.
   tacq::Error resolveShapes();

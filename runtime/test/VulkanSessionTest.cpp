@@ -53,6 +53,32 @@ VKAPI_ATTR VkResult VKAPI_CALL notReached(VkDevice, VkSemaphore, uint64_t *value
   *value = 0;
   return VK_SUCCESS;
 }
+PFN_vkBeginCommandBuffer realBegin = nullptr;
+int recordings = 0;
+VKAPI_ATTR VkResult VKAPI_CALL countRecording(VkCommandBuffer commands,
+                                              const VkCommandBufferBeginInfo *info) {
+  ++recordings;
+  return realBegin(commands, info);
+}
+PFN_vkCmdPipelineBarrier realBarrier = nullptr;
+int barriers = 0;
+VKAPI_ATTR void VKAPI_CALL countBarrier(VkCommandBuffer commands, VkPipelineStageFlags from,
+                                        VkPipelineStageFlags to, VkDependencyFlags flags,
+                                        uint32_t memory, const VkMemoryBarrier *memoryBarriers,
+                                        uint32_t buffers,
+                                        const VkBufferMemoryBarrier *bufferBarriers,
+                                        uint32_t images,
+                                        const VkImageMemoryBarrier *imageBarriers) {
+  ++barriers;
+  realBarrier(commands, from, to, flags, memory, memoryBarriers, buffers, bufferBarriers, images,
+              imageBarriers);
+}
+
+PFN_vkWaitSemaphores realWait = nullptr;
+VKAPI_ATTR VkResult VKAPI_CALL waitShortly(VkDevice device, const VkSemaphoreWaitInfo *info,
+                                           uint64_t) {
+  return realWait(device, info, 1000000);
+}
 VKAPI_ATTR VkResult VKAPI_CALL waitInVain(VkDevice, const VkSemaphoreWaitInfo *, uint64_t) {
   return VK_TIMEOUT;
 }
@@ -116,7 +142,8 @@ protected:
   }
 
   /// y = x + x. `addExecutables` adds those of the kernel add_f32.
-  std::string writeSumModule(const std::function<void(TestModule &)> &addExecutables) {
+  std::string writeSumModule(const std::function<void(TestModule &)> &addExecutables,
+                             int times = 1) {
     std::string path = directory.file("sum.tacq");
     TestModule m(path);
     uint32_t n = m.symbol();
@@ -124,7 +151,8 @@ protected:
     uint32_t y = m.addOutput("y", ElementType_F32, {dynamic(n, "n")});
     m.endPrologue();
     uint32_t from = m.addBuffer(BufferKind_Input, x), to = m.addBuffer(BufferKind_Output, y);
-    m.dispatch(0, 0, {from, from, to}, {n}, n);
+    for (int i = 0; i < times; ++i)
+      m.dispatch(0, 0, {from, from, to}, {n}, n);
     addExecutables(m);
     m.finish();
     return path;
@@ -304,6 +332,70 @@ TEST_F(VulkanSessions, Timeout) {
   lastOpened->api.WaitSemaphores = wait;
   expectCpuGoesOn();
 }
+
+#ifdef TACQ_SHADER_DIR
+/// Runs of the same sizes submit what was recorded once for each frame.
+TEST_F(VulkanSessions, RecordedOnce) {
+  std::string path = writeSumModule(
+      [](TestModule &m) { m.addShaderExecutable({"add_f32"}, TACQ_SHADER_DIR, 0, "faulty"); });
+  ASSERT_EQ(open("faulty:0", path), nullptr);
+  for (int i = 0; i < 3; ++i)
+    expectSum(1000);
+  realBegin = lastOpened->api.BeginCommandBuffer;
+  lastOpened->api.BeginCommandBuffer = countRecording;
+  recordings = 0;
+  for (int i = 0; i < 5; ++i)
+    expectSum(1000);
+  EXPECT_EQ(recordings, 0);
+  expectSum(1001);
+  EXPECT_GT(recordings, 0);
+}
+
+/// Dispatches that read and write other bytes need none between them.
+TEST_F(VulkanSessions, BarriersBetweenDependents) {
+  auto barriersOf = [&](bool chained) {
+    std::string path = directory.file("pair.tacq");
+    TestModule m(path);
+    uint32_t n = m.symbol();
+    uint32_t x = m.addInput("x", ElementType_F32, {dynamic(n, "n")});
+    uint32_t y = m.addOutput("y", ElementType_F32, {dynamic(n, "n")});
+    uint32_t z = m.addOutput("z", ElementType_F32, {dynamic(n, "n")});
+    m.endPrologue();
+    uint32_t from = m.addBuffer(BufferKind_Input, x), first = m.addBuffer(BufferKind_Output, y);
+    uint32_t second = m.addBuffer(BufferKind_Output, z);
+    m.dispatch(0, 0, {from, from, first}, {n}, n);
+    m.dispatch(0, 0, {chained ? first : from, from, second}, {n}, n);
+    m.addShaderExecutable({"add_f32"}, TACQ_SHADER_DIR, 0, "faulty");
+    m.finish();
+    tacq_status_t *status = open("faulty:0", path);
+    EXPECT_EQ(status, nullptr) << tacq_status_message(status);
+    realBarrier = lastOpened->api.CmdPipelineBarrier;
+    lastOpened->api.CmdPipelineBarrier = countBarrier;
+    barriers = 0;
+    expectSum(1000);
+    close();
+    return barriers;
+  };
+  int independent = barriersOf(false);
+  EXPECT_EQ(barriersOf(true), independent + 1);
+}
+
+/// What is closed while the device works is left to it.
+TEST_F(VulkanSessions, WorkThatGoesOn) {
+  for (const char *name : {"faulty:0", "faulty:0,staged"}) {
+    std::string path = writeSumModule(
+        [](TestModule &m) { m.addShaderExecutable({"add_f32"}, TACQ_SHADER_DIR, 0, "faulty"); },
+        /*times=*/100);
+    ASSERT_EQ(open(name, path), nullptr);
+    expectSum(1000);
+    realWait = lastOpened->api.WaitSemaphores;
+    lastOpened->api.WaitSemaphores = waitShortly;
+    expect(run(size_t(4) << 20), TACQ_DEVICE_FAILURE, "did not finish in time");
+    expectCpuGoesOn();
+    close();
+  }
+}
+#endif
 
 TEST_F(VulkanSessions, OutOfMemory) {
   ASSERT_EQ(open("faulty:0", writeModule()), nullptr);

@@ -217,6 +217,20 @@ TEST_F(StatisticsTest, MergesWhatWasReadAndWhatWasNot) {
   EXPECT_EQ(again.tensors[0].gradient.values().back(), 6);
 }
 
+TEST_F(StatisticsTest, SaysHowManySamplesWouldDo) {
+  Statistics statistics = example(1, {0, 1});
+  EXPECT_EQ(statistics.fewTokens("a.stats"), "");
+  statistics.inputs[0].tokens = 3; // as many as columns
+  EXPECT_EQ(statistics.fewTokens("a.stats"), "");
+  statistics.inputs[0].tokens = 2; // two samples of one token: three would do
+  statistics.inputs[1].tokens = 3; // of one and a half: four
+  EXPECT_EQ(
+      statistics.fewTokens("a.stats"),
+      "a.stats: the sample has 2 tokens for the 3 columns of the input of tensor 'q', too few "
+      "for a Hessian of full rank; calibrate on more: 4 samples of this length would do for "
+      "all tensors");
+}
+
 TEST_F(StatisticsTest, RefusesToMergeWhatDoesNotFit) {
   Statistics statistics = example(1, {0, 1, 2});
   auto refusal = [&](const Statistics &other) {

@@ -81,6 +81,121 @@ TEST(TaskDrift, TooFewSamples) {
             "8 would do");
 }
 
+/// Statistics of samples of one data file.
+static Statistics statisticsOf(const std::string &data, const std::vector<double> &signatures) {
+  Statistics statistics;
+  statistics.hasFolds = true;
+  for (size_t i = 0; i < signatures.size() / signatureSize; ++i)
+    statistics.cover(data, i, 0,
+                     llvm::ArrayRef(signatures).slice(i * signatureSize, signatureSize));
+  return statistics;
+}
+
+/// Tasks of statistics that were merged.
+static std::vector<TaskSignatures> merged(const std::vector<double> &a,
+                                          const std::vector<double> &b) {
+  Statistics sum = statisticsOf("a", a);
+  Error error = sum.merge(statisticsOf("b", b), "a", "b");
+  EXPECT_FALSE(error) << error.message();
+  return taskSignatures(sum);
+}
+
+/// As a module keeps them.
+static std::vector<TaskSignatures> stored(const std::vector<TaskSignatures> &tasks) {
+  llvm::StringMap<std::string> metadata;
+  storeSignatures(tasks, metadata);
+  std::optional<std::vector<TaskSignatures>> back =
+      parseTasks(metadata.lookup(signaturesKey), metadata.lookup(signatureTasksKey));
+  EXPECT_TRUE(back);
+  return back.value_or(std::vector<TaskSignatures>());
+}
+
+static TasksDrift compareTasks(const std::vector<TaskSignatures> &known,
+                               const std::vector<double> &fresh) {
+  TasksDrift drift;
+  Error error = testTasks(known, "known", fresh, "new", drift);
+  EXPECT_FALSE(error) << error.message();
+  return drift;
+}
+
+TEST(TaskDrift, SamplesOfOneOfTwoTasks) {
+  std::vector<TaskSignatures> known = merged(normal(40, 0, 1), normal(40, 6, 2));
+  for (const std::vector<TaskSignatures> &tasks : {known, stored(known)}) {
+    TasksDrift ofA = compareTasks(tasks, normal(16, 0, 3)),
+               ofB = compareTasks(tasks, normal(16, 6, 4));
+    EXPECT_TRUE(ofA.mixture.drifted() && ofB.mixture.drifted());
+    ASSERT_EQ(ofA.tasks.size(), 2u);
+    EXPECT_TRUE(ofA.tasks[0].fits() && !ofA.tasks[1].fits() && !ofA.drifted());
+    EXPECT_TRUE(!ofB.tasks[0].fits() && ofB.tasks[1].fits() && !ofB.drifted());
+    ASSERT_TRUE(ofA.nearest() && ofB.nearest());
+    EXPECT_EQ(ofA.nearest()->data, "a");
+    EXPECT_EQ(ofB.nearest()->data, "b");
+    for (double mean : {-6.0, 12.0})
+      EXPECT_TRUE(compareTasks(tasks, normal(16, mean, 5)).drifted());
+  }
+}
+
+TEST(TaskDrift, SamplesOfBothTasks) {
+  std::vector<double> both = normal(12, 0, 3), more = normal(12, 6, 4);
+  both.insert(both.end(), more.begin(), more.end());
+  TasksDrift drift = compareTasks(merged(normal(40, 0, 1), normal(40, 6, 2)), both);
+  EXPECT_FALSE(drift.drifted());
+  EXPECT_EQ(drift.nearest(), nullptr);
+  EXPECT_TRUE(!drift.tasks[0].fits() && !drift.tasks[1].fits());
+}
+
+TEST(TaskDrift, OneTaskIsTheMixture) {
+  std::vector<double> a = normal(20, 0, 1), b = normal(12, 0.5, 2);
+  TasksDrift drift = compareTasks(taskSignatures(statisticsOf("a", a)), b);
+  EXPECT_TRUE(drift.tasks.empty());
+  EXPECT_EQ(drift.mixture.distance, compare(a, b).distance);
+  EXPECT_EQ(drift.drifted(), drift.mixture.drifted());
+}
+
+TEST(TaskDrift, ATaskWithFewSamples) {
+  TasksDrift drift = compareTasks(merged(normal(20, 0, 1), normal(7, 6, 2)), normal(16, 0, 3));
+  ASSERT_EQ(drift.tasks.size(), 2u);
+  EXPECT_TRUE(drift.tasks[0].fits());
+  EXPECT_FALSE(drift.tasks[1].drift);
+  EXPECT_FALSE(drift.drifted());
+  // Together they are enough for the mixture.
+  drift = compareTasks(merged(normal(5, 0, 1), normal(5, 0, 2)), normal(16, 0, 3));
+  EXPECT_FALSE(drift.tasks[0].drift || drift.tasks[1].drift);
+  EXPECT_FALSE(drift.drifted());
+  Error error =
+      testTasks(merged(normal(3, 0, 1), normal(3, 0, 2)), "m.tacq", normal(16, 0, 3), "new", drift);
+  EXPECT_EQ(error.message(), "m.tacq has 6 samples, too few to tell whether the task has drifted; "
+                             "8 would do");
+}
+
+TEST(TaskDrift, AMixtureKeepsItsProportion) {
+  std::vector<TaskSignatures> known = merged(normal(128, 0, 1), normal(16, 6, 2));
+  EXPECT_EQ(mixtureOf(known).size(), size_t(144 * signatureSize));
+  std::vector<TaskSignatures> kept = stored(known);
+  EXPECT_EQ(kept[0].signatures.size(), size_t(mostModuleSamples * signatureSize));
+  EXPECT_EQ(kept[1].signatures.size(), size_t(16 * signatureSize));
+  EXPECT_EQ(mixtureOf(kept).size(), size_t((32 + 4) * signatureSize));
+}
+
+TEST(TaskDrift, TasksAsText) {
+  llvm::StringMap<std::string> metadata;
+  storeSignatures(merged(normal(40, 0, 1), normal(9, 6, 2)), metadata);
+  std::string signatures = metadata.lookup(signaturesKey);
+  EXPECT_EQ(metadata.lookup(signatureTasksKey), "32:40:a,9:9:b");
+  // Earlier modules say nothing of tasks, and modules for one task need not.
+  std::optional<std::vector<TaskSignatures>> back = parseTasks(signatures, "");
+  ASSERT_TRUE(back);
+  ASSERT_EQ(back->size(), 1u);
+  EXPECT_EQ(back->front().samples, 41u);
+  metadata.clear();
+  storeSignatures(taskSignatures(statisticsOf("a", normal(9, 0, 1))), metadata);
+  EXPECT_FALSE(metadata.contains(signatureTasksKey));
+  for (const char *tasks : {"32:40:a", "32:40:a,9:8:b", "32:40:a,10:10:b", "41:41:a,0:0:b",
+                            "32:a,9", "32:40:a,9:9:b,", "32:40:\x1b,9:9:b", "-1:40:a,9:9:b"})
+    EXPECT_FALSE(parseTasks(signatures, tasks)) << tasks;
+  EXPECT_FALSE(parseTasks("12", ""));
+}
+
 TEST(TaskDrift, Text) {
   std::vector<double> few = normal(5, -3, 1), many = normal(100, 0, 2);
   std::optional<std::vector<double>> back = parseSignatures(signaturesText(few));

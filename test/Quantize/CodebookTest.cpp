@@ -64,6 +64,29 @@ TEST(Codebook, losesLessThanTheAffineWeight) {
         }
 }
 
+/// Levels are least squares for the codes, and codes move one at a time where that is better: a
+/// round, or a sweep, more never has a larger error, but for the 8 bits that levels are rounded to.
+TEST(Codebook, losesNoMoreFromRoundToRound) {
+  Layer layer = randomLayer(24, 96, 7);
+  for (unsigned bits : {2, 3}) {
+    MixedWeight affine = gptq(layer, bits, {}, CircuitSource::Original);
+    auto errorAfter = [&](unsigned rounds, unsigned sweeps) {
+      CodebookOptions options;
+      options.rounds = rounds;
+      options.sweeps = sweeps;
+      return layerErrorOf(damped(layer), codebook(layer, affine, options).decode());
+    };
+    double first = errorAfter(1, 1), before = first;
+    for (unsigned rounds = 2; rounds <= 5; ++rounds) {
+      double after = errorAfter(rounds, 1);
+      EXPECT_LE(after, before * 1.001) << bits << " bits, " << rounds << " rounds";
+      before = after;
+    }
+    EXPECT_LT(first, errorAfter(0, 0)) << bits << " bits";
+    EXPECT_LE(errorAfter(1, 2), first * 1.001) << bits << " bits";
+  }
+}
+
 TEST(Codebook, everyRowLosesNoMore) {
   Layer layer = randomLayer(40, 64, 3);
   MixedWeight affine = gptq(layer, 4, {}, CircuitSource::Original);

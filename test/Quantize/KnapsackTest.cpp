@@ -7,6 +7,7 @@
 #include <cmath>
 #include <functional>
 #include <limits>
+#include <map>
 #include <random>
 
 using namespace tacq;
@@ -116,6 +117,15 @@ TEST(NearestLevels, areALocalMinimum) {
       for (int64_t j = 0; j < columns; ++j)
         EXPECT_LE(std::fabs(row[k] - levels[k]), std::fabs(row[k] - levels[j]) + 1e-6f);
     }
+    // A level that is the mean of its numbers cannot be moved for the better.
+    std::map<float, std::pair<double, int>> sums;
+    for (int64_t k = 0; k < columns; ++k) {
+      sums[levels[k]].first += row[k];
+      ++sums[levels[k]].second;
+    }
+    EXPECT_EQ(sums.size(), 4u);
+    for (auto &[level, sum] : sums)
+      EXPECT_NEAR(level, sum.first / sum.second, 1e-3);
     // A scalar quantizer of four levels leaves 0.1175 of a Gaussian.
     EXPECT_LT(error / columns, 0.16);
   }

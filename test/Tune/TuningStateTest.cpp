@@ -42,22 +42,38 @@ TEST_F(StateFile, comesBack) {
   TuningState state = empty();
   state.step = 12;
   state.bestStep = 10;
-  state.best = 0.25;
+  state.looksWithoutProgress = 2;
   state.lowered = 3;
-  state.numbers[0].values[2] = 1.5f;
-  state.numbers[0].average[1] = 0.75f;
-  state.numbers[2].adam.square[4] = 3.25f;
+  state.heldBefore = 0.5;
+  state.best = 0.25;
+  state.sampleBefore = 0.75;
+  // Every number is another one.
+  float next = 1;
+  for (TunedNumbers &numbers : state.numbers)
+    for (std::vector<float> *each : {&numbers.values, &numbers.average, &numbers.best,
+                                     &numbers.adam.mean, &numbers.adam.square})
+      for (float &value : *each)
+        value = next += 0.5f;
+  ASSERT_GT(next, 10);
   ASSERT_FALSE(writeTuningState(path, state));
   TuningState read = empty();
   Error error = readTuningState(path, read);
   ASSERT_FALSE(error) << error.message();
   EXPECT_EQ(read.step, 12u);
   EXPECT_EQ(read.bestStep, 10u);
-  EXPECT_EQ(read.best, 0.25);
+  EXPECT_EQ(read.looksWithoutProgress, 2u);
   EXPECT_EQ(read.lowered, 3u);
-  EXPECT_EQ(read.numbers[0].values, state.numbers[0].values);
-  EXPECT_EQ(read.numbers[0].average, state.numbers[0].average);
-  EXPECT_EQ(read.numbers[2].adam.square, state.numbers[2].adam.square);
+  EXPECT_EQ(read.heldBefore, 0.5);
+  EXPECT_EQ(read.best, 0.25);
+  EXPECT_EQ(read.sampleBefore, 0.75);
+  ASSERT_EQ(read.numbers.size(), state.numbers.size());
+  for (size_t i = 0; i < state.numbers.size(); ++i) {
+    EXPECT_EQ(read.numbers[i].values, state.numbers[i].values);
+    EXPECT_EQ(read.numbers[i].average, state.numbers[i].average);
+    EXPECT_EQ(read.numbers[i].best, state.numbers[i].best);
+    EXPECT_EQ(read.numbers[i].adam.mean, state.numbers[i].adam.mean);
+    EXPECT_EQ(read.numbers[i].adam.square, state.numbers[i].adam.square);
+  }
 }
 
 TEST_F(StateFile, ofAnotherTuningIsRefused) {

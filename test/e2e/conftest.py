@@ -114,12 +114,14 @@ def probed_plan(tools, work, onnx_file, statistics, sample):
 @pytest.fixture(scope="session")
 def calibrated(tools, onnx_file, tmp_path_factory):
     """calibrated(NAME): statistics of the first or the next samples of the task, or of the first
-    ones backwards, which is another task for a language model."""
+    ones backwards or sorted, which are other tasks for a language model."""
     folder, done = tmp_path_factory.mktemp("samples"), {}
     lines = (exports.TINY / "math_calib.jsonl").read_text().splitlines()
     tokens = [json.loads(line)["tokens"][:64] for line in lines]
     sets = {"first": tokens[:SAMPLES], "next": tokens[SAMPLES:2 * SAMPLES],
-            "backwards": [t[::-1] for t in tokens[:SAMPLES]], "few": tokens[:5]}
+            "backwards": [t[::-1] for t in tokens[:SAMPLES]],
+            "sorted": [sorted(t) for t in tokens[:SAMPLES]],
+            "eight": tokens[SAMPLES:SAMPLES + 8], "few": tokens[:5]}
 
     def path(name):
         if name not in done:

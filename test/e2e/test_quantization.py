@@ -252,8 +252,10 @@ def perceptron(tools, tmp_path_factory):
                               [value("y", TensorProto.FLOAT, ["n", "t", sizes[-1]])], weights)
     onnx.save(helper.make_model(graph, ir_version=8,
                                 opset_imports=[helper.make_opsetid("", 17)]), folder / "m.onnx")
-    np.savez(folder / "d.npz", x=random.standard_normal((20, 8, sizes[0])).astype(np.float32),
+    x = random.standard_normal((20, 8, sizes[0])).astype(np.float32)
+    np.savez(folder / "d.npz", x=x,
              target=random.standard_normal((20, 8, sizes[-1])).astype(np.float32))
+    np.savez(folder / "labels.npz", x=x, labels=random.integers(0, sizes[-1], (20, 8)))
     tools.run("tacq-calibrate", folder / "m.onnx", "--data", folder / "d.npz", "--loss", "mse",
               "--loss-output", "y", "-o", folder / "m.stats")
     return folder / "m.onnx", folder / "m.stats"
@@ -271,6 +273,63 @@ def test_loss_budget(tools, tmp_path, perceptron):
         assert made["predicted_loss"] <= float(budget.rstrip("%")) / 100 * made["mean_loss"]
         sizes.append(made["bytes"])
     assert sizes == sorted(sizes) and sizes[0] < sizes[-1]
+
+
+def measured_within(tools, path, budget, *command):
+    """Plans for a tolerated loss: what is measured of the plan is within it, as nothing smaller is.
+    Gives the candidates that are measured."""
+    text = tools.run("tacq-plan", *command, "--max-loss-increase", budget, "-o", path,
+                     timeout=600).stdout
+    made = json.loads(path.read_text())
+    limit = float(budget.rstrip("%")) / 100 * made["mean_loss"]
+    chosen, = [c for c in made["candidates"] if c.get("chosen")]
+    assert chosen["measured_loss"] <= limit and chosen["bytes"] == made["bytes"]
+    measured = [c for c in made["candidates"] if "measured_loss" in c]
+    for candidate in measured:
+        assert candidate["bytes"] >= chosen["bytes"] or candidate["measured_loss"] > limit
+    row, = [line.split() for line in text.splitlines() if line.startswith("*")]
+    assert int(row[5]) == chosen["bytes"]
+    assert float(row[7].rstrip("%")) == pytest.approx(
+        100 * chosen["measured_loss"] / made["mean_loss"], abs=0.0051)
+    return measured
+
+
+@pytest.mark.parametrize("budget", ["1%", "0.3%", "0.1%", "0.01%"])
+def test_measured_loss_budget(tools, tmp_path, perceptron, budget):
+    model, statistics = perceptron
+    measured_within(tools, tmp_path / "p.json", budget, model, "--stats", statistics, "--data",
+                    model.parent / "labels.npz")
+
+
+def test_loss_budget_that_is_hard_to_meet(tools, tmp_path, onnx_file, statistics, sample):
+    """Rounding of activations alone costs more than this if anything at all is quantized, whatever
+    is predicted."""
+    measured = measured_within(tools, tmp_path / "p.json", "0.00002%", onnx_file(EXPORT), "--stats",
+                               statistics, "--data", sample, "--probes", 1, "--probe-samples", 1)
+    assert len(measured) > 2
+
+
+def test_sample_too_small_for_hessians(tools, tmp_path, perceptron):
+    """The input of w1 has 256 columns: with 8 tokens a sample, 32 samples would do."""
+    model, _ = perceptron
+    random = np.random.default_rng(4)
+    for count in (1, 31, 32):
+        data, statistics = tmp_path / f"{count}.npz", tmp_path / f"{count}.stats"
+        np.savez(data, x=random.standard_normal((count, 8, 128)).astype(np.float32),
+                 target=random.standard_normal((count, 8, 16)).astype(np.float32))
+        tools.run("tacq-calibrate", model, "--data", data, "--loss", "mse", "--loss-output", "y",
+                  "-o", statistics)
+        for tool, *flags in (("tacq-plan", "--budget", "3bpw"), ("tacq-compile", "--bits", 2)):
+            command = [tool, model, "--stats", statistics, *flags, "-o", tmp_path / "out"]
+            warnings = [line for line in tools.run(*command).stderr.splitlines()
+                        if "warning: " in line]
+            assert len(warnings) == (count < 32)
+            for line in warnings:
+                name, tokens, columns = ("w0", 8, 128) if count == 1 else ("w1", 248, 256)
+                assert f"{count}.stats" in line and f"tensor '{name}'" in line
+                assert f"{tokens} tokens for the {columns} columns" in line
+                assert "32 samples of this length would do" in line
+            assert "warning: " not in tools.run(*command, "--quiet").stderr
 
 
 # ---- what users get wrong

@@ -131,9 +131,19 @@ def test_interrupted_tuning_goes_on(tools, tuned, command, tmp_path):
     assert process.wait(timeout=60) == 3 and "--resume" in rest
     state = tmp_path / "part.tacq.tuning"
     assert state.exists() and not output.exists()
-    tools.run("tacq-compile", *command, "--resume", "-o", output)
+    resumed = tools.run("tacq-compile", *command, "--resume", "-o", output).stderr
+    assert "begins anew" not in resumed
     assert output.read_bytes() == tuned[0].read_bytes()
     assert not state.exists()
+
+
+def test_nothing_to_go_on_with(tools, command, tmp_path):
+    at = command.index("--tune-steps")
+    text = tools.run("tacq-compile", *command[:at], "--tune-steps", 1, "--tune-draw", 0, "--resume",
+                     "-o", tmp_path / "m.tacq").stderr
+    warnings = [line for line in text.splitlines() if "m.tacq.tuning" in line]
+    assert len(warnings) == 1, text
+    assert warnings[0].startswith("warning: ") and "begins anew" in warnings[0]
 
 
 def test_two_tasks(tools, command, short, tmp_path):

@@ -2,6 +2,7 @@
 
 #include "Handles.h"
 
+#include <atomic>
 #include <cstdio>
 #include <thread>
 #include <utility>
@@ -9,19 +10,31 @@
 using namespace tacq;
 using namespace tacq::tools;
 
+static std::atomic<bool> notesShown{false};
+
+void tools::showNotes() { notesShown = true; }
+
 static void logToStderr(void *, tacq_log_level_t level, const char *message) {
   if (level >= TACQ_LOG_WARNING)
     std::fprintf(stderr, "%s: %s\n", level == TACQ_LOG_ERROR ? "error" : "warning", message);
+  else if (level == TACQ_LOG_INFO && notesShown)
+    std::fprintf(stderr, "note: %s\n", message);
 }
 
-Error tools::load(const std::string &path, const std::string &device, Loaded &loaded) {
+Error tools::createRuntime(Runtime &runtime) {
   tacq_runtime_options_t options = {};
   options.struct_size = sizeof(options);
   options.log = logToStderr;
-  tacq_runtime_t *runtime = nullptr;
-  if (Error error = take(tacq_runtime_create(&options, &runtime)))
+  tacq_runtime_t *created = nullptr;
+  Error error = take(tacq_runtime_create(&options, &created));
+  runtime.reset(created);
+  return error;
+}
+
+Error tools::load(const std::string &path, const std::string &device, Loaded &loaded) {
+  if (Error error = createRuntime(loaded.runtime))
     return error;
-  loaded.runtime.reset(runtime);
+  tacq_runtime_t *runtime = loaded.runtime.get();
   // A GPU's driver takes a while to be there, and so does a large module to be verified.
   tacq_module_t *module = nullptr;
   Error moduleError;

@@ -38,8 +38,12 @@ struct Loaded {
   Module module;
 };
 
-/// Opens device and module. Warnings of the runtime go to stderr. An unknown device is an error of
-/// usage.
+/// Makes a runtime whose warnings go to stderr.
+Error createRuntime(Runtime &runtime);
+/// From now on what runtimes note goes to stderr, too: which code of a module was taken, and why.
+void showNotes();
+
+/// Opens device and module. An unknown device is an error of usage.
 Error load(const std::string &path, const std::string &device, Loaded &loaded);
 
 Error inputInfo(const tacq_module_t *module, size_t index, tacq_tensor_info_t &info);

@@ -5,6 +5,7 @@
 #include "Handles.h"
 #include "tacq/ModuleFormat.h"
 
+#include <algorithm>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -21,24 +22,25 @@ Error KnownSample::read(const std::string &file, KnownSample &sample) {
   if (!sample.isModule) {
     if (Error error = Statistics::read(file, sample.statistics))
       return error;
-    sample.signatures = sample.statistics.signatures();
+    sample.tasks = taskSignatures(sample.statistics);
     return success();
   }
   Loaded loaded;
   if (Error error = load(file, "null", loaded))
     return error;
   const char *text = tacq_module_metadata(loaded.module.get(), signaturesKey.data());
-  std::optional<std::vector<double>> signatures;
+  const char *list = tacq_module_metadata(loaded.module.get(), signatureTasksKey.data());
+  std::optional<std::vector<TaskSignatures>> tasks;
   if (text)
-    signatures = parseSignatures(text);
-  if (!signatures)
+    tasks = parseTasks(text, list ? list : "");
+  if (!tasks)
     return makeError(
         TACQ_INVALID_INPUT,
         "the module '%s' does not tell the sample that it was made for: it was compiled "
         "without --stats, or with statistics of an earlier TACQ",
         file.c_str());
   sample.statistics.modelHash = tacq_module_metadata(loaded.module.get(), "model_hash");
-  sample.signatures = *signatures;
+  sample.tasks = std::move(*tasks);
   return success();
 }
 
@@ -86,40 +88,92 @@ std::string tools::toText(const CircuitStability &stability) {
   return text;
 }
 
+static ordered_json toJson(const TaskDrift &drift, bool swapped) {
+  return {{"samples", {drift.samples[swapped], drift.samples[!swapped]}},
+          {"distance", drift.distance},
+          {"probability", drift.probability}};
+}
+
+/// With `swapped`, what is known is the second file.
+static ordered_json toJson(const TasksDrift &drift, bool swapped) {
+  ordered_json result = ::toJson(drift.mixture, swapped);
+  for (const TasksDrift::Task &task : drift.tasks) {
+    ordered_json entry;
+    entry["data_hash"] = task.data;
+    if (task.drift)
+      entry.update(::toJson(*task.drift, swapped));
+    entry["fits"] = task.drift ? ordered_json(task.fits()) : ordered_json();
+    result["tasks"].push_back(entry);
+  }
+  result["verdict"] = drift.drifted() ? "calibrate again" : "keep";
+  return result;
+}
+
+static std::string toText(const TasksDrift &drift, bool swapped) {
+  char line[256];
+  std::snprintf(line, sizeof(line),
+                "drift: %zu and %zu samples, distance %.2f (about 1 for one task), as large by "
+                "chance with probability %.3f\n",
+                drift.mixture.samples[swapped], drift.mixture.samples[!swapped],
+                drift.mixture.distance, drift.mixture.probability);
+  std::string text = line, fitting;
+  for (const TasksDrift::Task &task : drift.tasks) {
+    if (task.drift)
+      std::snprintf(line, sizeof(line), ": %zu samples, distance %.2f, probability %.3f: %s\n",
+                    task.drift->samples[0], task.drift->distance, task.drift->probability,
+                    task.fits() ? "fits" : "does not fit");
+    else
+      std::snprintf(line, sizeof(line), ": too few samples to tell; %zu would do\n",
+                    fewestDriftSamples);
+    text += "  task of data " + task.data + line;
+    if (task.fits())
+      fitting += (fitting.empty() ? "the task of data " : " and of data ") + task.data;
+  }
+  text += drift.drifted() ? "verdict: calibrate again" : "verdict: keep";
+  if (!drift.tasks.empty() && !drift.drifted())
+    text += "; the new samples fit " + (fitting.empty() ? "the mixture of the tasks" : fitting);
+  return text + "\n";
+}
+
 Error tools::compareSamples(const KnownSample &first, const KnownSample &second,
                             const StabilityOptions &options, bool json) {
   if (first.statistics.modelHash != second.statistics.modelHash)
     return makeError(TACQ_INVALID_INPUT, "'%s' and '%s' are of different models (by their content)",
                      first.file.c_str(), second.file.c_str());
   ordered_json result = {{"first", first.file}, {"second", second.file}};
-  std::string text;
+  std::string text, note;
   if (!first.isModule && !second.isModule) {
     CircuitComparison circuits;
-    if (Error error = compareCircuits(first.statistics, first.file, second.statistics, second.file,
-                                      options, circuits))
+    Error error = compareCircuits(first.statistics, first.file, second.statistics, second.file,
+                                  options, circuits);
+    // Samples that are too few for circuits may be enough to tell whether the task has drifted.
+    bool fewSamples = first.statistics.hasFolds && second.statistics.hasFolds &&
+                      std::min(first.statistics.sampleCount(), second.statistics.sampleCount()) <
+                          uint64_t(sampleFolds);
+    if (error && !fewSamples)
       return error;
-    result["circuits"] = {{"common", ::toJson(circuits.common)},
-                          {"halves_of_first_common", ::toJson(circuits.halves)},
-                          {"saliency_captured", ::toJson(circuits.captured)}};
-    text += "circuits of both have in common " + percent(circuits.common) +
-            "; two halves of the first " + percent(circuits.halves) +
-            "\nof the saliency for the second that its own circuit holds, the first's holds " +
-            percent(circuits.captured) + "\n";
+    if (error) {
+      note = error.message();
+      result["circuits"] = nullptr;
+    } else {
+      result["circuits"] = {{"common", ::toJson(circuits.common)},
+                            {"halves_of_first_common", ::toJson(circuits.halves)},
+                            {"saliency_captured", ::toJson(circuits.captured)}};
+      text += "circuits of both have in common " + percent(circuits.common) +
+              "; two halves of the first " + percent(circuits.halves) +
+              "\nof the saliency for the second that its own circuit holds, the first's holds " +
+              percent(circuits.captured) + "\n";
+    }
   }
-  TaskDrift drift;
-  if (Error error = testDrift(first.signatures, first.file, second.signatures, second.file, drift))
+  bool swapped = second.isModule && !first.isModule;
+  const KnownSample &known = swapped ? second : first, &fresh = swapped ? first : second;
+  TasksDrift drift;
+  if (Error error = testTasks(known.tasks, known.file, mixtureOf(fresh.tasks), fresh.file, drift))
     return error;
-  const char *verdict = drift.drifted() ? "calibrate again" : "keep";
-  result["drift"] = {{"samples", {drift.samples[0], drift.samples[1]}},
-                     {"distance", drift.distance},
-                     {"probability", drift.probability},
-                     {"verdict", verdict}};
-  char line[256];
-  std::snprintf(line, sizeof(line),
-                "drift: %zu and %zu samples, distance %.2f (about 1 for one task), as large by "
-                "chance with probability %.3f\nverdict: %s\n",
-                drift.samples[0], drift.samples[1], drift.distance, drift.probability, verdict);
-  text += line;
+  if (!note.empty())
+    std::fprintf(stderr, "note: circuits are not compared: %s\n", note.c_str());
+  result["drift"] = ::toJson(drift, swapped);
+  text += ::toText(drift, swapped);
   std::printf("%s", json ? (result.dump(2) + "\n").c_str() : text.c_str());
   return success();
 }

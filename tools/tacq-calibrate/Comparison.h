@@ -15,7 +15,7 @@ struct KnownSample {
   std::string file;
   bool isModule = false;
   Statistics statistics;
-  std::vector<double> signatures;
+  std::vector<TaskSignatures> tasks;
 
   /// Reads either. TACQ_INVALID_INPUT for a module without signatures, too.
   static Error read(const std::string &file, KnownSample &sample);
@@ -24,7 +24,8 @@ struct KnownSample {
 nlohmann::ordered_json toJson(const CircuitStability &stability);
 std::string toText(const CircuitStability &stability);
 
-/// Compares two samples of one model: their circuits, if both are statistics, and their signatures.
+/// Compares two samples of one model: their circuits, if both are statistics with samples enough,
+/// and their signatures. What is known is the module, else the first; the other is the new sample.
 Error compareSamples(const KnownSample &first, const KnownSample &second,
                      const StabilityOptions &options, bool json);
 

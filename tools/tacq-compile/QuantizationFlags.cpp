@@ -253,6 +253,9 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   SampleSource samples = samplesOf(data);
   if (data.empty() && method == "gptq" && !quiet)
     std::fprintf(stderr, "note: without --data, Hessians are those of the unquantized model\n");
+  if (std::string text = statistics.fewTokens(statisticsFile);
+      !text.empty() && method == "gptq" && !quiet)
+    std::fprintf(stderr, "warning: %s\n", text.c_str());
 
   QuantizeModelOptions options;
   options.plan = plan;
@@ -287,7 +290,7 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   if (tuning.isOn())
     original = graph.module->clone();
   if (options.statistics && statistics.hasFolds)
-    quantized.metadata[signaturesKey] = signaturesText(statistics.signatures());
+    storeSignatures(taskSignatures(statistics), quantized.metadata);
   if (Error error = quantizeModel(graph, options, quantized.weights))
     return error;
   progress.reset();

@@ -164,6 +164,11 @@ Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
                  "warning: %s of an interrupted tuning is not used and will be replaced; --resume "
                  "would go on with it\n",
                  tuning.stateFile.c_str());
+  if (resume && access(tuning.stateFile.c_str(), F_OK) != 0)
+    std::fprintf(stderr,
+                 "warning: there is no %s of an interrupted tuning for --resume, so tuning begins "
+                 "anew\n",
+                 tuning.stateFile.empty() ? "file" : tuning.stateFile.c_str());
   InterruptionGuard guard;
   tuning.interrupted = interrupted;
   std::unique_ptr<Progress> progress;

@@ -227,12 +227,20 @@ void Page::writeFrontierSection() {
   os << "</tbody>\n</table>\n</div>\n";
 }
 
-static void writeDrift(raw_ostream &os, const std::optional<TaskDrift> &drift) {
-  if (!drift)
+static void writeDrift(raw_ostream &os, const std::optional<TasksDrift> &drift) {
+  if (!drift) {
     os << "<td></td><td class=\"left\">too few samples to tell</td>";
+    return;
+  }
+  const TasksDrift::Task *task = drift->nearest();
+  os << llvm::format("<td>%.2f</td><td class=\"left\">",
+                     task ? task->drift->distance : drift->mixture.distance);
+  if (drift->drifted())
+    os << "another task: calibrate again</td>";
+  else if (task)
+    os << "one of the tasks, of data <bdi>" << Escaped{task->data} << "</bdi>: keep</td>";
   else
-    os << llvm::format("<td>%.2f</td><td class=\"left\">", drift->distance)
-       << (drift->drifted() ? "another task: calibrate again" : "the same task: keep") << "</td>";
+    os << "the same task: keep</td>";
 }
 
 void Page::writeTasks() {
@@ -240,8 +248,9 @@ void Page::writeTasks() {
     return;
   os << "<h2>How sure the samples are</h2>\n<p>Circuits of the size that the module has, chosen "
         "from samples drawn again; means and 90 % intervals. The last two columns compare the "
-        "samples with those that the module was made for: the distance is about 1 for one task."
-        "</p>\n<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Samples\">\n"
+        "samples with those that the module was made for: the distance is about 1 for one task, "
+        "and of several tasks it is that of the closest.</p>\n<div class=\"scroll\" "
+        "role=\"region\" tabindex=\"0\" aria-label=\"Samples\">\n"
         "<table id=\"tasks\">\n<thead><tr><th scope=\"col\" class=\"left\">statistics</th>"
         "<th scope=\"col\">samples</th><th scope=\"col\">mean loss</th><th scope=\"col\">circuit "
         "stays</th><th scope=\"col\">halves have<br>in common</th><th scope=\"col\">twice the "

@@ -94,9 +94,10 @@ static StabilityOptions stabilityOptions(const ReportData &data) {
   return options;
 }
 
-static std::optional<TaskDrift> drift(llvm::ArrayRef<double> a, llvm::ArrayRef<double> b) {
-  TaskDrift result;
-  if (testDrift(a, "", b, "", result))
+static std::optional<TasksDrift> drift(llvm::ArrayRef<TaskSignatures> known,
+                                       const Statistics &fresh) {
+  TasksDrift result;
+  if (testTasks(known, "", fresh.signatures(), "", result))
     return std::nullopt; // too few samples
   return result;
 }
@@ -105,7 +106,8 @@ static bool hasCircuit(const ReportTask &task) {
   return task.statistics.sampleCount() >= uint64_t(sampleFolds);
 }
 
-static Error addTask(const std::string &file, llvm::ArrayRef<double> signatures, ReportData &data) {
+static Error addTask(const std::string &file, llvm::ArrayRef<TaskSignatures> known,
+                     ReportData &data) {
   ReportTask &task = data.tasks.emplace_back();
   task.file = file;
   task.name = llvm::sys::path::filename(file).str();
@@ -123,7 +125,7 @@ static Error addTask(const std::string &file, llvm::ArrayRef<double> signatures,
     if (Error error = circuitStability(task.statistics, file, stabilityOptions(data),
                                        task.stability.emplace()))
       return error;
-  task.drift = drift(signatures, task.statistics.signatures());
+  task.drift = drift(known, task.statistics);
   return success();
 }
 
@@ -134,7 +136,7 @@ static Error addPairs(ReportData &data) {
       ReportPair &pair = data.pairs.emplace_back();
       pair.first = i;
       pair.second = j;
-      pair.drift = drift(first.statistics.signatures(), second.statistics.signatures());
+      pair.drift = drift(taskSignatures(first.statistics), second.statistics);
       if (!hasCircuit(first) || !hasCircuit(second))
         continue;
       if (Error error =
@@ -156,12 +158,12 @@ Error tools::collectReport(const ModuleView &view, const ReportOptions &options,
   if (!options.plan.empty())
     if (Error error = addPlan(options.plan, data))
       return error;
-  std::optional<std::vector<double>> signatures;
   const ordered_json &metadata = data.summary["metadata"];
-  if (auto text = metadata.find(signaturesKey.str()); text != metadata.end())
-    signatures = parseSignatures(text->get<std::string>());
+  auto text = [&](llvm::StringRef key) { return metadata.value(key.str(), std::string()); };
+  std::optional<std::vector<TaskSignatures>> known =
+      parseTasks(text(signaturesKey), text(signatureTasksKey));
   for (const std::string &file : options.statistics)
-    if (Error error = addTask(file, signatures.value_or(std::vector<double>()), data))
+    if (Error error = addTask(file, known.value_or(std::vector<TaskSignatures>()), data))
       return error;
   return addPairs(data);
 }

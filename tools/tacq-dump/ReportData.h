@@ -31,14 +31,15 @@ struct ReportTask {
   /// None: too few samples.
   std::optional<CircuitStability> stability;
   /// Against the samples in the module; none if there are too few, or none at all.
-  std::optional<TaskDrift> drift;
+  std::optional<TasksDrift> drift;
 };
 
 /// Two of the tasks.
 struct ReportPair {
   size_t first, second;
   std::optional<CircuitComparison> circuits;
-  std::optional<TaskDrift> drift;
+  /// The second against the first.
+  std::optional<TasksDrift> drift;
 };
 
 struct ReportData {

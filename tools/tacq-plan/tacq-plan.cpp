@@ -141,6 +141,8 @@ static Error run(const Options &options) {
                      "calibrate this model",
                      options.statistics.c_str(), statistics.modelFile.c_str(),
                      options.model.c_str());
+  if (std::string text = statistics.fewTokens(options.statistics); !text.empty() && !options.quiet)
+    std::fprintf(stderr, "warning: %s\n", text.c_str());
   planner.circuitLayout = *parseCircuitLayout(options.layout);
   planner.threads = options.threads;
   planner.file = options.model;
@@ -199,7 +201,8 @@ int main(int argc, char **argv) {
                  "Size of the projections' weights, all bytes counted: 2.25bpw, 40MiB, 512KiB")
       ->type_name("SIZE");
   app.add_option("--max-loss-increase", options.lossIncrease,
-                 "The smallest plan that is predicted to increase the sample's loss by no more")
+                 "The smallest plan found that increases the sample's loss by no more, as "
+                 "measured on --data, or as predicted without it")
       ->type_name("PERCENT");
   app.add_option("-o,--output", options.output, "The plan")->required()->type_name("PLAN.json");
   app.add_option("--circuit-layout", options.layout,

@@ -79,17 +79,17 @@ static Error runGeneration(const Options &options) {
 }
 
 static Error listDevices() {
-  tacq_runtime_t *created = nullptr;
-  if (Error error = take(tacq_runtime_create(nullptr, &created)))
+  Runtime runtime;
+  if (Error error = createRuntime(runtime))
     return error;
-  Runtime runtime(created);
   size_t count = 0;
-  if (Error error = take(tacq_runtime_list_devices(created, nullptr, 0, &count)))
+  if (Error error = take(tacq_runtime_list_devices(runtime.get(), nullptr, 0, &count)))
     return error;
   std::vector<tacq_device_info_t> infos(count);
   if (count > 0)
     infos[0].struct_size = sizeof(tacq_device_info_t);
-  if (Error error = take(tacq_runtime_list_devices(created, infos.data(), infos.size(), &count)))
+  if (Error error =
+          take(tacq_runtime_list_devices(runtime.get(), infos.data(), infos.size(), &count)))
     return error;
   for (const tacq_device_info_t &info : infos)
     std::printf("%-12s %s\n", info.name, info.description);
@@ -97,6 +97,8 @@ static Error listDevices() {
 }
 
 static Error run(Options options) {
+  if (options.stats)
+    showNotes();
   if (options.listDevices)
     return listDevices();
   if (options.module.empty())
@@ -174,7 +176,8 @@ int main(int argc, char **argv) {
       ->check(wholeNumber(1));
   app.add_option("--repeat", options.tensors.repetitions, "Run so many times (default: 1)")
       ->check(wholeNumber(1));
-  app.add_flag("--stats", options.stats, "Print counters and memory to stderr");
+  app.add_flag("--stats", options.stats,
+               "Print counters and memory to stderr, and which of the module's code is run");
   app.add_flag("--profile", options.tensors.profile, "Print the time of each kernel to stderr");
   describeTool(app, "  tacq-run m.tacq --input input_ids=@ids.npy --output logits=@logits.npy\n"
                     "  tacq-run m.tacq --input @reference.npz --verify reference.npz\n"

@@ -2,6 +2,7 @@
 
 #include "tacq/Calibrate/Statistics.h"
 #include "llvm/ADT/STLExtras.h"
+#include "llvm/Support/MathExtras.h"
 #include "llvm/Support/Path.h"
 #include <algorithm>
 
@@ -130,6 +131,28 @@ const TensorStatistics *Statistics::find(StringRef name) const {
   auto found = std::find_if(tensors.begin(), tensors.end(),
                             [&](const TensorStatistics &tensor) { return tensor.name == name; });
   return found == tensors.end() ? nullptr : &*found;
+}
+
+std::string Statistics::fewTokens(const std::string &name) const {
+  const TensorStatistics *first = nullptr;
+  uint64_t samples = sampleCount(), enough = 0;
+  for (const TensorStatistics &tensor : tensors) {
+    const InputStatistics &input = inputs[tensor.input];
+    auto columns = uint64_t(input.columns);
+    if (samples == 0 || input.tokens == 0 || input.tokens >= columns)
+      continue;
+    if (!first)
+      first = &tensor;
+    // As many as all tensors need, so that the next sample is not answered with a larger number.
+    enough = std::max(enough, llvm::divideCeil(columns * samples, input.tokens));
+  }
+  if (!first)
+    return "";
+  const InputStatistics &input = inputs[first->input];
+  return name + ": the sample has " + std::to_string(input.tokens) + " tokens for the " +
+         std::to_string(input.columns) + " columns of the input of tensor '" + first->name +
+         "', too few for a Hessian of full rank; calibrate on more: " + std::to_string(enough) +
+         " samples of this length would do for all tensors";
 }
 
 void Statistics::scale(double factor) {

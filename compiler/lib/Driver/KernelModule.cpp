@@ -130,6 +130,9 @@ static Error addReading(MLIRContext &context, ArrayRef<VulkanProfileAttr> profil
     format::ExecutableT made;
     executable->UnPackTo(&made);
     made.kernels.push_back(readingKernelName);
+    std::set<std::string> features(made.features.begin(), made.features.end());
+    addVulkanFeatures(features, shader.features);
+    made.features.assign(features.begin(), features.end());
     if (Error error = writer->addExecutable(made, bytes.data(), bytes.size(), index))
       return error;
   }

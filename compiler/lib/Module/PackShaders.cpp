@@ -69,7 +69,7 @@ std::vector<char> tacq::packShaders(ModuleOp module, ArrayRef<VulkanShader> shad
     entry.task_symbol = count ? TACQ_VULKAN_NO_SYMBOL : code.symbols.indexOf(tasks);
     auto *words = reinterpret_cast<const char *>(shader.code.data());
     bytes.insert(bytes.end(), words, words + entry.code_size);
-    features.insert(shader.features.begin(), shader.features.end());
+    addVulkanFeatures(features, shader.features);
   }
   for (const tacq_vulkan_kernel &entry : entries)
     if (entry.code_size)

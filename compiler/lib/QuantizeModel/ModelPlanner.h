@@ -40,6 +40,7 @@ private:
   void dropBeaten();
   bool mix(double limit, Candidate &candidate);
   std::optional<size_t> best(bool alikeOnly) const;
+  std::optional<size_t> smallestMeasured() const;
   Error choose();
   Error confirmSize();
   Error confirmLoss();

@@ -160,6 +160,8 @@ Error ModelQuantizer::quantizeOne(Entry &entry, const HessianFactor &factor,
   }
   if (!error && entry.plan->codebook) {
     CodebookOptions codebook;
+    codebook.damping = options.hessian.damping;
+    codebook.circuitValues = options.gptq.circuitValues;
     codebook.threads = options.threads;
     MixedWeight fitted;
     std::vector<double> identity;

@@ -12,7 +12,9 @@ static constexpr double largestCorrection = 8;
 /// A candidate whose predicted loss is so many times that of the chosen one is not measured, too.
 static constexpr double clearlyWorse = 1.5;
 /// How often a plan for a tolerated loss is made smaller or larger by its measurement.
-static constexpr int mostAttempts = 3;
+static constexpr int mostAttempts = 10;
+/// After so many the next one is to lose no more than half of what was aimed at.
+static constexpr int closeAttempts = 3;
 
 /// The decoded weights of a plan, in the order of the tensors.
 Error ModelPlanner::quantize(const Plan &plan, std::vector<std::vector<float>> &decoded) {
@@ -176,26 +178,44 @@ Error ModelPlanner::confirmSize() {
   return Error();
 }
 
+/// The measured candidate of the fewest bytes within the tolerated loss.
+std::optional<size_t> ModelPlanner::smallestMeasured() const {
+  std::optional<size_t> found;
+  for (auto [i, candidate] : llvm::enumerate(result.candidates))
+    if (candidate.measuredLoss && fits(candidate) &&
+        (!found || candidate.bytes < result.candidates[*found].bytes))
+      found = i;
+  return found;
+}
+
 /// Plans again for as much less, or more, as the measurement says.
 Error ModelPlanner::confirmLoss() {
   double tolerated = options.budget.value * statistics.meanLoss(), limit = tolerated;
-  if (Error error = measure(result.candidates[result.chosen]))
+  size_t last = result.chosen;
+  if (Error error = measure(result.candidates[last]))
     return error;
   for (int attempt = 0; attempt < mostAttempts; ++attempt) {
-    const Candidate &last = result.candidates[result.chosen];
-    double ratio = tolerated / std::max(*last.measuredLoss, 1e-12);
-    if (ratio >= 1 && (ratio < 1.1 || attempt > 0))
+    const Candidate &tried = result.candidates[last];
+    double ratio = tolerated / std::max(*tried.measuredLoss, 1e-12);
+    // Where the first one fits by far, one smaller plan is tried.
+    bool within = fits(tried);
+    if (within ? attempt > 0 || ratio < 1.1 : tried.predictedLoss == 0)
       break;
-    limit = std::min(limit, last.predictedLoss) * std::clamp(0.98 * ratio, 0.1, 4.0);
+    limit = std::min(limit, tried.predictedLoss) *
+            std::clamp(0.98 * ratio, 0.1, attempt < closeAttempts ? 4.0 : 0.5);
     Candidate next;
-    if (!mix(limit, next))
+    if (!mix(limit, next) || (within && next.bytes >= tried.bytes))
       break;
     if (Error error = measure(next))
       return error;
-    if (!fits(next) && fits(last))
-      break;
+    last = result.candidates.size();
     result.candidates.push_back(std::move(next));
-    result.chosen = result.candidates.size() - 1;
+    if (within)
+      break;
   }
+  std::optional<size_t> found = smallestMeasured();
+  if (!found)
+    return noneFits();
+  result.chosen = *found;
   return Error();
 }

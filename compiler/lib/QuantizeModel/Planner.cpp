@@ -356,14 +356,21 @@ Error ModelPlanner::checkSize() {
 Error ModelPlanner::noneFits() const {
   if (!byLoss())
     return tooSmall(result.candidates);
+  // A measurement counts, not what was predicted before it.
+  bool isMeasured = llvm::any_of(result.candidates, [](const Candidate &candidate) {
+    return candidate.measuredLoss.has_value();
+  });
   double least = std::numeric_limits<double>::max();
   for (const Candidate &candidate : result.candidates)
-    least = std::min(least, candidate.predictedLoss);
+    if (!isMeasured || candidate.measuredLoss)
+      least = std::min(least, candidate.measuredLoss.value_or(candidate.predictedLoss));
   std::string text;
   llvm::raw_string_ostream os(text);
-  os << "no candidate keeps the predicted loss within the budget: the least increase that is "
-        "predicted is "
-     << llvm::format("%.3g", 100 * least / statistics.meanLoss()) << "%";
+  os << "no plan of '" << options.file << "' keeps the loss within the budget: the least increase "
+     << (isMeasured ? "measured" : "predicted") << " is "
+     << llvm::format("%.3g", 100 * least / statistics.meanLoss())
+     << "%; allow more with --max-loss-increase"
+     << (isMeasured ? ", or measure on more samples with --probe-samples" : "");
   return Error(TACQ_INVALID_ARGUMENT, text);
 }
 

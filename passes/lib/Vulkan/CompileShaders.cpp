@@ -87,6 +87,46 @@ static void listInterface(spirv::ModuleOp module) {
     entry.setInterfaceAttr(ArrayAttr::get(module.getContext(), variables));
 }
 
+/// The most invocations that a workgroup of the shader has.
+static int64_t invocationsOf(spirv::ModuleOp module) {
+  int64_t most = 0;
+  for (auto mode : module.getOps<spirv::ExecutionModeOp>()) {
+    if (mode.getExecutionMode() != spirv::ExecutionMode::LocalSize)
+      continue;
+    int64_t count = 1;
+    for (auto extent : mode.getValues().getAsRange<IntegerAttr>())
+      count *= extent.getInt();
+    most = std::max(most, count);
+  }
+  return most;
+}
+
+static int64_t bytesOf(Type type) {
+  if (auto structure = dyn_cast<spirv::StructType>(type)) {
+    int64_t bytes = 0;
+    for (Type element : structure.getElementTypes())
+      bytes += bytesOf(element);
+    return bytes;
+  }
+  if (auto array = dyn_cast<spirv::ArrayType>(type))
+    return array.getNumElements() * bytesOf(array.getElementType());
+  if (auto vector = dyn_cast<VectorType>(type))
+    return vector.getNumElements() * bytesOf(vector.getElementType());
+  return type.getIntOrFloatBitWidth() / 8;
+}
+
+/// Bytes that a workgroup of the shader shares, in the most room that they may take: variables are
+/// aligned to their elements, of 16 bytes at most.
+static int64_t sharedBytesOf(spirv::ModuleOp module) {
+  constexpr int64_t largestElement = 16;
+  int64_t bytes = 0;
+  for (auto variable : module.getOps<spirv::GlobalVariableOp>())
+    if (variable.storageClass() == spirv::StorageClass::Workgroup)
+      bytes += int64_t(llvm::alignTo(
+          bytesOf(cast<spirv::PointerType>(variable.getType()).getPointeeType()), largestElement));
+  return bytes;
+}
+
 /// The names that executables use for what the device must have.
 static void collectFeatures(spirv::ModuleOp module, VulkanProfileAttr profile,
                             std::vector<std::string> &features) {
@@ -108,6 +148,30 @@ static void collectFeatures(spirv::ModuleOp module, VulkanProfileAttr profile,
       features.push_back(name);
   if (used && llvm::is_contained(used->getCapabilities(), Capability::GroupNonUniformShuffle))
     features.push_back("subgroup=" + std::to_string(profile.getSubgroup()));
+  // What any device has need not be asked for.
+  if (int64_t invocations = invocationsOf(module); invocations > vulkanInvocations)
+    features.push_back("invocations=" + std::to_string(invocations));
+  if (int64_t bytes = sharedBytesOf(module); bytes > vulkanSharedBytes)
+    features.push_back("shared=" + std::to_string(bytes));
+}
+
+void tacq::addVulkanFeatures(std::set<std::string> &all, ArrayRef<std::string> more) {
+  auto numberOf = [](StringRef feature) {
+    uint64_t number = 0;
+    feature.split('=').second.getAsInteger(10, number);
+    return number;
+  };
+  for (const std::string &feature : more) {
+    StringRef name = StringRef(feature).split('=').first;
+    auto same = llvm::find_if(
+        all, [&](const std::string &each) { return StringRef(each).split('=').first == name; });
+    if (same == all.end()) {
+      all.insert(feature);
+    } else if (numberOf(*same) < numberOf(feature)) {
+      all.erase(same);
+      all.insert(feature);
+    }
+  }
 }
 
 std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanProfileAttr profile) {

@@ -39,7 +39,8 @@ public:
     lastOfEquals = attributes.integer("select_last_index", 0) != 0;
     largest = node.getOpType() == "ArgMax";
     columns = *extent;
-    int64_t most = std::min<int64_t>(largestWorkgroup, int64_t(profile.getWorkgroup()) * 8);
+    int64_t most =
+        std::min({largestWorkgroup, int64_t(profile.getWorkgroup()) * 8, mostInvocations()});
     setWorkgroup(std::min<int64_t>(most, int64_t(llvm::PowerOf2Ceil(columns / loadsAtOnce))));
     values = shared(subgroups(), compute);
     places = shared(subgroups(), b.getI32Type());

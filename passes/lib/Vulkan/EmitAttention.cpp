@@ -135,7 +135,8 @@ void AttentionShader::useWorkgroups() {
     state = stackBuffer(2, b.getF32Type());
     return;
   }
-  int64_t most = std::min(largestWorkgroup / subgroup(), sharedNumbers / (t.valueDepth + 2));
+  int64_t most = std::min(std::min(largestWorkgroup, mostInvocations()) / subgroup(),
+                          sharedNumbers / (t.valueDepth + 2));
   setWorkgroup(llvm::bit_floor(uint64_t(most)) * subgroup());
   sums = shared(subgroups() * t.valueDepth, b.getF32Type());
   state = shared(subgroups() * 2, b.getF32Type());

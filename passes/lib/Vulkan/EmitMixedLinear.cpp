@@ -22,8 +22,8 @@ using namespace tacq;
 namespace {
 
 constexpr int64_t halfBytes = 2, startBytes = 4;
-/// What any device has of a workgroup's invocations, and what those have whose subgroups are known.
-constexpr int64_t mostInvocations = 128, manyInvocations = 512;
+/// Of a workgroup where the size of subgroups is known.
+constexpr int64_t manyInvocations = 512;
 
 class MixedLinearShader : WorkgroupCode, MixedOperands {
 public:
@@ -85,7 +85,8 @@ LogicalResult MixedLinearShader::collect() {
     x = wordsOf(x);
   for (const Operand &operand : *operands)
     weights.push_back({operand.format, wordsOf(operand.buffer), operand.bias, operand.output});
-  int64_t most = (subgroup() > 1 ? manyInvocations : mostInvocations) / formatTileRows;
+  int64_t most = subgroup() > 1 ? manyInvocations : vulkanInvocations;
+  most = std::min(most, mostInvocations()) / formatTileRows;
   parts = std::min<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(inputColumns, block)), most);
   setWorkgroup(parts * formatTileRows);
   for (int64_t i = 0; parts > 1 && i < (op.getGated() ? 2 : 1); ++i)

@@ -20,6 +20,7 @@ LogicalResult NormRow::collect() {
   // Four elements for each invocation, or more.
   int64_t extent = k.dims(op.getX()).back().constant().value_or(largestWorkgroup * 4);
   int64_t most = subgroup() > 1 ? largestWorkgroup : profile.getWorkgroup();
+  most = std::min(most, mostInvocations());
   setWorkgroup(std::clamp<int64_t>(llvm::PowerOf2Ceil(extent / 4), 32, most));
   memory = shared(subgroups(), b.getF32Type());
   return success();

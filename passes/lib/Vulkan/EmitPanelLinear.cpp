@@ -80,7 +80,8 @@ void PanelLinear::chooseShape() {
   int64_t sharing = op.getGated() ? 2 : 1;
   // A pass over all tiles is the least time from beginning to end.
   int64_t whole = weights[0].format.columnsOfTiles * rowQuads * parts;
-  int64_t most = std::min<int64_t>(8 * profile.getWorkgroup() / sharing, largestWorkgroup);
+  int64_t ofAll = std::min<int64_t>(8 * profile.getWorkgroup(), mostInvocations());
+  int64_t most = std::min(ofAll / sharing, largestWorkgroup);
   int64_t passes = llvm::divideCeil(whole, most);
   ownInvocations = llvm::alignTo(llvm::divideCeil(whole, passes), 32);
 }

@@ -18,7 +18,9 @@ namespace {
 constexpr int64_t loadsPerInvocation = 4;
 constexpr int64_t bytesPerLoad = 16;
 
-int64_t invocationsOf(VulkanProfileAttr profile) { return 2 * int64_t(profile.getWorkgroup()); }
+int64_t invocationsOf(VulkanProfileAttr profile) {
+  return std::min<int64_t>(2 * profile.getWorkgroup(), vulkanProfileInvocations(profile));
+}
 
 class ReadingShader : WorkgroupCode {
 public:

@@ -10,13 +10,13 @@ using namespace tacq;
 
 /// With fewer rows, the product of each row with its own weights takes less time.
 static constexpr int64_t fewestRows = 8;
-/// What any device has of a workgroup's invocations, and the least that makes a tile.
-static constexpr int64_t mostInvocations = 128, fewestInvocations = 64;
+/// The least that makes a tile.
+static constexpr int64_t fewestInvocations = 64;
 
 bool RowTile::collectRows() {
   rowCount = elementCount(ArrayRef(k.dims(op.getX())).drop_back());
   residual = inputBuffer(op.getResidual());
-  setWorkgroup(std::clamp<int64_t>(profile.getWorkgroup(), fewestInvocations, mostInvocations));
+  setWorkgroup(std::clamp<int64_t>(profile.getWorkgroup(), fewestInvocations, vulkanInvocations));
   many = Sym::min(1, Sym::floorDiv(rowCount, fewestRows));
   return bool(op.getResidual()) == bool(residual) && !many.isConstant(0);
 }

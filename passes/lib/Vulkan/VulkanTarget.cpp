@@ -10,18 +10,19 @@ namespace {
 struct Profile {
   StringRef name;
   int32_t rank;
-  unsigned subgroup, workgroup, buffers;
+  unsigned subgroup, workgroup, invocations, buffers;
   std::vector<StringRef> features;
 };
 
 ArrayRef<Profile> profiles() {
   static const std::vector<Profile> table = {
       // Vulkan 1.1 with 64-bit integers, which token numbers and positions are.
-      {"generic", 1, 0, 64, 32, {"int64", "float64"}},
+      {"generic", 1, 0, 64, vulkanInvocations, 32, {"int64", "float64"}},
       {"lavapipe",
        2,
        8,
        64,
+       1024,
        32,
        {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8",
         "in-order"}},
@@ -31,18 +32,21 @@ ArrayRef<Profile> profiles() {
        2,
        0,
        128,
+       1024,
        32,
        {"int64", "int8", "int16", "float16", "storage8", "storage16", "dot8"}},
       {"intel-xe",
        2,
        0,
        128,
+       1024,
        64,
        {"int64", "int8", "int16", "float16", "storage8", "storage16", "dot8"}},
       {"nvidia-hopper",
        3,
        32,
        128,
+       1024,
        1024,
        {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8", "matrix16",
         "in-order"}},
@@ -77,4 +81,11 @@ int32_t tacq::vulkanProfileRank(VulkanProfileAttr attr) {
     if (profile.name == attr.getName())
       return profile.rank;
   return 0;
+}
+
+int64_t tacq::vulkanProfileInvocations(VulkanProfileAttr attr) {
+  for (const Profile &profile : profiles())
+    if (profile.name == attr.getName())
+      return profile.invocations;
+  return vulkanInvocations;
 }

@@ -10,6 +10,7 @@ using namespace mlir;
 using namespace tacq;
 
 void WorkgroupCode::setWorkgroup(int64_t count) {
+  assert(count <= mostInvocations() && "devices of the profile may not have as many");
   invocations = count;
   k.function()->setAttr(vulkanWorkgroupAttr, b.getI32IntegerAttr(int32_t(count)));
 }

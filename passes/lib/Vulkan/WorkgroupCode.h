@@ -19,6 +19,8 @@ public:
 
   VulkanProfileAttr profile;
 
+  /// The most invocations that a workgroup may have.
+  int64_t mostInvocations() const { return vulkanProfileInvocations(profile); }
   /// Makes a task of the kernel one of a workgroup of so many invocations.
   void setWorkgroup(int64_t invocations);
   int64_t workgroup() const { return invocations; }

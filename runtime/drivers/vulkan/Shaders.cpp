@@ -9,6 +9,8 @@ using namespace tacq;
 
 Shaders::~Shaders() {
   workers.reset();
+  if (device.queue.isHung())
+    return;
   for (Shader &shader : shaders)
     if (shader.pipeline)
       device.api.DestroyPipeline(device.device, shader.pipeline, nullptr);

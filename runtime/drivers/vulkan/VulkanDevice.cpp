@@ -66,7 +66,11 @@ VulkanFeatures featuresOf(const VulkanInstanceApi &api, VkPhysicalDevice physica
   bool isSoftware = properties.deviceType == VK_PHYSICAL_DEVICE_TYPE_CPU;
   result.inOrder = isSoftware || properties.vendorID == kNvidia;
   result.matrix16 = hasMatrix16(api, physical, properties);
-  result.storageBuffers = properties.limits.maxPerStageDescriptorStorageBuffers;
+  const VkPhysicalDeviceLimits &limits = properties.limits;
+  result.storageBuffers = limits.maxPerStageDescriptorStorageBuffers;
+  result.invocations =
+      std::min(limits.maxComputeWorkGroupInvocations, limits.maxComputeWorkGroupSize[0]);
+  result.sharedBytes = limits.maxComputeSharedMemorySize;
   return result;
 }
 
@@ -81,8 +85,11 @@ void fillInfo(tacq_device_info_t &info, uint32_t index,
 /// The devices of Vulkan 1.1 or newer, in the loader's order.
 Error enumerate(const VulkanInstanceApi &api, std::vector<VkPhysicalDevice> &devices) {
   uint32_t count = 0;
-  if (Error error =
-          vulkanError(api.EnumeratePhysicalDevices(api.instance, &count, nullptr), "list devices"))
+  VkResult counted = api.EnumeratePhysicalDevices(api.instance, &count, nullptr);
+  // So the loader says that drivers are installed, and none of them has a device.
+  if (counted == VK_ERROR_INITIALIZATION_FAILED)
+    return success();
+  if (Error error = vulkanError(counted, "list devices"))
     return error;
   devices.resize(count);
   VkResult result = api.EnumeratePhysicalDevices(api.instance, &count, devices.data());
@@ -102,8 +109,11 @@ Error enumerate(const VulkanInstanceApi &api, std::vector<VkPhysicalDevice> &dev
 } // namespace
 
 bool VulkanFeatures::has(const std::string &feature) const {
-  if (feature.compare(0, 8, "buffers=") == 0)
-    return strtoul(feature.c_str() + 8, nullptr, 10) <= storageBuffers;
+  const std::pair<const char *, uint32_t> limits[] = {
+      {"buffers=", storageBuffers}, {"invocations=", invocations}, {"shared=", sharedBytes}};
+  for (auto [name, most] : limits)
+    if (feature.compare(0, strlen(name), name) == 0)
+      return strtoul(feature.c_str() + strlen(name), nullptr, 10) <= most;
   if (feature.compare(0, 9, "subgroup=") == 0)
     return strtoul(feature.c_str() + 9, nullptr, 10) == subgroup;
   const std::pair<const char *, bool> known[] = {
@@ -266,6 +276,9 @@ Error VulkanDevice::createDevice() {
 }
 
 VulkanDevice::~VulkanDevice() {
+  // The driver itself has to stay, too, where something still runs.
+  if (!queue.drain())
+    return;
   if (device && api.DestroyDevice && api.DeviceWaitIdle) {
     api.DeviceWaitIdle(device);
     releaseRing();
@@ -306,7 +319,7 @@ Error VulkanDevice::makeCommandBuffer(VkCommandBuffer &commands) {
 }
 
 void VulkanDevice::freeCommandBuffer(VkCommandBuffer commands) {
-  if (commands)
+  if (commands && !queue.isHung())
     api.FreeCommandBuffers(device, pool, 1, &commands);
 }
 
@@ -430,6 +443,8 @@ Error VulkanDevice::allocate(int64_t size, Use use, VulkanBuffer &buffer) {
 }
 
 void VulkanDevice::release(VulkanBuffer &buffer) {
+  if (queue.isHung())
+    return;
   if (buffer.mirror)
     release(*buffer.mirror);
   if (buffer.buffer)

@@ -42,6 +42,8 @@ struct VulkanFeatures {
   /// Invocations of a subgroup, where they do arithmetic and shuffles; else 0.
   uint32_t subgroup = 0;
   uint32_t storageBuffers = 0;
+  /// Of a workgroup along x, and bytes that it shares.
+  uint32_t invocations = 0, sharedBytes = 0;
 
   /// False for an unknown name.
   bool has(const std::string &feature) const;

@@ -67,12 +67,13 @@ Error VulkanQueue::submit(VkCommandBuffer commands, uint64_t &number) {
   }
   if (result == VK_SUCCESS)
     result = api.QueueSubmit(queue, 1, &info, fence);
-  if (fence)
+  // A fence that nothing will signal is not waited for.
+  if (fence && result == VK_SUCCESS)
     pending.push_back({number, fence});
-  if (result != VK_SUCCESS) {
-    lost = true;
-    return vulkanError(result, "run commands");
-  }
+  else if (fence)
+    unused.push_back(fence);
+  if (result != VK_SUCCESS)
+    return fail(result);
   submitted = number;
   return success();
 }
@@ -118,6 +119,21 @@ VkResult VulkanQueue::sleepUntil(uint64_t number) {
   return VK_SUCCESS;
 }
 
+Error VulkanQueue::fail(VkResult result) {
+  lost = true;
+  gone |= result == VK_ERROR_DEVICE_LOST;
+  late |= result == VK_TIMEOUT;
+  return vulkanError(result, "run commands");
+}
+
+bool VulkanQueue::drain() {
+  if (hung || !device || gone || ended >= submitted)
+    return !hung;
+  VkResult result = late ? reached(submitted) : sleepUntil(submitted);
+  hung = result != VK_SUCCESS && result != VK_ERROR_DEVICE_LOST;
+  return !hung;
+}
+
 Error VulkanQueue::wait(uint64_t number) {
   if (lost)
     return vulkanError(VK_ERROR_DEVICE_LOST, "run commands");
@@ -131,6 +147,5 @@ Error VulkanQueue::wait(uint64_t number) {
   if (result == VK_SUCCESS)
     return success();
   // What was submitted may still run, so that nothing can be used again.
-  lost = true;
-  return vulkanError(result, "run commands");
+  return fail(result);
 }

@@ -20,6 +20,11 @@ public:
   Error create(VkDevice device, uint32_t family, bool hasTimeline, uint64_t timeout);
   /// Before the device is closed, and when nothing runs any more.
   void close();
+  /// Waits for all that was submitted, but not a second time. False if it may still run: then
+  /// nothing that it uses may be destroyed, neither now nor later.
+  bool drain();
+  /// Whether a wait has failed, and what was submitted may still run.
+  bool isHung() { return lost && !drain(); }
   Error submit(VkCommandBuffer commands, uint64_t &number);
   /// Returns when the submission of this number, and all before it, have ended.
   Error wait(uint64_t number);
@@ -30,6 +35,7 @@ private:
   VkResult reached(uint64_t number);
   VkResult sleepUntil(uint64_t number);
   VkResult newFence(VkFence &fence);
+  Error fail(VkResult result);
 
   struct Pending {
     uint64_t number;
@@ -43,8 +49,9 @@ private:
   std::deque<Pending> pending; // where there is no timeline
   std::deque<VkFence> unused;
   uint64_t timeout = 0, submitted = 0, ended = 0;
-  /// Nothing more can be done with the device.
-  bool lost = false;
+  /// Nothing more can be done with the device. `gone`: it has said so itself, and runs nothing any
+  /// more. `late`: something did not end in time; `hung`: nor until it was to be destroyed.
+  bool lost = false, gone = false, late = false, hung = false;
 };
 
 } // namespace tacq

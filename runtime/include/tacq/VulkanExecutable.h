@@ -27,9 +27,11 @@
  *
  * Feature names that an executable may require: int64 float64 int16 int8 float16 storage16 storage8
  * dot8 (the device features of these names; dot8 is shaderIntegerDotProduct), buffers=N (a shader
- * binds N storage buffers), matrix16 (subgroups multiply cooperative matrices of f16, 16 by 16 by
- * 16, into sums of f32, in the Vulkan memory model), in-order (as above), subgroup=N (subgroups
- * have N invocations and do arithmetic and shuffles).
+ * binds N storage buffers), invocations=N (a workgroup has N invocations, along x; where there is
+ * no such name, 128 at most, which any device has), shared=N (a workgroup shares N bytes; else
+ * 16384 at most), matrix16 (subgroups multiply cooperative matrices of f16, 16 by 16 by 16, into
+ * sums of f32, in the Vulkan memory model), in-order (as above), subgroup=N (subgroups have N
+ * invocations and do arithmetic and shuffles).
  */
 #ifndef TACQ_VULKAN_EXECUTABLE_H
 #define TACQ_VULKAN_EXECUTABLE_H

@@ -127,7 +127,8 @@ typedef struct tacq_device_info {
 } tacq_device_info_t;
 
 /* Writes up to `capacity` entries (struct_size of infos[0] must be set) and the number of devices
- * there are to *count. */
+ * there are to *count. A driver that cannot list its devices is logged as a warning, and has none.
+ */
 TACQ_API tacq_status_t *tacq_runtime_list_devices(tacq_runtime_t *runtime,
                                                   tacq_device_info_t *infos, size_t capacity,
                                                   size_t *count);

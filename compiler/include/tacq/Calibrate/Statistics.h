@@ -139,6 +139,9 @@ public:
   std::vector<double> signatures() const;
   void dropFolds();
   const TensorStatistics *find(llvm::StringRef name) const;
+  /// A sentence for the user if an input's Hessian sums up fewer tokens than it has columns, so
+  /// that it cannot have full rank; else empty. The name is the file's.
+  std::string fewTokens(const std::string &name) const;
 
   /// Multiplies the sums by a positive number. What merges with others then counts as so many times
   /// its samples.

@@ -11,7 +11,8 @@
 // With samples, estimates are corrected by probes: the divergence from the original model with one
 // weight alone quantized, and with all others but this one, says what the weight's estimate is to
 // be multiplied by. What is chosen is measured, too, and so is the best candidate of one
-// format where it may be better.
+// format where it may be better. For a tolerated loss, plans are made and measured until one is
+// within it.
 //
 //===----------------------------------------------------------------------===//
 
@@ -30,7 +31,8 @@ struct Budget {
   enum class Kind {
     BitsPerWeight, ///< of the weights of the plan, all bytes counted
     Bytes,         ///< of the weights of the plan
-    LossIncrease   ///< predicted, as a part of the mean loss of the sample
+    LossIncrease   ///< as a part of the mean loss of the sample: measured where there are samples
+                   ///< to measure on, else predicted
   };
   Kind kind = Kind::BitsPerWeight;
   double value = 0;
@@ -93,7 +95,7 @@ struct PlanResult {
 /// Prices and ranks all candidates for `model`, a calibration graph, and adds the plan of mixed
 /// formats; the one that is chosen has the least loss within the budget, measured where there are
 /// samples (for LossIncrease, the fewest bytes). TACQ_INVALID_ARGUMENT if none is within it; the
-/// message names the smallest, and the tensors that take most of it.
+/// message names the smallest, and the tensors that take most of it, or the least loss.
 Error planModel(ImportedModel &model, const Statistics &statistics, const PlannerOptions &options,
                 PlanResult &result);
 

@@ -10,6 +10,7 @@
 
 #include "tacq/Codegen/KernelBuilder.h"
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,10 @@ std::vector<std::string> vulkanProfileNames();
 VulkanProfileAttr vulkanProfile(mlir::MLIRContext *context, llvm::StringRef name);
 /// Of two profiles that a device supports, the one of higher rank is used.
 int32_t vulkanProfileRank(VulkanProfileAttr profile);
+/// What any device of Vulkan gives a workgroup: invocations, and bytes of memory that they share.
+inline constexpr int64_t vulkanInvocations = 128, vulkanSharedBytes = 16384;
+/// The most invocations that workgroups of a profile's shaders have.
+int64_t vulkanProfileInvocations(VulkanProfileAttr profile);
 
 /// The attribute of a kernel function whose task is done by a workgroup, of so many invocations,
 /// instead of by one invocation.
@@ -86,6 +91,10 @@ struct VulkanShader {
 /// Compiles every function of `kernels`, which is left unusable, to a shader, in their order. One
 /// that cannot be has a refusal.
 std::vector<VulkanShader> compileVulkanKernels(mlir::ModuleOp kernels, VulkanProfileAttr profile);
+
+/// Adds features to those that an executable requires. Of those that differ in their number, the
+/// largest is left.
+void addVulkanFeatures(std::set<std::string> &all, llvm::ArrayRef<std::string> more);
 
 } // namespace tacq
 
