@@ -92,14 +92,16 @@ std::vector<TaskSignatures> tacq::taskSignatures(const Statistics &statistics) {
 }
 
 std::vector<double> tacq::mixtureOf(ArrayRef<TaskSignatures> tasks) {
+  auto keptOf = [](const TaskSignatures &task) -> size_t {
+    return task.signatures.size() / signatureSize;
+  };
   double part = 1;
   for (const TaskSignatures &task : tasks)
-    part = std::min(part, double(task.signatures.size() / signatureSize) / double(task.samples));
+    part = std::min(part, static_cast<double>(keptOf(task)) / static_cast<double>(task.samples));
   std::vector<double> mixture;
   for (const TaskSignatures &task : tasks) {
     auto wanted = size_t(std::llround(part * double(task.samples)));
-    llvm::append_range(
-        mixture, spaced(task.signatures, std::min(wanted, task.signatures.size() / signatureSize)));
+    llvm::append_range(mixture, spaced(task.signatures, std::min(wanted, keptOf(task))));
   }
   return mixture;
 }
