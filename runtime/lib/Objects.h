@@ -72,6 +72,10 @@ struct tacq_runtime : tacq::Counted<tacq_runtime> {
   std::vector<const tacq_driver_t *> drivers;
 
   const tacq_driver_t *findDriver(const std::string &name);
+  void log(tacq_log_level_t level, const std::string &message) const {
+    if (host.log)
+      host.log(host.log_user, level, message.c_str());
+  }
 };
 
 struct tacq_device : tacq::Counted<tacq_device> {

@@ -111,8 +111,7 @@ tacq_status_t *tacq_runtime_list_devices(tacq_runtime_t *runtime, tacq_device_in
     if (tacq_status_t *status =
             driver->list_devices(driver, infos + used, capacity - used, &found)) {
       // The devices of others are there all the same.
-      if (runtime->host.log)
-        runtime->host.log(runtime->host.log_user, TACQ_LOG_WARNING, tacq_status_message(status));
+      runtime->log(TACQ_LOG_WARNING, tacq_status_message(status));
       tacq_status_free(status);
       continue;
     }

@@ -118,9 +118,6 @@ tacq_session::~tacq_session() {
 
 /// Says which executable was taken, and what kept others from it.
 void tacq_session::noteChoice(int32_t index, const std::string &reasons) const {
-  const tacq_host_t &host = device->runtime->host;
-  if (!host.log)
-    return;
   const format::Executable &taken = *metadata->executables()->Get(static_cast<uint32_t>(index));
   std::string text = formatText(
       "module '%s' runs its code for '%s' on %s, the first of the highest rank (%d) that the "
@@ -128,7 +125,7 @@ void tacq_session::noteChoice(int32_t index, const std::string &reasons) const {
       module->view->name().c_str(), taken.target()->c_str(), device->driver->name, taken.rank());
   if (!reasons.empty())
     text += "; " + reasons;
-  host.log(host.log_user, TACQ_LOG_INFO, text.c_str());
+  device->runtime->log(TACQ_LOG_INFO, text);
 }
 
 /// Takes the executable of highest rank that the device supports.

@@ -393,6 +393,14 @@ TEST_F(VulkanSessions, WorkThatGoesOn) {
     expect(run(size_t(4) << 20), TACQ_DEVICE_FAILURE, "did not finish in time");
     expectCpuGoesOn();
     close();
+    // Nobody has waited for this one.
+    ASSERT_EQ(open(name, path), nullptr);
+    ASSERT_EQ(run(size_t(4) << 20), nullptr);
+    realWait = lastOpened->api.WaitSemaphores;
+    lastOpened->api.WaitSemaphores = waitShortly;
+    ASSERT_EQ(tacq_session_start(session), nullptr);
+    expectCpuGoesOn();
+    close();
   }
 }
 #endif

@@ -159,12 +159,13 @@ Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
   tuning.place = [&](size_t sample) {
     return sample < own ? placeOf(data, sample) : placeOf(drawnData, sample - own);
   };
-  if (!resume && !tuning.stateFile.empty() && access(tuning.stateFile.c_str(), F_OK) == 0)
+  bool hasState = access(tuning.stateFile.c_str(), F_OK) == 0;
+  if (hasState && !resume)
     std::fprintf(stderr,
                  "warning: %s of an interrupted tuning is not used and will be replaced; --resume "
                  "would go on with it\n",
                  tuning.stateFile.c_str());
-  if (resume && access(tuning.stateFile.c_str(), F_OK) != 0)
+  if (resume && !hasState)
     std::fprintf(stderr,
                  "warning: there is no %s of an interrupted tuning for --resume, so tuning begins "
                  "anew\n",

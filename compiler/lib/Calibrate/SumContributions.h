@@ -33,7 +33,7 @@ struct HessianContribution {
   float *diagonal = nullptr;
 };
 
-/// What one sample adds to a sum of gradients: Σ dYᵀ X over the uses of the weight, f32.
+/// What one sample adds to a sum of gradients: Σ dYᵀ X over the uses of the weight.
 struct WeightGradient {
   std::vector<TappedRows> uses;
   int64_t rows, columns;

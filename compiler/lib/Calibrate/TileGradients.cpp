@@ -7,10 +7,8 @@
 //===----------------------------------------------------------------------===//
 
 #include "TileGradients.h"
+#include "AmxTiles.h"
 #include "CpuFeatures.h"
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 using namespace tacq;
 
@@ -30,16 +28,6 @@ bool tacq::hasGradientTiles() {
 }
 
 #if defined(__x86_64__)
-
-#define TACQ_WITH(features) __attribute__((target(features)))
-
-namespace {
-struct alignas(64) TileShape {
-  uint8_t palette = 1, startRow = 0, reserved[14] = {};
-  uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-  uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-};
-} // namespace
 
 /// 16 features of two tokens, those of the second in the high halves; null is a token of zeros.
 TACQ_WITH("avx512f,avx512bw,avx512bf16")
@@ -104,7 +92,7 @@ static void packTiles(const float *values, int64_t tokens, int64_t features, boo
 TACQ_WITH("amx-tile,amx-bf16")
 static void multiplyTiles(const float *left, const float *right, int64_t rows, int64_t columns,
                           int64_t steps, float *sum) {
-  TileShape shape;
+  WholeTiles shape;
   _tile_loadconfig(&shape);
   int64_t stride = columns * int64_t(sizeof(float)), strip = steps * tileWords;
   for (int64_t row = 0; row < rows; row += 2 * tileFeatures)

@@ -1,12 +1,10 @@
 //===- MachinePeaks.cpp - What this machine can do at most ----------------===//
 
 #include "MachinePeaks.h"
+#include "../Calibrate/AmxTiles.h"
 #include <algorithm>
 #include <chrono>
 #include <cstring>
-#if defined(__x86_64__)
-#include <immintrin.h>
-#endif
 
 using namespace tacq;
 
@@ -17,8 +15,6 @@ static constexpr int64_t rounds = 200'000;
 static constexpr int64_t tileRounds = 8;
 
 #if defined(__x86_64__)
-
-#define TACQ_WITH(features) __attribute__((target(features)))
 
 TACQ_WITH("avx512f,avx512vnni") static void productsOfVnni512() {
   __m512i sums[chains], x = _mm512_set1_epi8(1), y = x;
@@ -32,13 +28,8 @@ TACQ_WITH("avx512f,avx512vnni") static void productsOfVnni512() {
     }
 }
 
-/// Tiles of 16 rows of 64 bytes. The system must have admitted the process to them.
 TACQ_WITH("amx-tile,amx-int8") static void productsOfTiles() {
-  struct alignas(64) {
-    uint8_t palette = 1, startRow = 0, reserved[14] = {};
-    uint16_t rowBytes[16] = {64, 64, 64, 64, 64, 64, 64, 64};
-    uint8_t rows[16] = {16, 16, 16, 16, 16, 16, 16, 16};
-  } shape;
+  WholeTiles shape;
   _tile_loadconfig(&shape);
   for (int64_t i = 0; i < rounds / tileRounds; ++i) {
     // Four sums of two tiles each way; the instruction is volatile.

@@ -25,7 +25,7 @@ static constexpr int64_t sharedColumns = 8192, manySharedColumns = 16384, wideSu
 static constexpr int64_t slotsOfTile = 3;
 /// Shared memory of a workgroup up to which two of them may be on a multiprocessor. A compiler that
 /// sees more lets a workgroup have the registers of both.
-static constexpr int64_t sharedBytes = 23 << 10;
+static constexpr int64_t fewBytes = 23 << 10;
 
 bool PanelLinear::addWeight(const Operand &operand) {
   const MixedFormat &format = operand.format;
@@ -257,16 +257,16 @@ void PanelLinear::emitPanel(ArrayRef<Weight> part, Value panel, Value row) {
   finishPanel(places, panel, begun);
 }
 
-/// How many slots are in shared memory at once, of which other things take so many bytes. Each
-/// invocation reads equally many words of them.
-void PanelLinear::chooseChunk(int64_t sharing, int64_t bytes) {
+/// How many slots are in shared memory at once, with what is there already. Each invocation reads
+/// equally many words of them.
+void PanelLinear::chooseChunk(int64_t sharing) {
   int64_t step = ownInvocations / 4;
   chunkSlots = step;
   for (const Weight &weight : weights) {
     const MixedFormat &format = weight.format;
     if (!format.hasSlots() || subgroup() < wideSubgroup)
       continue;
-    int64_t most = (sharedBytes - bytes) / (sharing * (format.slotBytes() + wordBytes));
+    int64_t most = (fewBytes - sharedBytes()) / (sharing * (format.slotBytes() + wordBytes));
     int64_t wanted = llvm::alignTo(slotsOfTile * format.columnsOfTiles, step);
     chunkSlots = std::max(chunkSlots, std::min(wanted, most / step * step));
   }
@@ -275,12 +275,10 @@ void PanelLinear::chooseChunk(int64_t sharing, int64_t bytes) {
 void PanelLinear::emit() {
   int64_t sharing = op.getGated() ? 2 : 1;
   setWorkgroup(ownInvocations * sharing);
-  int64_t sums = sharing * (partials() + (anyCircuit ? extras() : 0)) * formatTileRows;
-  int64_t row = rowQuadsMemory ? inputColumns + 2 * blocks * wordBytes : 0;
-  chooseChunk(sharing, row + sums * wordBytes);
   sumsMemory = shared(sharing * partials() * formatTileRows, b.getF32Type());
   if (anyCircuit)
     extrasMemory = shared(sharing * extras() * formatTileRows, b.getF32Type());
+  chooseChunk(sharing);
   for (const Weight &weight : weights) {
     const MixedFormat &format = weight.format;
     if (format.circuit == Circuit::Slots)

@@ -124,7 +124,7 @@ private:
   int64_t partials() const { return ownInvocations / std::max<int64_t>(rowQuads, subgroup()); }
   int64_t extras() const { return ownInvocations / std::max<int64_t>(formatTileRows, subgroup()); }
   int64_t slotStride() const { return ownInvocations / formatTileRows; }
-  void chooseChunk(int64_t sharing, int64_t bytes);
+  void chooseChunk(int64_t sharing);
   int64_t tileStep() const { return ownInvocations / (rowQuads * parts); }
 
   LinearOp op;

@@ -26,6 +26,9 @@ void WorkgroupCode::awaitInputs() {
 Value WorkgroupCode::shared(int64_t elements, Type element) {
   OpBuilder::InsertionGuard guard(b);
   b.setInsertionPointToStart(&k.function().front());
+  auto vector = dyn_cast<VectorType>(element);
+  int64_t width = vector ? vector.getNumElements() : 1;
+  bytesShared += elements * width * getElementTypeOrSelf(element).getIntOrFloatBitWidth() / 8;
   auto space = spirv::StorageClassAttr::get(b.getContext(), spirv::StorageClass::Workgroup);
   return b.create<memref::AllocOp>(MemRefType::get({elements}, element, AffineMap(), space));
 }

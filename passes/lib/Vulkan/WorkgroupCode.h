@@ -33,6 +33,8 @@ public:
   void awaitInputs();
   /// Memory of the workgroup.
   mlir::Value shared(int64_t elements, mlir::Type element);
+  /// Bytes of it so far.
+  int64_t sharedBytes() const { return bytesShared; }
   mlir::Value loadShared(mlir::Value memory, mlir::Value at);
   void storeShared(mlir::Value value, mlir::Value memory, mlir::Value at);
 
@@ -69,7 +71,7 @@ public:
                          mlir::Value scale);
 
 private:
-  int64_t invocations = 0;
+  int64_t invocations = 0, bytesShared = 0;
 };
 
 } // namespace tacq

@@ -302,11 +302,6 @@ void VulkanDevice::describe(tacq_device_info_t &info) const {
   fillInfo(info, options.index, properties, features);
 }
 
-void VulkanDevice::log(tacq_log_level_t level, const std::string &message) const {
-  if (host.log)
-    host.log(host.log_user, level, message.c_str());
-}
-
 // ---- command buffers -----------------------------------------------------------------------
 
 Error VulkanDevice::makeCommandBuffer(VkCommandBuffer &commands) {

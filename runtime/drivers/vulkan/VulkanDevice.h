@@ -100,7 +100,6 @@ public:
   /// The machine's processor beside the device, whose workers begin when it is first used.
   CpuDevice &processor();
   void describe(tacq_device_info_t &info) const;
-  void log(tacq_log_level_t level, const std::string &message) const;
 
   /// The pipeline cache of this device and driver, from the user's cache folder.
   VkPipelineCache pipelineCache = VK_NULL_HANDLE;

@@ -45,7 +45,7 @@ VkResult VulkanQueue::newFence(VkFence &fence) {
 }
 
 Error VulkanQueue::submit(VkCommandBuffer commands, uint64_t &number) {
-  if (lost)
+  if (failure != VK_SUCCESS)
     return vulkanError(VK_ERROR_DEVICE_LOST, "run commands");
   number = submitted + 1;
   VkTimelineSemaphoreSubmitInfo values = {};
@@ -120,22 +120,21 @@ VkResult VulkanQueue::sleepUntil(uint64_t number) {
 }
 
 Error VulkanQueue::fail(VkResult result) {
-  lost = true;
-  gone |= result == VK_ERROR_DEVICE_LOST;
-  late |= result == VK_TIMEOUT;
+  failure = result;
   return vulkanError(result, "run commands");
 }
 
 bool VulkanQueue::drain() {
-  if (hung || !device || gone || ended >= submitted)
+  // A device that is lost runs nothing any more.
+  if (hung || failure == VK_ERROR_DEVICE_LOST || ended >= submitted)
     return !hung;
-  VkResult result = late ? reached(submitted) : sleepUntil(submitted);
+  VkResult result = failure == VK_TIMEOUT ? reached(submitted) : sleepUntil(submitted);
   hung = result != VK_SUCCESS && result != VK_ERROR_DEVICE_LOST;
   return !hung;
 }
 
 Error VulkanQueue::wait(uint64_t number) {
-  if (lost)
+  if (failure != VK_SUCCESS)
     return vulkanError(VK_ERROR_DEVICE_LOST, "run commands");
   auto start = std::chrono::steady_clock::now();
   VkResult result;

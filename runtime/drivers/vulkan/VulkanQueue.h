@@ -23,8 +23,8 @@ public:
   /// Waits for all that was submitted, but not a second time. False if it may still run: then
   /// nothing that it uses may be destroyed, neither now nor later.
   bool drain();
-  /// Whether a wait has failed, and what was submitted may still run.
-  bool isHung() { return lost && !drain(); }
+  /// Whether something was waited for in vain, and may still run.
+  bool isHung() { return hung || (failure != VK_SUCCESS && !drain()); }
   Error submit(VkCommandBuffer commands, uint64_t &number);
   /// Returns when the submission of this number, and all before it, have ended.
   Error wait(uint64_t number);
@@ -49,9 +49,10 @@ private:
   std::deque<Pending> pending; // where there is no timeline
   std::deque<VkFence> unused;
   uint64_t timeout = 0, submitted = 0, ended = 0;
-  /// Nothing more can be done with the device. `gone`: it has said so itself, and runs nothing any
-  /// more. `late`: something did not end in time; `hung`: nor until it was to be destroyed.
-  bool lost = false, gone = false, late = false, hung = false;
+  /// Of the call after which nothing more can be done with the device.
+  VkResult failure = VK_SUCCESS;
+  /// What drain() has found.
+  bool hung = false;
 };
 
 } // namespace tacq
