@@ -22,8 +22,10 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 MAKE_LLAMA = ROOT / "tools/dev/make-llama.py"
-CIRCUIT = ("--method", "nearest", "--no-clip", "--group", "128", "--circuit-from", "random",
-           "--circuit", "0.35%")
+METHOD = ("--method", "nearest", "--no-clip", "--circuit-from", "random")
+FORMAT = ("--group", "128", "--circuit", "0.35%", "--circuit-layout")
+# What a file's name has behind the work, and how the circuit lies.
+LAYOUTS = {"": "slots", "-uniform": "uniform"}
 SHAPES = {"1.1b": "22,2048,5632,32,4,32000", "7.2b": "32,4096,14336,32,8,32000"}
 MATRIX = ("--m", "4096", "--k", "14336")
 SMALL_MATRIX = ("--m", "64", "--k", "256")
@@ -49,15 +51,17 @@ def prepare(options):
     target = ("--target", f"vulkan={options.profile}", "--quiet")
     matrix = SMALL_MATRIX if options.small else MATRIX
     for bits in (2, 3):
-        run(options.build / "bin/tacq-bench", "--kernel", "matvec", *matrix, "--bits", bits,
-            "--group", "128", "--circuit", "0.35%", "--device", "vulkan", "--target",
-            f"vulkan={options.profile}", "--save", folder / f"matvec-{bits}bit.tacq")
+        for suffix, layout in LAYOUTS.items():
+            run(options.build / "bin/tacq-bench", "--kernel", "matvec", *matrix, "--bits", bits,
+                *FORMAT, layout, "--device", "vulkan", "--target", f"vulkan={options.profile}",
+                "--save", folder / f"matvec-{bits}bit{suffix}.tacq")
     for preset in SHAPES:
         model = folder / f"{preset}.onnx"
         shape = SMALL_SHAPE if options.small else ()
         run(sys.executable, MAKE_LLAMA, model, "--preset", preset, *shape, "--type", "f16")
-        run(compiler, model, *CIRCUIT, "--bits", 2, "--head-bits", 2, *target, "-o",
-            folder / f"{preset}.tacq")
+        for suffix, layout in LAYOUTS.items():
+            run(compiler, model, *METHOD, *FORMAT, layout, "--bits", 2, "--head-bits", 2, *target,
+                "-o", folder / f"{preset}{suffix}.tacq")
     for path in folder.glob("*.onnx*"):
         path.unlink()
 
@@ -115,14 +119,16 @@ def peer_first_token_seconds(folder):
 
 def ours(options):
     found = {}
-    for path in sorted(options.folder.glob("matvec-*bit.tacq")):
+    for path in sorted(options.folder.glob("matvec-*.tacq")):
         product = matvec(options, path)
         found[path.stem] = product["microseconds"]
         found[f"{path.stem} bandwidth"] = product["bandwidth_fraction"]
         found[f"{path.stem} overlapping"] = product["overlapping_microseconds"]
     decode, prefill = (4, 16) if options.small else (64, 512)
-    found["decode-1.1b"] = tokens_per_second(options, "1.1b", 0, decode)
-    found["decode-7.2b"] = tokens_per_second(options, "7.2b", 0, decode)
+    for preset in SHAPES:
+        for suffix in LAYOUTS:
+            name = preset + suffix
+            found[f"decode-{name}"] = tokens_per_second(options, name, 0, decode)
     found["prefill-7.2b"] = tokens_per_second(options, "7.2b", prefill, 0)
     found["first-token-1.1b"] = first_token_seconds(options)
     return found
@@ -149,8 +155,9 @@ def parse_peer(text):
 def compare(mine, peer):
     rows = []
     for row, value in mine.items():
-        _, reach = ROWS.get(row, ("", None))
-        other = peer.get(row)
+        work = row.replace("-uniform", "")
+        _, reach = ROWS.get(work, ("", None))
+        other = peer.get(work)
         # Times are better small, speeds large; the first token's is a share of the peer's.
         ratio = other and (other / value if row.startswith("matvec") else value / other)
         rows.append({"row": row, "tacq": value, "peer": other, "ratio": ratio, "reach": reach,

@@ -24,7 +24,11 @@ echo '  MUL_MAT(type_a=q2_K,type_b=f32,m=4096,n=512,k=14336,bs=[1,1],nr=[1,1]): 
 """
 EXPECTED = {"matvec-2bit": 13.1, "matvec-2bit bandwidth": None, "matvec-2bit overlapping": None,
             "matvec-3bit": 27.2, "matvec-3bit bandwidth": None, "matvec-3bit overlapping": None,
-            "decode-1.1b": 600, "decode-7.2b": 300, "prefill-7.2b": 10000}
+            "matvec-2bit-uniform": 13.1, "matvec-2bit-uniform bandwidth": None,
+            "matvec-2bit-uniform overlapping": None, "matvec-3bit-uniform": 27.2,
+            "matvec-3bit-uniform bandwidth": None, "matvec-3bit-uniform overlapping": None,
+            "decode-1.1b": 600, "decode-7.2b": 300, "decode-1.1b-uniform": 600,
+            "decode-7.2b-uniform": 300, "prefill-7.2b": 10000}
 
 
 def run(tools, folder, *arguments):
@@ -54,7 +58,9 @@ def test_all_rows(tools, tmp_path):
     run(tools, tmp_path, "prepare", modules, "--build", tools.build, "--profile", "lavapipe",
         "--small")
     assert sorted(path.name for path in modules.iterdir()) == [
-        "1.1b.tacq", "7.2b.tacq", "matvec-2bit.tacq", "matvec-3bit.tacq"]
+        f"{name}.tacq" for name in ("1.1b-uniform", "1.1b", "7.2b-uniform", "7.2b",
+                                    "matvec-2bit-uniform", "matvec-2bit", "matvec-3bit-uniform",
+                                    "matvec-3bit")]
     common = ("run", modules, "--bin", tools.build / "bin", "--small")
     rows = json.loads(run(tools, tmp_path, *common, "--json", "--llama", *fake_peer(tmp_path)))
     found = {row["row"]: row for row in rows}
@@ -66,7 +72,8 @@ def test_all_rows(tools, tmp_path):
     product, decode = found["matvec-2bit"], found["decode-7.2b"]
     assert product["ratio"] == 13.1 / product["tacq"] and product["reach"] == 1.7
     assert decode["ratio"] == decode["tacq"] / 300 and decode["reach"] == 2.5
-    assert found["matvec-2bit bandwidth"]["reach"] == 0.7
+    for name in ("matvec-2bit", "matvec-2bit-uniform"):
+        assert found[f"{name} bandwidth"]["reach"] == 0.7
 
 
 def test_table(capsys):

@@ -17,6 +17,9 @@ using namespace mlir;
 using namespace tacq;
 using Circuit = MixedFormat::Circuit;
 
+/// Equally many slots of all invocations that are written out one after the other.
+static constexpr int64_t largestUnrolled = 8;
+
 PanelLinear::Counts PanelLinear::loadCounts(const Place &place, Value panel) {
   const MixedFormat &format = place.weight->format;
   int64_t tiles = format.columnsOfTiles, first = place.number * ownInvocations;
@@ -77,13 +80,16 @@ void PanelLinear::sumCounts(const Place &place, const Counts &loaded) {
   }
 }
 
-/// The number of a panel's slots, once the counts are summed.
+/// Where the number of all of a panel's slots is, once the counts are summed.
+Value PanelLinear::lastPrefix(const Place &place) {
+  return k.index(place.number * prefixTiles + place.weight->format.columnsOfTiles - 1);
+}
+
 Value PanelLinear::slotCount(const Place &place) {
   const MixedFormat &format = place.weight->format;
   if (!hasCounts(format))
     return k.index(format.columnsOfTiles * format.uniformSlots);
-  int64_t last = place.number * prefixTiles + format.columnsOfTiles - 1;
-  return toIndex(loadShared(prefixMemory, k.index(last)));
+  return toIndex(loadShared(prefixMemory, lastPrefix(place)));
 }
 
 /// A word of the circuit at any byte.
@@ -158,33 +164,46 @@ void PanelLinear::storeTiles(const Place &place, Value base) {
   });
 }
 
-/// What the invocation's slots of the chunk give for row `local` modulo 16.
-Value PanelLinear::addChunk(const Place &place, Value base, Value sum) {
+/// What slot `slot` of the chunk gives for row `local` modulo 16.
+Value PanelLinear::slotTerm(const Place &place, Value base, Value slot) {
   const MixedFormat &format = place.weight->format;
   Value lane = remainder(place.local, k.index(formatTileRows));
-  Value first = quotient(place.local, k.index(formatTileRows));
-  Value last = k.min(k.sub(k.max(slotCount(place), base), base), k.index(chunkSlots));
   int64_t perWord = wordBytes / format.positionBytes, bits = 8 * format.positionBytes;
-  auto shiftOf = [&](int64_t count, int64_t bits) {
+  auto shifted = [&](Value word, int64_t count, int64_t bits) {
     Value by = times(remainder(lane, k.index(count)), bits);
-    return b.create<arith::IndexCastOp>(b.getI32Type(), by);
+    return b.create<arith::ShRUIOp>(word, b.create<arith::IndexCastOp>(b.getI32Type(), by))
+        .getResult();
   };
-  Value positionShift = shiftOf(perWord, bits), numberShift = shiftOf(2, 16);
+  Value at = plus(times(slot, slotWords(format)), place.number * chunkWords);
+  Value positions = loadShared(slotsMemory, k.add(at, quotient(lane, k.index(perWord))));
+  Value numbers = loadShared(slotsMemory,
+                             k.add(plus(at, formatTileRows / perWord), quotient(lane, k.index(2))));
+  Value position = toIndex(
+      b.create<arith::AndIOp>(shifted(positions, perWord, bits), word((int64_t(1) << bits) - 1)));
+  Value number = halfOf(shifted(numbers, 2, 16), false);
+  Value tile = hasCounts(format)
+                   ? toIndex(loadShared(tilesMemory, plus(slot, place.number * chunkSlots)))
+                   : quotient(k.add(slot, base), k.index(format.uniformSlots));
+  Value column = k.add(times(tile, formatTileColumns), position);
+  // A module may lie.
+  column = k.min(column, k.index(inputColumns - 1));
+  return k.mul(number, inputNumber(place, column));
+}
+
+/// Adds what the invocation's slots of the chunk give.
+Value PanelLinear::addChunk(const Place &place, Value base, Value sum) {
+  const MixedFormat &format = place.weight->format;
+  Value first = quotient(place.local, k.index(formatTileRows));
+  int64_t uniform = format.columnsOfTiles * format.uniformSlots;
+  if (!hasCounts(format) && uniform <= chunkSlots && uniform % slotStride() == 0 &&
+      uniform <= largestUnrolled * slotStride()) {
+    for (int64_t slot = 0; slot < uniform; slot += slotStride())
+      sum = k.add(sum, slotTerm(place, base, plus(first, slot)));
+    return sum;
+  }
+  Value last = k.min(k.sub(k.max(slotCount(place), base), base), k.index(chunkSlots));
   return loop(first, last, slotStride(), sum, [&](Value slot, ValueRange carried) {
-    Value at = plus(times(slot, slotWords(format)), place.number * chunkWords);
-    Value positions = loadShared(slotsMemory, k.add(at, quotient(lane, k.index(perWord))));
-    Value numbers = loadShared(
-        slotsMemory, k.add(plus(at, formatTileRows / perWord), quotient(lane, k.index(2))));
-    Value moved = b.create<arith::ShRUIOp>(positions, positionShift);
-    Value position = toIndex(b.create<arith::AndIOp>(moved, word((int64_t(1) << bits) - 1)));
-    Value number = halfOf(b.create<arith::ShRUIOp>(numbers, numberShift), false);
-    Value tile = hasCounts(format)
-                     ? toIndex(loadShared(tilesMemory, plus(slot, place.number * chunkSlots)))
-                     : quotient(k.add(slot, base), k.index(format.uniformSlots));
-    Value column = k.add(times(tile, formatTileColumns), position);
-    // A module may lie.
-    column = k.min(column, k.index(inputColumns - 1));
-    return SmallVector<Value>{k.add(carried[0], k.mul(number, inputNumber(place, column)))};
+    return SmallVector<Value>{k.add(carried[0], slotTerm(place, base, slot))};
   })[0];
 }
 

@@ -123,11 +123,9 @@ PanelLinear::Begun PanelLinear::beginPanel(ArrayRef<Place> places, Value panel) 
 }
 
 /// Brings the slots of a panel to shared memory, which takes another read, and the sums over
-/// counts. All invocations come here.
+/// counts. All invocations come here; a barrier has to follow.
 void PanelLinear::prepareSlots(ArrayRef<Place> places, Value panel, const Begun &begun) {
   const MixedFormat &format = places[0].weight->format;
-  if (!format.hasSlots())
-    return;
   Values words = ofOwn(places, [&](const Place &place) {
     return loadChunk(place, panel, begun.counts[place.number]);
   });
@@ -149,6 +147,30 @@ void PanelLinear::prepareSlots(ArrayRef<Place> places, Value panel, const Begun 
         return Values();
       });
     });
+}
+
+/// Does without all of that, and its barriers, for a panel that has no slot.
+void PanelLinear::prepareCircuit(ArrayRef<Place> places, Value panel, const Begun &begun) {
+  const MixedFormat &format = places[0].weight->format;
+  if (!format.hasSlots())
+    return;
+  if (format.circuit != Circuit::Slots) {
+    prepareSlots(places, panel, begun);
+    return barrier();
+  }
+  // How many slots the last panel has is not known yet.
+  Value any = k.equal(panel, k.index(format.rowsOfTiles - 1));
+  for (const Counts &counts : begun.counts)
+    any = k.logicalOr(any, k.less(counts.first, counts.next));
+  auto branch = b.create<scf::IfOp>(any, /*withElseRegion=*/true);
+  {
+    OpBuilder::InsertionGuard guard(b);
+    b.setInsertionPointToStart(branch.thenBlock());
+    prepareSlots(places, panel, begun);
+    b.setInsertionPointToStart(branch.elseBlock());
+    for (const Place &place : places)
+      storeShared(word(0), prefixMemory, lastPrefix(place));
+  }
   barrier();
 }
 
@@ -250,11 +272,22 @@ void PanelLinear::emitPanel(ArrayRef<Weight> part, Value panel, Value row) {
   for (auto [number, weight] : llvm::enumerate(part))
     places.push_back(placeOf(weight, row, number));
   Begun begun = beginPanel(places, panel);
-  prepareSlots(places, panel, begun);
+  prepareCircuit(places, panel, begun);
   loadGain();
   awaitInputs();
   stageRow(row);
   finishPanel(places, panel, begun);
+}
+
+/// The panel that comes as the weight's `number`. The first ones of a block of sorted rows have
+/// most of its circuit: all of these begin before any others, which then fill the time until they
+/// end.
+Value PanelLinear::panelOf(const MixedFormat &format, Value number) {
+  int64_t ofBlock = permutationBlock / formatTileRows, blocks = format.rowsOfTiles / ofBlock;
+  if (!format.sorted || format.rowsOfTiles % ofBlock != 0)
+    return number;
+  return k.add(times(remainder(number, k.index(blocks)), ofBlock),
+               quotient(number, k.index(blocks)));
 }
 
 /// How many slots are in shared memory at once, with what is there already. Each invocation reads
@@ -301,8 +334,9 @@ void PanelLinear::emit() {
   // Rows of the input are inside, so that a panel is read once.
   k.parallel(rowCount * std::accumulate(panels.begin(), panels.end(), int64_t(0)), [&](Value task) {
     Value rows = k.sym(rowCount), panel = quotient(task, rows), row = remainder(task, rows);
-    ofPart(panel, panels, [&](size_t group, Value own) {
-      emitPanel(ArrayRef(weights).slice(group * sharing, sharing), own, row);
+    ofPart(panel, panels, [&](size_t group, Value number) {
+      ArrayRef<Weight> part = ArrayRef(weights).slice(group * sharing, sharing);
+      emitPanel(part, panelOf(part[0].format, number), row);
     });
   });
 }

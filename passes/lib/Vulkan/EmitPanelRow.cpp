@@ -225,15 +225,10 @@ Value PanelLinear::inputFactor(const Place &place, Value block, bool ofSum) {
 }
 
 Value PanelLinear::inputNumber(const Place &place, Value column) {
-  Value quad = inputQuad(place, quotient(column, k.index(quadBytes)));
   Value inQuad = remainder(quotient(column, k.index(wordBytes)), k.index(4));
-  // Not by a dynamic index, which might put the words into memory.
-  auto isSet = [&](int64_t bit) {
-    return k.equal(remainder(quotient(inQuad, k.index(bit)), k.index(2)), k.index(1));
-  };
-  Value isOdd = isSet(1);
-  Value word = k.select(isSet(2), k.select(isOdd, component(quad, 3), component(quad, 2)),
-                        k.select(isOdd, component(quad, 1), component(quad, 0)));
+  Value component = b.create<arith::IndexCastOp>(b.getI32Type(), inQuad);
+  Value quad = inputQuad(place, quotient(column, k.index(quadBytes)));
+  Value word = b.create<spirv::VectorExtractDynamicOp>(b.getI32Type(), quad, component);
   Value place8 = times(remainder(column, k.index(wordBytes)), 8);
   Value left = b.create<arith::IndexCastOp>(b.getI32Type(), k.sub(k.index(24), place8));
   Value integer = b.create<arith::ShRSIOp>(b.create<arith::ShLIOp>(word, left), this->word(24));

@@ -91,6 +91,7 @@ private:
   // Circuits.
   Counts loadCounts(const Place &place, mlir::Value panel);
   void sumCounts(const Place &place, const Counts &counts);
+  mlir::Value lastPrefix(const Place &place);
   mlir::Value slotCount(const Place &place);
   mlir::Value slotWord(const Place &place, mlir::Value byteAt);
   mlir::Value slotsAt(const Place &place, mlir::Value panel, const Counts &counts);
@@ -98,6 +99,7 @@ private:
   void storeChunk(const Place &place, mlir::ValueRange words);
   void copyChunk(const Place &place, mlir::Value panel, const Counts &counts, mlir::Value base);
   void storeTiles(const Place &place, mlir::Value base);
+  mlir::Value slotTerm(const Place &place, mlir::Value base, mlir::Value slot);
   mlir::Value addChunk(const Place &place, mlir::Value base, mlir::Value sum);
   mlir::Value addSlots(llvm::ArrayRef<Place> places, mlir::Value panel,
                        llvm::ArrayRef<Counts> counts);
@@ -105,6 +107,7 @@ private:
   static int64_t slotWords(const MixedFormat &format);
 
   // Panels.
+  mlir::Value panelOf(const MixedFormat &format, mlir::Value number);
   struct Begun {
     Values tile;
     llvm::SmallVector<Counts, 2> counts;
@@ -113,6 +116,7 @@ private:
   };
   Begun beginPanel(llvm::ArrayRef<Place> places, mlir::Value panel);
   void prepareSlots(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun);
+  void prepareCircuit(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun);
   void finishPanel(llvm::ArrayRef<Place> places, mlir::Value panel, const Begun &begun);
   void storeSums(const Rows &sums, mlir::Value extra);
   mlir::Value featureOf(const Weight &weight, mlir::Value panel);

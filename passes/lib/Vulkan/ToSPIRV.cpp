@@ -90,6 +90,7 @@ class ToSPIRVPass : public tacq::impl::VulkanToSPIRVBase<ToSPIRVPass> {
     if (failed(applyFullConversion(module.getOperation(), *target, std::move(patterns))))
       return failure();
     keepRounding();
+    getOperation().walk([](spirv::VectorExtractDynamicOp op) { loadComponent(op); });
     getOperation().walk([](spirv::ModuleOp shader) { useMemoryModel(shader); });
     bool failed = false;
     getOperation().walk([&](spirv::LoopOp loop) { failed |= mlir::failed(storeInitial(loop)); });
@@ -155,6 +156,22 @@ class ToSPIRVPass : public tacq::impl::VulkanToSPIRVBase<ToSPIRVPass> {
                                        spirv::MemorySemantics::MakeVisible);
           });
     });
+  }
+
+  /// A component of a vector that was read only for it is read alone: device compilers might put
+  /// the vector into memory of the invocation, to index it there.
+  static void loadComponent(spirv::VectorExtractDynamicOp op) {
+    auto load = op.getVector().getDefiningOp<spirv::LoadOp>();
+    Operation *index = op.getIndex().getDefiningOp();
+    if (!load || !load->hasOneUse() || load->getBlock() != op->getBlock() ||
+        (index && index->getBlock() == load->getBlock() && !index->isBeforeInBlock(load)))
+      return;
+    OpBuilder builder(load);
+    Value pointer =
+        builder.create<spirv::AccessChainOp>(op.getLoc(), load.getPtr(), ValueRange{op.getIndex()});
+    op.replaceAllUsesWith(builder.create<spirv::LoadOp>(op.getLoc(), pointer).getResult());
+    op.erase();
+    load.erase();
   }
 
   /// Device compilers cancel x + c - c, which the elementary functions round with, unless told not
