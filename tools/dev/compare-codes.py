@@ -326,7 +326,7 @@ class Matrix:
 
     def __init__(self, weight, gradient, hessian, tokens, samples):
         self.weight = weight.astype(np.float64)
-        self.hessian = hessian / tokens
+        self.gradient, self.hessian = gradient, hessian / tokens
         squares = np.pi / 2 * (gradient / samples) ** 2
         self.curvature = tokens / samples * squares.sum(1) / np.trace(self.hessian)
 
