@@ -5,7 +5,9 @@
 #include "tacq/Quantize/Saliency.h"
 #include "tacq/Quantize/SketchedSaliency.h"
 #include "gtest/gtest.h"
+#include <algorithm>
 #include <cmath>
+#include <functional>
 #include <random>
 
 using namespace tacq;
@@ -16,9 +18,10 @@ constexpr int64_t rows = 8, columns = 400;
 
 /// A weight whose gradients have a part that all folds share and one of each fold's own, of this
 /// size relative to it.
-Statistics example(double noise, unsigned task = 1) {
-  std::mt19937 random(7), gradients(task), own(100 + task);
-  std::lognormal_distribution<double> spread;
+Statistics example(double noise, unsigned task = 1, unsigned sample = 100) {
+  std::mt19937 random(7), gradients(task), own(sample + task);
+  // Two, since a distribution keeps a number for its next call.
+  std::lognormal_distribution<double> spread, spreadOfOwn;
   std::normal_distribution<double> normal;
   Statistics statistics;
   statistics.modelHash = "m";
@@ -35,7 +38,7 @@ Statistics example(double noise, unsigned task = 1) {
   for (size_t i = 0; i < count; ++i) {
     double shared = spread(gradients);
     for (int64_t fold = 0; fold < sampleFolds; ++fold)
-      tensor.foldGradients.mutableValues()[fold * count + i] = shared + noise * spread(own);
+      tensor.foldGradients.mutableValues()[fold * count + i] = shared + noise * spreadOfOwn(own);
   }
   statistics.tensors.push_back(std::move(tensor));
   statistics.inputs.emplace_back().columns = columns;
@@ -51,6 +54,41 @@ CircuitStability stabilityOf(const Statistics &statistics, double part = 0.05) {
   Error error = circuitStability(statistics, "s", options, result);
   EXPECT_FALSE(error) << error.message();
   return result;
+}
+
+/// The part of a sample's circuit of so many weights that is not in the circuit of both samples.
+double changeByDoubling(const Statistics &sample, const Statistics &more, size_t count) {
+  const TensorStatistics &own = sample.tensors[0];
+  size_t weights = own.sketch.size();
+  std::vector<float> weight(own.sketch.values().begin(), own.sketch.values().end());
+  WeightFormat format;
+  format.bits = 2;
+  MixedWeight quantized;
+  Error error = quantizeNearest({weight.data(), int64_t(weights) / columns, columns}, format,
+                                CircuitMask(), NearestOptions(), quantized);
+  EXPECT_FALSE(error) << error.message();
+  std::vector<float> decoded = quantized.decode();
+  std::vector<double> first(weights), both(weights);
+  for (size_t i = 0; i < weights; ++i) {
+    for (int64_t fold = 0; fold < sampleFolds; ++fold) {
+      first[i] += own.foldGradients.values()[fold * weights + i];
+      both[i] += more.tensors[0].foldGradients.values()[fold * weights + i];
+    }
+    both[i] += first[i];
+    double factor = std::fabs(weight[i] - decoded[i]) * std::fabs(weight[i]);
+    first[i] *= factor;
+    both[i] *= factor;
+  }
+  auto least = [count](std::vector<double> saliency) {
+    std::nth_element(saliency.begin(), saliency.begin() + int64_t(count) - 1, saliency.end(),
+                     std::greater<>());
+    return saliency[count - 1];
+  };
+  double leastFirst = least(first), leastBoth = least(both);
+  double gone = 0;
+  for (size_t i = 0; i < weights; ++i)
+    gone += first[i] >= leastFirst && both[i] < leastBoth;
+  return gone / double(count);
 }
 
 } // namespace
@@ -84,7 +122,29 @@ TEST(CircuitStability, GoesOnInProportion) {
   CircuitStability stability = stabilityOf(example(1.0));
   double proportion = stability.toAll.mean / stability.toHalf.mean;
   EXPECT_NEAR(stability.doubling.mean, stability.toAll.mean * proportion, 1e-12);
-  EXPECT_NEAR(stability.doubling.high, stability.toAll.high * proportion, 1e-12);
+  EXPECT_LT(stability.doubling.low, stability.doubling.mean);
+  EXPECT_GT(stability.doubling.high, stability.doubling.mean);
+}
+
+/// What a forecast says of samples that are then doubled.
+TEST(CircuitStability, ForecastsDoubling) {
+  constexpr unsigned trials = 20;
+  unsigned inside = 0;
+  double forecast = 0, changed = 0, width = 0;
+  for (unsigned task = 0; task < trials; ++task) {
+    // The sketched weights are the same, and so is what the folds share of their gradients; what is
+    // their own differs: another sample of the task.
+    Statistics sample = example(1.0, 1, 1000 + task), more = example(1.0, 1, 2000 + task);
+    CircuitStability stability = stabilityOf(sample, /*part=*/0.2);
+    double now = changeByDoubling(sample, more, stability.circuit);
+    inside += stability.doubling.low <= now && now <= stability.doubling.high;
+    forecast += stability.doubling.mean / trials;
+    changed += now / trials;
+    width += (stability.doubling.high - stability.doubling.low) / trials;
+  }
+  EXPECT_NEAR(forecast, changed, 0.2 * changed);
+  EXPECT_GE(inside, 17u) << forecast << " " << changed << " " << width;
+  EXPECT_LT(width, changed); // else it says nothing
 }
 
 TEST(CircuitStability, Comparison) {

@@ -189,6 +189,14 @@ def test_a_rival_that_may_be_better_is_measured(tools, onnx_file, statistics, sa
     assert 0 < chosen["measured_loss"] < alike["measured_loss"]
 
 
+def test_the_same_plan_again(tools, probed_plan, onnx_file, statistics, sample, tmp_path):
+    """Byte for byte, on one thread as on all."""
+    tools.run("tacq-plan", onnx_file("dynamo_past_opset18"), "--stats", statistics, "--data", sample,
+              "--probes", 8, "--probe-samples", 2, "--budget", "2.4bpw", "--threads", 1, "-o",
+              tmp_path / "again.json", timeout=600)
+    assert (tmp_path / "again.json").read_bytes() == probed_plan[0].read_bytes()
+
+
 def test_options_of_weights(probed_plan):
     """More bytes for less loss, down to none, and the plan is made of them."""
     path, _, tensors = probed_plan

@@ -42,7 +42,7 @@ def short(work):
 def command(onnx_file, statistics, plan, short):
     """The flags of a tuning, but for its output."""
     return [onnx_file(EXPORT), "--stats", statistics, "--plan", plan, "--data", short, "--tune",
-            "fast", "--tune-steps", 24, "--tune-draw", 2, "--tune-drawn",
+            "fast", "--tune-steps", 54, "--tune-draw", 2, "--tune-drawn",
             short.parent / "drawn.jsonl"]
 
 
@@ -119,12 +119,16 @@ def test_questions_of_a_sample_with_labels(tools, command, tmp_path):
     assert answered > 0
 
 
-def test_interrupted_tuning_goes_on(tools, tuned, command, tmp_path):
+@pytest.mark.parametrize("looks", [1, 2])
+def test_interrupted_tuning_goes_on(tools, tuned, command, tmp_path, looks):
+    """Before any step, and behind a look that has found better numbers."""
     output = tmp_path / "part.tacq"
     process = subprocess.Popen([str(tools.path("tacq-compile")), *map(str, command), "-o",
                                 str(output)], stderr=subprocess.PIPE, text=True)
+    found = 0
     for line in process.stderr:
-        if "held back" in line:
+        found += "held back" in line
+        if found == looks:
             break
     process.send_signal(signal.SIGTERM)
     rest = process.stderr.read()

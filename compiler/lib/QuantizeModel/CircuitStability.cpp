@@ -31,6 +31,23 @@ private:
 /// Which weights are in a circuit.
 using Circuit = std::vector<char>;
 
+/// Splits that a forecast from a drawn sample is the mean of.
+constexpr unsigned drawnSplits = 4;
+
+/// How the circuit changes while a sample grows: from a quarter to a half, and then to all of it.
+struct Growth {
+  double toHalf = 0, toAll = 0;
+  /// The part of the larger circuit's saliency that the smaller one does not hold.
+  double missedByQuarter = 0, missedByHalf = 0;
+
+  void add(const Growth &other) {
+    toHalf += other.toHalf;
+    toAll += other.toAll;
+    missedByQuarter += other.missedByQuarter;
+    missedByHalf += other.missedByHalf;
+  }
+};
+
 } // namespace
 
 Error Sketch::collect(const Statistics &statistics, const std::string &name, unsigned bits) {
@@ -112,19 +129,23 @@ static Interval interval(std::vector<double> values) {
   return {sum / double(values.size()), values[outside], values[values.size() - 1 - outside]};
 }
 
-/// The folds in a random order; those before `end` and from `begin` on are counted once.
+/// Of folds in an order, those before `end` and from `begin` on.
 static FoldCounts someFolds(ArrayRef<int64_t> order, size_t begin, size_t end) {
   FoldCounts counts = {};
   for (int64_t fold : order.slice(begin, end - begin))
-    counts[fold] = 1;
+    ++counts[fold];
   return counts;
 }
 
-static FoldCounts drawnFolds(std::mt19937_64 &random) {
-  FoldCounts counts = {};
-  for (int64_t i = 0; i < sampleFolds; ++i)
-    ++counts[random() % sampleFolds];
-  return counts;
+static std::vector<int64_t> drawnFolds(std::mt19937_64 &random) {
+  std::vector<int64_t> drawn(sampleFolds);
+  for (int64_t &fold : drawn)
+    fold = int64_t(random() % sampleFolds);
+  return drawn;
+}
+
+static FoldCounts drawnCounts(std::mt19937_64 &random) {
+  return someFolds(drawnFolds(random), 0, sampleFolds);
 }
 
 static void shuffle(std::vector<int64_t> &order, std::mt19937_64 &random) {
@@ -132,10 +153,31 @@ static void shuffle(std::vector<int64_t> &order, std::mt19937_64 &random) {
     std::swap(order[i], order[random() % (i + 1)]);
 }
 
+/// As the folds come in this order.
+static Growth growthOf(const Sketch &sketch, ArrayRef<int64_t> order, size_t count) {
+  constexpr size_t half = sampleFolds / 2;
+  std::vector<float> toHalf = sketch.saliency(someFolds(order, 0, half));
+  std::vector<float> toAll = sketch.saliency(someFolds(order, 0, sampleFolds));
+  Circuit quarter = choose(sketch.saliency(someFolds(order, 0, half / 2)), count);
+  Circuit first = choose(toHalf, count), all = choose(toAll, count);
+  return {1 - common(quarter, first), 1 - common(first, all),
+          1 - held(quarter, toHalf) / held(first, toHalf),
+          1 - held(first, toAll) / held(all, toAll)};
+}
+
 /// A change once more in the proportion in which it has come down.
-static Interval nextChange(const Interval &before, const Interval &last) {
-  double proportion = before.mean > 0 ? std::min(last.mean / before.mean, 1.0) : 0;
-  return {last.mean * proportion, last.low * proportion, last.high * proportion};
+static double nextChange(double before, double last) {
+  return before > 0 ? last * std::min(last / before, 1.0) : 0;
+}
+
+/// A forecast, and the limits of 90 % of those from samples that are drawn from this one. A drawn
+/// sample has fewer different folds, which moves all of them; so the limits are parts of their
+/// mean.
+static Interval forecast(double mean, const std::vector<double> &drawn) {
+  Interval limits = interval(drawn);
+  if (!(limits.mean > 0))
+    return {mean, mean, mean};
+  return {mean, mean * limits.low / limits.mean, mean * limits.high / limits.mean};
 }
 
 Error tacq::circuitStability(const Statistics &statistics, const std::string &name,
@@ -150,30 +192,39 @@ Error tacq::circuitStability(const Statistics &statistics, const std::string &na
   every.fill(1);
   std::vector<float> saliency = sketch.saliency(every);
   Circuit all = choose(saliency, count);
-  std::vector<double> bootstrap, halves, toHalf, toAll, missedByQuarter, missedByHalf;
+  std::vector<double> bootstrap, halves, toHalf, toAll, doubling, missed;
   std::vector<int64_t> order(sampleFolds);
   std::iota(order.begin(), order.end(), 0);
   std::mt19937_64 random(1);
-  constexpr size_t half = sampleFolds / 2, quarter = sampleFolds / 4;
+  constexpr size_t half = sampleFolds / 2;
+  Growth sum;
   for (unsigned i = 0; i < options.resamples; ++i) {
-    bootstrap.push_back(common(all, choose(sketch.saliency(drawnFolds(random)), count)));
+    bootstrap.push_back(common(all, choose(sketch.saliency(drawnCounts(random)), count)));
     shuffle(order, random);
-    Circuit quarterCircuit = choose(sketch.saliency(someFolds(order, 0, quarter)), count);
-    std::vector<float> halfSaliency = sketch.saliency(someFolds(order, 0, half));
-    Circuit first = choose(halfSaliency, count);
-    Circuit second = choose(sketch.saliency(someFolds(order, half, sampleFolds)), count);
-    halves.push_back(common(first, second));
-    toHalf.push_back(1 - common(quarterCircuit, first));
-    toAll.push_back(1 - common(first, all));
-    missedByQuarter.push_back(1 - held(quarterCircuit, halfSaliency) / held(first, halfSaliency));
-    missedByHalf.push_back(1 - held(first, saliency) / held(all, saliency));
+    halves.push_back(common(choose(sketch.saliency(someFolds(order, 0, half)), count),
+                            choose(sketch.saliency(someFolds(order, half, sampleFolds)), count)));
+    Growth growth = growthOf(sketch, order, count);
+    toHalf.push_back(growth.toHalf);
+    toAll.push_back(growth.toAll);
+    sum.add(growth);
+  }
+  for (unsigned i = 0; i < options.resamples; ++i) {
+    std::vector<int64_t> drawn = drawnFolds(random);
+    Growth growth;
+    for (unsigned split = 0; split < drawnSplits; ++split) {
+      shuffle(drawn, random);
+      growth.add(growthOf(sketch, drawn, count));
+    }
+    doubling.push_back(nextChange(growth.toHalf, growth.toAll) / drawnSplits);
+    missed.push_back(nextChange(growth.missedByQuarter, growth.missedByHalf) / drawnSplits);
   }
   result.bootstrap = interval(bootstrap);
   result.halves = interval(halves);
   result.toHalf = interval(toHalf);
   result.toAll = interval(toAll);
-  result.doubling = nextChange(result.toHalf, result.toAll);
-  result.missed = nextChange(interval(missedByQuarter), interval(missedByHalf));
+  double times = 1.0 / std::max(options.resamples, 1u);
+  result.doubling = forecast(nextChange(sum.toHalf, sum.toAll) * times, doubling);
+  result.missed = forecast(nextChange(sum.missedByQuarter, sum.missedByHalf) * times, missed);
   return Error();
 }
 
@@ -197,8 +248,8 @@ Error tacq::compareCircuits(const Statistics &a, const std::string &nameA, const
   std::iota(order.begin(), order.end(), 0);
   std::mt19937_64 random(1);
   for (unsigned i = 0; i < options.resamples; ++i) {
-    Circuit circuitA = choose(first.saliency(drawnFolds(random)), count);
-    std::vector<float> saliencyB = second.saliency(drawnFolds(random));
+    Circuit circuitA = choose(first.saliency(drawnCounts(random)), count);
+    std::vector<float> saliencyB = second.saliency(drawnCounts(random));
     Circuit circuitB = choose(saliencyB, count);
     shared.push_back(common(circuitA, circuitB));
     captured.push_back(held(circuitA, saliencyB) / held(circuitB, saliencyB));

@@ -37,7 +37,8 @@ struct CircuitStability {
   /// half to all of it.
   Interval toHalf, toAll;
   /// What changes if it is doubled once more, if the changes go on in this proportion; and the
-  /// saliency that is missed by not doubling it, as part of what the larger circuit holds.
+  /// saliency that is missed by not doubling it, as part of what the larger circuit holds. The
+  /// limits are those of forecasts from samples that are drawn from this one, with replacement.
   Interval doubling, missed;
 };
 
