@@ -286,9 +286,9 @@ def test_loss_budget(tools, tmp_path, perceptron):
 def measured_within(tools, path, budget, *command):
     """Plans for a tolerated loss: what is measured of the plan is within it, as nothing smaller is.
     Gives the candidates that are measured."""
-    text = tools.run("tacq-plan", *command, "--max-loss-increase", budget, "-o", path,
-                     timeout=600).stdout
-    made = json.loads(path.read_text())
+    result = tools.run("tacq-plan", *command, "--max-loss-increase", budget, "-o", path,
+                       timeout=600)
+    text, made = result.stdout, json.loads(path.read_text())
     limit = float(budget.rstrip("%")) / 100 * made["mean_loss"]
     chosen, = [c for c in made["candidates"] if c.get("chosen")]
     assert chosen["measured_loss"] <= limit and chosen["bytes"] == made["bytes"]
@@ -299,22 +299,26 @@ def measured_within(tools, path, budget, *command):
     assert int(row[5]) == chosen["bytes"]
     assert float(row[7].rstrip("%")) == pytest.approx(
         100 * chosen["measured_loss"] / made["mean_loss"], abs=0.0051)
-    return measured
+    return measured, result.stderr
 
 
 @pytest.mark.parametrize("budget", ["1%", "0.3%", "0.1%", "0.01%"])
 def test_measured_loss_budget(tools, tmp_path, perceptron, budget):
     model, statistics = perceptron
-    measured_within(tools, tmp_path / "p.json", budget, model, "--stats", statistics, "--data",
-                    model.parent / "labels.npz")
+    _, notes = measured_within(tools, tmp_path / "p.json", budget, model, "--stats", statistics,
+                               "--data", model.parent / "labels.npz")
+    assert "hide so small a loss" not in notes or budget == "0.01%"
 
 
 def test_loss_budget_that_is_hard_to_meet(tools, tmp_path, onnx_file, statistics, sample):
     """Rounding of activations alone costs more than this if anything at all is quantized, whatever
     is predicted."""
-    measured = measured_within(tools, tmp_path / "p.json", "0.00002%", onnx_file(EXPORT), "--stats",
-                               statistics, "--data", sample, "--probes", 1, "--probe-samples", 1)
+    measured, notes = measured_within(tools, tmp_path / "p.json", "0.00002%", onnx_file(EXPORT),
+                                      "--stats", statistics, "--data", sample, "--probes", 1,
+                                      "--probe-samples", 1)
     assert len(measured) > 2
+    warning, = [line for line in notes.splitlines() if line.startswith("warning:")]
+    assert "hide so small a loss" in warning and "tolerate more than" in warning
 
 
 def test_sample_too_small_for_hessians(tools, tmp_path, perceptron):

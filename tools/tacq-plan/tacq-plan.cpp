@@ -116,6 +116,28 @@ static Plan &choose(PlanResult &result, double baseLoss) {
   return plan;
 }
 
+/// Where what was measured of a plan is not what its weights lose, but that other activations are
+/// rounded to other numbers, its size says nothing.
+static void warnOfRounding(const std::vector<Candidate> &candidates, double tolerated,
+                           double baseLoss) {
+  constexpr double farMore = 10;
+  const Candidate *hidden = nullptr;
+  for (const Candidate &candidate : candidates)
+    if (candidate.measuredLoss && *candidate.measuredLoss > tolerated * baseLoss &&
+        *candidate.measuredLoss > farMore * candidate.predictedLoss &&
+        (!hidden || *candidate.measuredLoss < *hidden->measuredLoss))
+      hidden = &candidate;
+  if (hidden)
+    std::fprintf(
+        stderr,
+        "warning: a plan that is predicted to increase the loss by %.2g %% was measured at "
+        "%.2g %%: measurements round what products multiply and hide so small a loss, so "
+        "that this plan may be larger than need be; tolerate more than %.2g %%, or plan "
+        "without --data\n",
+        100 * hidden->predictedLoss / baseLoss, 100 * *hidden->measuredLoss / baseLoss,
+        100 * *hidden->measuredLoss / baseLoss);
+}
+
 static Error run(const Options &options) {
   PlannerOptions planner;
   if (Error error = readBudget(options, planner.budget))
@@ -179,6 +201,8 @@ static Error run(const Options &options) {
   if (error)
     return error;
   printTable(result.candidates, result.chosen, statistics.meanLoss());
+  if (!options.lossIncrease.empty() && !options.quiet)
+    warnOfRounding(result.candidates, planner.budget.value, statistics.meanLoss());
   if (!options.candidates.empty())
     if (Error error = writeOptions(options.candidates, result.tensors))
       return error;
