@@ -21,6 +21,8 @@ config.substitutions += [
     ("%data", os.path.join(config.tacq_source_dir, "test", "data")),
     ("%onnx", config.python + " " + os.path.join(config.test_source_root, "onnx_text.py")),
     ("%tacq_lib_dir", config.tacq_lib_dir),
+    # Debian's does not know cooperative matrices.
+    ("%spirv_dis", os.path.join(os.path.dirname(config.python), "spirv-dis") + " --no-color"),
 ]
 plugin = os.path.join(config.tacq_lib_dir, "TACQPlugin.so")
 config.substitutions.append(

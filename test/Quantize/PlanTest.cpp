@@ -65,8 +65,8 @@ Plan randomPlan(unsigned seed) {
 
 class PlanTest : public ::testing::Test {
 protected:
-  PlanTest() { llvm::sys::fs::createTemporaryFile("plan", "json", path); }
-  ~PlanTest() override { llvm::sys::fs::remove(path); }
+  void SetUp() override { ASSERT_FALSE(llvm::sys::fs::createTemporaryFile("plan", "json", path)); }
+  void TearDown() override { EXPECT_FALSE(llvm::sys::fs::remove(path)); }
 
   std::string content() const {
     auto buffer = llvm::MemoryBuffer::getFile(path);

@@ -4,6 +4,7 @@
 #include "../AssertOk.h"
 #include "mlir/IR/MLIRContext.h"
 #include "tacq/Register.h"
+#include "llvm/Support/FileSystem.h"
 #include "gtest/gtest.h"
 #include <cmath>
 #include <limits>
@@ -117,6 +118,57 @@ TEST_F(TunerTest, LowersTheRate) {
   EXPECT_GT(report.lowered, 0u);
   EXPECT_GT(report.bestStep, 2 * report.lowered);
   EXPECT_LT(report.heldAfter, 0.9 * report.heldBefore);
+}
+
+/// However often it is interrupted, also where the rate was lowered and patience is running out.
+TEST_F(TunerTest, GoesOnWithTheSameNumbers) {
+  quantize(2);
+  options.rate = 1;
+  options.interval = 1;
+  options.steps = 30;
+  const llvm::StringMap<MixedWeight> before = weights;
+  using Looks = std::vector<std::pair<unsigned, double>>;
+  Looks looks, resumedLooks;
+  options.looked = [&](unsigned step, double held) { looks.emplace_back(step, held); };
+  ASSERT_OK(tuneModel(*model.module, model.parameters, samples, options, weights, gains, report));
+  // Else this test says less than it should.
+  EXPECT_GT(report.lowered, 1u);
+  EXPECT_GT(report.bestStep, 1u);
+  EXPECT_LT(report.steps, options.steps);
+
+  llvm::SmallString<128> file;
+  ASSERT_FALSE(llvm::sys::fs::createTemporaryFile("tuning", "state", file));
+  ASSERT_FALSE(llvm::sys::fs::remove(file));
+  options.stateFile = file.str().str();
+  options.resume = true;
+  options.looked = [&](unsigned step, double held) { resumedLooks.emplace_back(step, held); };
+  unsigned steps = 0, interruptions = 0;
+  options.interrupted = [&] { return ++steps % 5 == 0; };
+  llvm::StringMap<MixedWeight> resumed;
+  llvm::StringMap<std::vector<float>> resumedGains;
+  TuneReport resumedReport;
+  for (;; ++interruptions) {
+    ASSERT_LT(interruptions, options.steps);
+    resumed = before;
+    Error error = tuneModel(*model.module, model.parameters, samples, options, resumed,
+                            resumedGains, resumedReport);
+    if (!error)
+      break;
+    ASSERT_EQ(error.code(), TACQ_IO) << error.message();
+  }
+  EXPECT_GT(interruptions, 1u);
+  EXPECT_EQ(resumedLooks, looks);
+  EXPECT_EQ(resumedReport.steps, report.steps);
+  EXPECT_EQ(resumedReport.bestStep, report.bestStep);
+  EXPECT_EQ(resumedReport.lowered, report.lowered);
+  EXPECT_EQ(resumedReport.heldBefore, report.heldBefore);
+  EXPECT_EQ(resumedReport.heldAfter, report.heldAfter);
+  EXPECT_EQ(resumedReport.sampleBefore, report.sampleBefore);
+  EXPECT_EQ(resumedReport.sampleAfter, report.sampleAfter);
+  for (const auto &entry : weights)
+    EXPECT_EQ(resumed[entry.first()].decode(), entry.second.decode()) << entry.first().str();
+  for (const auto &entry : gains)
+    EXPECT_EQ(resumedGains[entry.first()], entry.second) << entry.first().str();
 }
 
 TEST(RateTest, IsTooLarge) {

@@ -5,7 +5,6 @@ The device is the one whose driver VK_ICD_FILENAMES names, or the software devic
 import json
 import os
 import pathlib
-import struct
 import subprocess
 import sys
 
@@ -13,6 +12,7 @@ import numpy as np
 import pytest
 
 import exports
+import spirv
 from cases import CaseFile
 from test_node_cases import ARCHIVE, FOLDER, LIST, add_case
 
@@ -21,25 +21,12 @@ DRIVER = os.environ.get("VK_ICD_FILENAMES")
 pytestmark = pytest.mark.skipif(not DRIVER and not ICD.exists(),
                                 reason="there is no software Vulkan device")
 EXPORT = "dynamo_past_opset18"
-PROFILES = ["generic", "lavapipe", "arm-mali", "intel-xe", "nvidia-hopper"]
-TARGETS = ",".join(f"vulkan={name}" for name in PROFILES) + ",cpu=host"
-# OpCapability operands that a profile allows: Shader, Float64 and Int64; Float16, Int16, Int8, the
-# storage of 16 and 8 bits and DotProduct of packed bytes; GroupNonUniform with arithmetic and
-# shuffles.
-GENERIC = {1, 10, 11}
-NARROW = {9, 22, 39, 4433, 4448, 6018, 6019}
-SUBGROUPS = {61, 63, 65}
-# VulkanMemoryModel and CooperativeMatrixKHR.
-MATRICES = {5345, 6022}
-# Debian's does not know cooperative matrices.
-SPIRV_VAL = pathlib.Path(sys.executable).with_name("spirv-val")
-ALLOWED = {"generic": GENERIC, "lavapipe": GENERIC | NARROW | SUBGROUPS,
-           "arm-mali": GENERIC - {10} | NARROW, "intel-xe": GENERIC - {10} | NARROW,
-           "nvidia-hopper": GENERIC | NARROW | SUBGROUPS | MATRICES}
+TARGETS = spirv.TARGETS + ",cpu=host"
 # Products of 8-bit integers: where a rounding falls on the other side, a whole step differs.
 # "many" has panels with more slots than a workgroup has in shared memory at once.
 FORMATS = {"plain": ([], 1e-4), "slots": (["--bits", 2], 0.6),
            "many": (["--bits", 2, "--circuit", "12%"], 0.6),
+           "groups": (["--bits", 2, "--group", 32], 0.6),
            "uniform": (["--bits", 2, "--circuit-layout", "uniform"], 0.6),
            "list": (["--bits", 4, "--circuit-layout", "scattered"], 0.6),
            "codes": (["--bits", 3, "--group", 64, "--circuit", 0], 0.6),
@@ -48,8 +35,10 @@ FORMATS = {"plain": ([], 1e-4), "slots": (["--bits", 2], 0.6),
            "exact-groups": (["--bits", 3, "--group", 64, "--circuit", "1%", "--circuit-layout",
                              "scattered", "--activations", "f32"], 1e-3)}
 
-# Of the root mean square of logits; docs/guides/vulkan.md states both.
-RMS_TOLERANCE = {"plain": 1e-5, "slots": 0.01, "codes": 0.01, "exact": 1e-5}
+# Of the root mean square of logits, of how many prompts the texts are compared, and the share that
+# is the same: docs/guides/vulkan.md states these. With 8-bit input, 96 of 100 are (groups of 32).
+TEXTS = {"plain": (1e-5, 5, 1), "slots": (0.012, 2, 0.96), "groups": (0.012, 6, 0.96),
+         "codes": (0.012, 4, 0.96), "exact": (1e-5, 3, 1)}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -97,52 +86,13 @@ def modules(tools, work, onnx_file, statistics, mixed_plan):
     return made
 
 
-def shaders(module):
-    """The codes of the shaders of each SPIR-V executable of a module."""
-    data = module.read_bytes()
-    # Weights may have these bytes, too, but not where executables begin.
-    for at in range(0, len(data), 64):
-        if data[at:at + 4] != b"TQSV":
-            continue
-        _, version, count, _, variants, _ = struct.unpack_from("<6I", data, at)
-        assert version == 5
-        codes = []
-        for i in range(count + variants):
-            offset, size = struct.unpack_from("<2Q", data, at + 24 + 48 * i)
-            codes.append(data[at + offset:at + offset + size])
-        yield codes
-
-
-def capabilities(code):
-    words = struct.unpack(f"<{len(code) // 4}I", code)
-    found, at = set(), 5
-    while at < len(words):
-        if words[at] & 0xFFFF == 17:
-            found.add(words[at + 1])
-        at += words[at] >> 16
-    return found
-
-
-def test_shaders_are_valid(modules, work):
-    file = work / "shader.spv"
+def test_shaders_are_valid(tools, modules):
     for name in FORMATS:
-        executables = list(shaders(modules[name]))
-        assert len(executables) == len(PROFILES)
-        used = set()
-        for profile, codes in zip(PROFILES, executables):
-            assert len(codes) > 10
-            for code in codes:
-                file.write_bytes(code)
-                matrices = 6022 in capabilities(code)
-                result = subprocess.run([SPIRV_VAL, "--target-env",
-                                         "vulkan1.3" if matrices else "vulkan1.1", str(file)],
-                                        capture_output=True, text=True)
-                assert result.returncode == 0, result.stderr
-                assert capabilities(code) <= ALLOWED[profile]
-                used |= {(profile, each) for each in capabilities(code)}
+        checks = spirv.ShaderChecks(tools.jobs)
+        assert checks.check([modules[name]]) > 10 * len(spirv.PROFILES)
         # Codes are multiplied four at a time, and there are products of many rows.
         int8 = name != "plain" and not name.startswith("exact")
-        assert not int8 or {("nvidia-hopper", 6018), ("nvidia-hopper", 6022)} <= used
+        assert not int8 or {6018, 6022} <= checks.used["nvidia-hopper"]
 
 
 def inputs(past, count):
@@ -178,19 +128,22 @@ def test_logits_are_those_of_the_cpu(tools, work, modules, name):
     np.testing.assert_allclose(logits["vulkan:0"], logits["cpu"], rtol=0, atol=FORMATS[name][1])
 
 
-@pytest.mark.parametrize("name", RMS_TOLERANCE)
+@pytest.mark.parametrize("name", TEXTS)
 def test_text_is_that_of_the_cpu(tools, modules, name):
     """What tools/dev/compare-devices.py does for many prompts and whole answers."""
+    tolerance, count, share = TEXTS[name]
     result = subprocess.run(
         [sys.executable, str(exports.ROOT / "tools/dev/compare-devices.py"), str(modules[name]),
-         "--tools", str(tools.build / "bin"), "--prompts", str(exports.TINY / "math_prompts.jsonl"),
-         "--limit", "2", "--max-new", "6", "--logits", "1", "--devices", "cpu,vulkan:0"],
+         "--tools", str(tools.build / "bin"), "--prompts",
+         str(exports.TINY / "math_prompts.jsonl"), "--limit", str(count),
+         "--max-new", "6", "--logits", "1", "--devices", "cpu,vulkan:0"],
         text=True, capture_output=True, check=True)
     found = json.loads(result.stdout)
-    assert found["prompts"] == found["same_texts"] == 2 and found["tokens"] == 12
+    assert found["prompts"] == count and found["tokens"] == 6 * count
+    assert found["same_texts"] >= share * count
     logits = found["logits"]
     assert 5 < logits["rms"] < 10
-    assert 0 < logits["rms_difference"] < RMS_TOLERANCE[name] * logits["rms"]
+    assert 0 < logits["rms_difference"] < tolerance * logits["rms"]
     assert logits["largest_difference"] < FORMATS[name][1]
 
 
@@ -262,6 +215,50 @@ def test_an_unknown_profile(tools, work):
                 work / "double.tacq", status=1, says="profiles are generic, lavapipe")
 
 
+@pytest.fixture(scope="module")
+def validated(work):
+    """The environment of a process that the validation layer watches, and a function that takes
+    what the process has printed: the layer has to be there, and to have nothing to say."""
+    settings = work / "vk_layer_settings.txt"
+    settings.write_text("".join(f"khronos_validation.{key} = {value}\n" for key, value in (
+        ("report_flags", "error,warn,perf,info"), ("log_filename", "stdout"),
+        ("debug_action", "VK_DBG_LAYER_ACTION_LOG_MSG"))))
+
+    def check(text):
+        messages = [line for line in text.splitlines() if "Validation " in line]
+        # It says at first that it is there.
+        others = [line for line in messages if "Validation Information" not in line]
+        assert "createinstance-status-message" in text, "there is no validation layer"
+        assert not others, others[:5]
+    return dict(os.environ, VK_LAYER_SETTINGS_PATH=str(settings)), check
+
+
+@pytest.mark.parametrize("name,device", [
+    ("plain", "vulkan:0"), ("slots", "vulkan:0,staged"), ("uniform", "vulkan:0"),
+    ("list", "vulkan:0,staged"), ("exact", "vulkan:0")])
+def test_the_validation_layer_has_nothing_to_say(tools, work, modules, validated, name, device):
+    environment, check = validated
+    prompts = work / "vulkan-validated.jsonl"
+    prompts.write_text(json.dumps({"tokens": list(range(32, 58))}) + "\n")
+    result = tools.run("tacq-run", modules[name], "--device", device, "--validate", "--generate",
+                       "--prompts", prompts, "--max-new", 3, "--output",
+                       work / "vulkan-validated-out.jsonl", env=environment)
+    check(result.stdout + result.stderr)
+
+
+# The conformance suite, products and attention of many shapes, and sessions that fail.
+@pytest.mark.parametrize("program,tests", [
+    ("TACQConformanceTests", "*vulkan*"),
+    ("TACQDriverTests", "VulkanDense*:VulkanProduct*:TileDecode*"),
+    ("TACQRuntimeTests", "VulkanSessions*-*WorkThatGoesOn*")])
+def test_the_layer_has_nothing_to_say_of(tools, validated, program, tests):
+    environment, check = validated
+    environment = dict(environment, VK_INSTANCE_LAYERS="VK_LAYER_KHRONOS_validation")
+    result = tools.run(program, f"--gtest_filter={tests}", env=environment)
+    assert "[  PASSED  ]" in result.stdout and "SKIPPED" not in result.stdout
+    check(result.stdout + result.stderr)
+
+
 def test_devices(tools, work, modules):
     listed = tools.run("tacq-run", "--list-devices").stdout
     assert "cpu " in listed and "vulkan:0" in listed and (DRIVER or "llvmpipe" in listed)
@@ -300,9 +297,7 @@ def test_a_broken_pipeline_cache_is_ignored(tools, work, modules):
     prompts.write_text('{"tokens":[81,58,32]}\n')
     run = ("tacq-run", modules["plain"], "--generate", "--prompts", prompts, "--max-new", 1,
            "--output", work / "vulkan-one-out.jsonl")
-    # With the validation layer, which has nothing to say.
-    result = tools.run(*run, "--device", "vulkan:0", "--validate")
-    assert "Validation" not in result.stdout + result.stderr
+    tools.run(*run, "--device", "vulkan:0")
     caches = list((work / "cache" / "tacq").glob("vulkan-*.bin"))
     assert caches
     for cache in caches:

@@ -8,6 +8,7 @@
 #include "mlir/Transforms/Passes.h"
 #include "tacq/Vulkan/Passes.h"
 #include "tacq/Vulkan/VulkanTarget.h"
+#include "llvm/Support/FormatVariadic.h"
 
 using namespace mlir;
 using namespace tacq;
@@ -127,6 +128,20 @@ static int64_t sharedBytesOf(spirv::ModuleOp module) {
   return bytes;
 }
 
+/// Why workgroups of the profile cannot run the shader; empty if they can.
+static std::string excessOf(spirv::ModuleOp module, VulkanProfileAttr profile) {
+  auto text = [&](const char *does, int64_t count, const char *what, int64_t most) {
+    return formatv("its workgroups {0} {1} {2}, and those of the profile '{3}' {4} at most", does,
+                   count, what, profile.getName(), most)
+        .str();
+  };
+  int64_t invocations = invocationsOf(module), bytes = sharedBytesOf(module);
+  int64_t most = vulkanProfileInvocations(profile), mostBytes = vulkanProfileSharedBytes(profile);
+  if (invocations > most)
+    return text("have", invocations, "invocations", most);
+  return bytes > mostBytes ? text("share", bytes, "bytes", mostBytes) : "";
+}
+
 /// The names that executables use for what the device must have.
 static void collectFeatures(spirv::ModuleOp module, VulkanProfileAttr profile,
                             std::vector<std::string> &features) {
@@ -204,6 +219,9 @@ std::vector<VulkanShader> tacq::compileVulkanKernels(ModuleOp kernels, VulkanPro
     SmallVector<uint32_t> code;
     bool compiled = succeeded(manager.run(*own));
     if (compiled) {
+      shader.refusal = excessOf(*own->getOps<spirv::ModuleOp>().begin(), profile);
+      if (!shader.refusal.empty())
+        continue;
       markReadOnly(*own->getOps<spirv::ModuleOp>().begin());
       listInterface(*own->getOps<spirv::ModuleOp>().begin());
     }

@@ -37,12 +37,18 @@ constexpr int64_t mostSplitRows = 1024;
 /// The first page of the workspace is not a kernel's to leave changed.
 constexpr int64_t pageNumbers = workspacePageBytes / 4;
 
+/// Whether a row is done by a workgroup, the sums of whose subgroups are in shared memory.
+bool isOfWorkgroup(VulkanProfileAttr profile, int64_t depth, int64_t valueDepth) {
+  int64_t width = std::max(1u, profile.getSubgroup());
+  return width > 1 && depth % width == 0 && valueDepth % width == 0 &&
+         valueDepth + 2 <= sharedNumbers;
+}
+
 /// Whether there are several new keys, or a cache that is not in place: then another kernel
 /// appends.
 Sym isAppendedBefore(const Sym &added, std::optional<Sym> capacity, VulkanProfileAttr profile,
                      int64_t depth, int64_t valueDepth) {
-  int64_t width = std::max(1u, profile.getSubgroup());
-  bool mayAttendAppend = capacity && width > 1 && depth % width == 0 && valueDepth % width == 0;
+  bool mayAttendAppend = capacity && isOfWorkgroup(profile, depth, valueDepth);
   return mayAttendAppend ? Sym::min(added - Sym(1), Sym(1)) : Sym(1);
 }
 
@@ -59,7 +65,7 @@ public:
 private:
   void emitRow(Value batch, Value position, Value head, Value task);
   void emitRowOfWorkgroup(Value batch, Value position, Value head, Value task);
-  bool hasWorkgroups();
+  bool hasWorkgroups() { return isOfWorkgroup(profile, t.depth, t.valueDepth); }
   void useWorkgroups();
   Dims rows() const { return {t.q[0], t.q[1], t.q[2]}; }
   int64_t keysOfChunk() { return hasWorkgroups() ? chunkKeys : ownChunkKeys; }
@@ -122,11 +128,6 @@ LogicalResult AttentionShader::emit() {
       emitRow(at[0], at[1], at[2], task);
   });
   return success();
-}
-
-/// Whether a task is done by a workgroup.
-bool AttentionShader::hasWorkgroups() {
-  return subgroup() > 1 && t.depth % subgroup() == 0 && t.valueDepth % subgroup() == 0;
 }
 
 void AttentionShader::useWorkgroups() {

@@ -67,8 +67,10 @@ bool TileAttention::collect() {
   if (subgroup() != 2 * matrix || op.getBias() || !isHalf(op.getQ()) || !isHalf(op.getK()) ||
       !isHalf(op.getV()) || failed(t.collect(*this)))
     return false;
+  int64_t bytes = blockKeys * rowQuads(std::max(t.depth, t.valueDepth)) * 16 +
+                  tileQueries * (scoreStride * 4 + weightStride * 2);
   return t.depth % matrix == 0 && t.valueDepth % matrix == 0 && t.depth <= 128 &&
-         t.valueDepth <= 128;
+         t.valueDepth <= 128 && bytes <= mostSharedBytes();
 }
 
 Value TileAttention::loadMatrix(Value memory, Value at, int64_t stride, const char *use,

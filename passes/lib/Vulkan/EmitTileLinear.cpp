@@ -30,7 +30,10 @@ bool TileLinear::hasFeatures() {
   for (const char *feature : {"matrix16", "int8", "int16", "float16", "storage8", "storage16"})
     if (!profile.has(feature))
       return false;
-  return subgroup() > 1;
+  // Of the largest tiles.
+  int64_t sharedQuads = (shape.features + shape.rows) * rowOfQuads;
+  return subgroup() > 1 && shape.subgroups() * subgroup() <= mostInvocations() &&
+         sharedQuads * quadBytes <= mostSharedBytes();
 }
 
 bool TileLinear::collect() {

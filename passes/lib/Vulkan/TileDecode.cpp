@@ -129,6 +129,8 @@ void TileLinear::decodeRows(Value task) {
 }
 
 void TileLinear::emitDecode() {
+  static_assert(decodedRows * stepsOfTile <= vulkanInvocations &&
+                decodedRows * stepsOfTile * rowOfQuads * quadBytes <= vulkanSharedBytes);
   setWorkgroup(decodedRows * stepsOfTile);
   useWorkspace();
   memory = shared(workgroup() * rowOfQuads, quadType());

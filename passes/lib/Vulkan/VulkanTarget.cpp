@@ -10,29 +10,31 @@ namespace {
 struct Profile {
   StringRef name;
   int32_t rank;
-  unsigned subgroup, workgroup, invocations, buffers;
+  unsigned subgroup, workgroup, invocations, shared, buffers;
   std::vector<StringRef> features;
 };
 
 ArrayRef<Profile> profiles() {
   static const std::vector<Profile> table = {
       // Vulkan 1.1 with 64-bit integers, which token numbers and positions are.
-      {"generic", 1, 0, 64, vulkanInvocations, 32, {"int64", "float64"}},
+      {"generic", 1, 0, 64, vulkanInvocations, vulkanSharedBytes, 32, {"int64", "float64"}},
       {"lavapipe",
        2,
        8,
        64,
        1024,
+       32 << 10,
        32,
        {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8",
         "in-order"}},
       // Immediate-mode and tile-based GPUs whose subgroups have no fixed size, or another for each
-      // generation; they have no f64.
+      // generation; they have no f64. Of the latter, some give a workgroup little.
       {"arm-mali",
        2,
        0,
        128,
-       1024,
+       512,
+       32 << 10,
        32,
        {"int64", "int8", "int16", "float16", "storage8", "storage16", "dot8"}},
       {"intel-xe",
@@ -40,6 +42,7 @@ ArrayRef<Profile> profiles() {
        0,
        128,
        1024,
+       64 << 10,
        64,
        {"int64", "int8", "int16", "float16", "storage8", "storage16", "dot8"}},
       {"nvidia-hopper",
@@ -47,6 +50,7 @@ ArrayRef<Profile> profiles() {
        32,
        128,
        1024,
+       48 << 10,
        1024,
        {"int64", "float64", "int8", "int16", "float16", "storage8", "storage16", "dot8", "matrix16",
         "in-order"}},
@@ -76,16 +80,24 @@ VulkanProfileAttr tacq::vulkanProfile(MLIRContext *context, StringRef name) {
   return {};
 }
 
+/// The table's row; null for a profile that is not in it.
+static const Profile *rowOf(VulkanProfileAttr attr) {
+  const Profile *row =
+      llvm::find_if(profiles(), [&](const Profile &each) { return each.name == attr.getName(); });
+  return row == profiles().end() ? nullptr : row;
+}
+
 int32_t tacq::vulkanProfileRank(VulkanProfileAttr attr) {
-  for (const Profile &profile : profiles())
-    if (profile.name == attr.getName())
-      return profile.rank;
-  return 0;
+  const Profile *row = rowOf(attr);
+  return row ? row->rank : 0;
 }
 
 int64_t tacq::vulkanProfileInvocations(VulkanProfileAttr attr) {
-  for (const Profile &profile : profiles())
-    if (profile.name == attr.getName())
-      return profile.invocations;
-  return vulkanInvocations;
+  const Profile *row = rowOf(attr);
+  return row ? row->invocations : vulkanInvocations;
+}
+
+int64_t tacq::vulkanProfileSharedBytes(VulkanProfileAttr attr) {
+  const Profile *row = rowOf(attr);
+  return row ? row->shared : vulkanSharedBytes;
 }

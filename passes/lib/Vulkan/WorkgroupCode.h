@@ -21,6 +21,8 @@ public:
 
   /// The most invocations that a workgroup may have.
   int64_t mostInvocations() const { return vulkanProfileInvocations(profile); }
+  /// The most bytes that it may share.
+  int64_t mostSharedBytes() const { return vulkanProfileSharedBytes(profile); }
   /// Makes a task of the kernel one of a workgroup of so many invocations.
   void setWorkgroup(int64_t invocations);
   int64_t workgroup() const { return invocations; }

@@ -55,7 +55,9 @@ Error VulkanInstanceApi::open(bool validate) {
     return makeError(TACQ_UNSUPPORTED, "device 'vulkan' is not there: the Vulkan loader "
                                        "libvulkan.so.1 cannot be opened");
   GetInstanceProcAddr =
-      reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
+      replacement
+          ? replacement
+          : reinterpret_cast<PFN_vkGetInstanceProcAddr>(dlsym(library, "vkGetInstanceProcAddr"));
   auto create =
       GetInstanceProcAddr
           ? reinterpret_cast<PFN_vkCreateInstance>(GetInstanceProcAddr(nullptr, "vkCreateInstance"))

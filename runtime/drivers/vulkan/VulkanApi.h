@@ -91,6 +91,10 @@ struct VulkanInstanceApi {
   TACQ_VULKAN_INSTANCE_FUNCTIONS(X)
 #undef X
 
+  /// What functions are asked for in place of the loader, if it is set: tests make any of them
+  /// fail.
+  static inline PFN_vkGetInstanceProcAddr replacement = nullptr;
+
   /// Opens the loader and makes an instance, with the validation layer if asked for. Messages of
   /// the layer go to the layer's own log.
   Error open(bool validate);

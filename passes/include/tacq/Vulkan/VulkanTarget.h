@@ -28,8 +28,10 @@ VulkanProfileAttr vulkanProfile(mlir::MLIRContext *context, llvm::StringRef name
 int32_t vulkanProfileRank(VulkanProfileAttr profile);
 /// What any device of Vulkan gives a workgroup: invocations, and bytes of memory that they share.
 inline constexpr int64_t vulkanInvocations = 128, vulkanSharedBytes = 16384;
-/// The most invocations that workgroups of a profile's shaders have.
+/// The most invocations that workgroups of a profile's shaders have, and the most bytes that these
+/// share.
 int64_t vulkanProfileInvocations(VulkanProfileAttr profile);
+int64_t vulkanProfileSharedBytes(VulkanProfileAttr profile);
 
 /// The attribute of a kernel function whose task is done by a workgroup, of so many invocations,
 /// instead of by one invocation.
