@@ -114,7 +114,9 @@ template <size_t N, bool makes, typename... A> struct Hook<VkResult(VKAPI_PTR *)
     if constexpr (N == kGetFenceStatus)
       if (slow && !std::exchange(waited, false))
         return VK_NOT_READY;
-    waited = N == kWaitForFences;
+    // Other threads call other functions meanwhile.
+    if constexpr (N == kWaitForFences)
+      waited = true;
     VkResult result = reinterpret_cast<VkResult(VKAPI_PTR *)(A...)>(reals[N])(arguments...);
     if (makes && result == VK_SUCCESS)
       ++living[N];
