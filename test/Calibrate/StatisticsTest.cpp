@@ -217,6 +217,36 @@ TEST_F(StatisticsTest, MergesWhatWasReadAndWhatWasNot) {
   EXPECT_EQ(again.tensors[0].gradient.values().back(), 6);
 }
 
+/// What tasks count stays known of their samples, through merging and files.
+TEST_F(StatisticsTest, KnowsWeightsOfSamples) {
+  Statistics sum = example(1, {0, 1}), other = example(1, {2, 3});
+  EXPECT_FALSE(sum.isWeighted());
+  EXPECT_EQ(sum.weightOf("data", 1), 1);
+  EXPECT_EQ(sum.weightOf("nosuch", 1), std::nullopt);
+  sum.scale(1.5);
+  EXPECT_FALSE(sum.isWeighted()); // all the same
+  other.scale(0.5);
+  ASSERT_OK(sum.merge(other, "a", "b"));
+  ASSERT_OK(sum.write(path));
+  Statistics read;
+  ASSERT_OK(Statistics::read(path, read));
+  for (const Statistics *each : {&sum, &read}) {
+    EXPECT_TRUE(each->isWeighted());
+    EXPECT_EQ(each->weightOf("data", 1), 1.5);
+    EXPECT_EQ(each->weightOf("data", 2), 0.5);
+    EXPECT_EQ(each->weightOf("data", 9), 1.5); // not covered
+    EXPECT_EQ(each->sampleCount(), 4u);
+    EXPECT_DOUBLE_EQ(each->meanLoss(), (1.5 * (0 + 0.1) + 0.5 * (0.2 + 0.3)) / 4);
+  }
+  // Samples that join those of another weight keep theirs.
+  read.cover("data", 4, 0);
+  EXPECT_EQ(read.weightOf("data", 4), 1);
+  EXPECT_EQ(read.weightOf("data", 3), 0.5);
+  read.scale(-1);
+  ASSERT_OK(read.write(path));
+  EXPECT_NE(failure().find("weights that are not positive"), std::string::npos);
+}
+
 TEST_F(StatisticsTest, SaysHowManySamplesWouldDo) {
   Statistics statistics = example(1, {0, 1});
   EXPECT_EQ(statistics.fewTokens("a.stats"), "");

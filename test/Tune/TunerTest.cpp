@@ -197,6 +197,65 @@ TEST_F(TunerTest, HoldsNoDrawnSampleBack) {
   EXPECT_EQ(loaded.size(), 24u);
 }
 
+/// Means over samples held back are by their weights.
+TEST_F(TunerTest, LooksCountByWeight) {
+  quantize(1);
+  samples.count = 16; // the 8th and the 16th are held back
+  samples.load = [load = samples.load](size_t sample, std::map<std::string, TensorView> &inputs) {
+    return load(sample % 11, inputs);
+  };
+  options.steps = 1;
+  auto heldBefore = [&](double first, double second) {
+    samples.weight = [=](size_t sample) { return sample < 8 ? first : second; };
+    llvm::StringMap<MixedWeight> own = weights;
+    Error error = tuneModel(*model.module, model.parameters, samples, options, own, gains, report);
+    EXPECT_FALSE(error) << error.message();
+    return report.heldBefore;
+  };
+  double a = heldBefore(1, 1e-12), b = heldBefore(1e-12, 1);
+  EXPECT_GT(std::fabs(a - b), 0.01 * a);
+  EXPECT_NEAR(heldBefore(1, 1), (a + b) / 2, 1e-6 * a);
+  EXPECT_NEAR(heldBefore(3, 1), (3 * a + b) / 4, 1e-6 * a);
+}
+
+/// Steps in which one sample counts and the others hardly do are those of this sample.
+TEST_F(TunerTest, StepsCountByWeight) {
+  quantize(1);
+  options.resample = 0;
+  options.batch = 7; // all
+  options.steps = 4;
+  options.rate = 0.003;
+  auto tuned = [&](const SampleSource &source) {
+    llvm::StringMap<MixedWeight> own = weights;
+    gains.clear();
+    Error error = tuneModel(*model.module, model.parameters, source, options, own, gains, report);
+    EXPECT_FALSE(error) << error.message();
+    EXPECT_EQ(report.bestStep, 4u);
+    return std::pair(own.begin()->second.decode(), gains);
+  };
+  auto distance = [](ArrayRef<float> a, ArrayRef<float> b) {
+    double sum = 0;
+    for (auto [x, y] : llvm::zip(a, b))
+      sum += std::fabs(double(x) - y);
+    return sum;
+  };
+  SampleSource weighted = samples, alone = samples;
+  weighted.weight = [](size_t sample) { return sample == 2 ? 1 : 1e-9; };
+  alone.load = [load = samples.load](size_t sample, std::map<std::string, TensorView> &inputs) {
+    return load(isHeldBack(sample) ? sample : 2, inputs);
+  };
+  auto [weight, gain] = tuned(weighted);
+  auto [weightAlone, gainAlone] = tuned(alone);
+  auto [weightOfAll, gainOfAll] = tuned(samples);
+  EXPECT_LT(distance(weight, weightAlone), 0.1 * distance(weight, weightOfAll));
+  for (const auto &entry : gain) {
+    StringRef name = entry.first();
+    EXPECT_LT(distance(entry.second, gainAlone[name]),
+              0.1 * distance(entry.second, gainOfAll[name]))
+        << name.str();
+  }
+}
+
 /// Codes follow, and the threads do not matter, to the bit.
 TEST_F(TunerTest, CodesFollow) {
   quantize(2);

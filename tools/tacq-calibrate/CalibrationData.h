@@ -45,6 +45,7 @@ public:
   Error bind(const std::vector<TensorDeclaration> &inputs, int64_t classes, bool allTokens);
 
   size_t size() const { return count; }
+  const std::string &name() const { return path; }
   /// XXH3 of the file, hexadecimal.
   const std::string &hash() const { return contentHash; }
   bool hasLabels() const { return labelled; }

@@ -104,20 +104,29 @@ static Error write(const DrawOptions &options, LanguageModel &model,
   return success();
 }
 
-Error tools::drawSamples(const DrawOptions &options, const std::vector<std::string> &dataFiles,
-                         unsigned perSample, std::vector<TokenSequence> &drawn) {
-  std::vector<TokenSequence> samples;
+Error tools::drawSamples(const DrawOptions &options, const SampleSource &samples,
+                         const std::vector<std::string> &dataFiles, unsigned perSample,
+                         std::vector<TokenSequence> &drawn, std::vector<double> &weights) {
+  std::vector<TokenSequence> given;
+  std::vector<double> givenWeights;
+  size_t number = 0;
   for (const std::string &file : dataFiles) {
     std::vector<TokenSequence> some;
     if (Error error = readTokens(file, some))
       return error;
-    samples.insert(samples.end(), some.begin(), some.end());
+    for (TokenSequence &sample : some) {
+      if (!isHeldBack(number)) {
+        given.push_back(std::move(sample));
+        givenWeights.push_back(samples.weightOf(number));
+      }
+      ++number;
+    }
   }
-  size_t number = 0;
-  llvm::erase_if(samples, [&](const TokenSequence &) { return isHeldBack(number++); });
-  std::vector<DrawnText> texts = textsToDraw(samples, perSample, options.seed);
+  std::vector<DrawnText> texts = textsToDraw(given, givenWeights, perSample, options.seed);
   if (texts.empty())
     return success();
+  for (const DrawnText &text : texts)
+    weights.push_back(text.weight);
   std::unique_ptr<LanguageModel> model;
   if (Error error = openUnquantized(options, texts.back().length(), model))
     return error;

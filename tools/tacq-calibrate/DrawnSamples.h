@@ -4,6 +4,7 @@
 #define TACQ_CALIBRATE_DRAWNSAMPLES_H
 
 #include "TokenFiles.h"
+#include "tacq/Quantize/QuantizeModel.h"
 
 #include <optional>
 
@@ -20,9 +21,11 @@ struct DrawOptions {
 
 /// Continues pieces of the samples in `dataFiles` (DrawnTexts.h), but for what tuning holds back,
 /// by tokens that are drawn from what the unquantized model predicts, up to a sample's length:
-/// `perSample` for each. TACQ_UNSUPPORTED if the model is none of language with a cache.
-Error drawSamples(const DrawOptions &options, const std::vector<std::string> &dataFiles,
-                  unsigned perSample, std::vector<TokenSequence> &drawn);
+/// `perSample` for each. `samples` have the weights of the files' samples, and `weights` gets those
+/// of the drawn ones. TACQ_UNSUPPORTED if the model is none of language with a cache.
+Error drawSamples(const DrawOptions &options, const SampleSource &samples,
+                  const std::vector<std::string> &dataFiles, unsigned perSample,
+                  std::vector<TokenSequence> &drawn, std::vector<double> &weights);
 
 struct OwnTexts {
   size_t count = 128, length = 512;

@@ -36,12 +36,14 @@ namespace {
 struct Exchange {
   std::vector<int64_t> question;
   size_t answer;
+  /// Of all exchanges up to this one.
+  double weights;
 };
 } // namespace
 
 /// The questions whose answers begin in a sample, and what each answer ends with.
-static void addExchanges(const TokenSequence &sample, std::vector<Exchange> &exchanges,
-                         std::vector<int64_t> &ends) {
+static void addExchanges(const TokenSequence &sample, double weight,
+                         std::vector<Exchange> &exchanges, std::vector<int64_t> &ends) {
   auto labelled = [&](size_t i) { return sample.label(i) != kIgnoredLabel; };
   for (size_t first = 0, count = sample.tokens.size(); first < count;) {
     size_t answer = first;
@@ -52,7 +54,9 @@ static void addExchanges(const TokenSequence &sample, std::vector<Exchange> &exc
       ++end;
     if (answer > first && end > answer) {
       auto begin = sample.tokens.begin();
-      exchanges.push_back({{begin + ptrdiff_t(first), begin + ptrdiff_t(answer)}, end - answer});
+      double before = exchanges.empty() ? 0 : exchanges.back().weights;
+      exchanges.push_back(
+          {{begin + ptrdiff_t(first), begin + ptrdiff_t(answer)}, end - answer, before + weight});
       ends.push_back(sample.tokens[end - 1]);
     }
     first = end;
@@ -74,11 +78,19 @@ static size_t drawBelow(std::mt19937_64 &random, size_t count) {
   return static_cast<size_t>(drawUniform(random) * static_cast<double>(count));
 }
 
+static const Exchange &drawExchange(std::mt19937_64 &random,
+                                    const std::vector<Exchange> &exchanges) {
+  double place = drawUniform(random) * exchanges.back().weights;
+  auto found = std::partition_point(exchanges.begin(), exchanges.end(),
+                                    [&](const Exchange &each) { return each.weights <= place; });
+  return found == exchanges.end() ? exchanges.back() : *found;
+}
+
 static DrawnText answersTo(const std::vector<Exchange> &exchanges, size_t length, int64_t end,
                            std::mt19937_64 random) {
   std::vector<DrawnText::Part> parts;
   for (size_t sum = 0; sum < length; sum += parts.back().given.size() + 1) {
-    const Exchange &exchange = exchanges[drawBelow(random, exchanges.size())];
+    const Exchange &exchange = drawExchange(random, exchanges);
     size_t question = exchange.question.size();
     size_t kept = random() % 2 ? question : 1 + drawBelow(random, question);
     // Steps need something to be predicted in each text.
@@ -92,11 +104,12 @@ static DrawnText answersTo(const std::vector<Exchange> &exchanges, size_t length
 }
 
 std::vector<DrawnText> tools::textsToDraw(const std::vector<TokenSequence> &samples,
-                                          unsigned perSample, uint32_t seed) {
+                                          const std::vector<double> &weights, unsigned perSample,
+                                          uint32_t seed) {
   std::vector<Exchange> exchanges;
   std::vector<int64_t> ends;
-  for (const TokenSequence &sample : samples)
-    addExchanges(sample, exchanges, ends);
+  for (size_t i = 0; i < samples.size(); ++i)
+    addExchanges(samples[i], weights[i], exchanges, ends);
   std::optional<int64_t> end = commonEnd(std::move(ends));
   std::vector<DrawnText> texts;
   for (size_t i = 0; i < samples.size() * perSample; ++i) {
@@ -111,6 +124,7 @@ std::vector<DrawnText> tools::textsToDraw(const std::vector<TokenSequence> &samp
     auto begin = tokens.begin() + ptrdiff_t(drawBelow(random, tokens.size() - kept + 1));
     texts.push_back(DrawnText({{{begin, begin + ptrdiff_t(kept)}, tokens.size() - kept}},
                               tokens.size(), std::nullopt, /*labels=*/false, random));
+    texts.back().weight = weights[i % samples.size()];
   }
   std::stable_sort(texts.begin(), texts.end(),
                    [](const DrawnText &a, const DrawnText &b) { return a.length() < b.length(); });

@@ -41,6 +41,9 @@ public:
   int64_t given() const { return parts[part].given[place]; }
   void append(int64_t token);
 
+  /// What it counts beside others.
+  double weight = 1;
+
   std::mt19937_64 &random() { return generator; }
   TokenSequence take() { return std::move(text); }
 
@@ -54,8 +57,10 @@ private:
 };
 
 /// `perSample` texts for each sample, as long as it and sorted by length; none for a single token
-/// with labels. Each comes from a generator of its own, which `seed` and its number begin.
-std::vector<DrawnText> textsToDraw(const std::vector<TokenSequence> &samples, unsigned perSample,
+/// with labels. Each comes from a generator of its own, which `seed` and its number begin. A piece
+/// counts as much as its sample; questions of a sample come as often as it counts.
+std::vector<DrawnText> textsToDraw(const std::vector<TokenSequence> &samples,
+                                   const std::vector<double> &weights, unsigned perSample,
                                    uint32_t seed);
 
 /// `count` texts of `length` tokens that the model writes by itself, behind `begin` or behind a

@@ -54,6 +54,7 @@ static ordered_json toJson(const Statistics &statistics) {
       data.push_back({{"data_hash", hash},
                       {"begin", range.begin},
                       {"end", range.end},
+                      {"weight", range.weight},
                       {"losses", gradients ? ordered_json(range.losses) : ordered_json()}});
   result["covered"] = data;
   ordered_json tensors = ordered_json::array();

@@ -24,6 +24,27 @@ SampleSource tacq::tools::samplesOf(const SampleData &data) {
   return samples;
 }
 
+SampleSource tacq::tools::samplesOf(const SampleData &data, const Statistics &statistics) {
+  SampleSource samples = samplesOf(data);
+  if (statistics.isWeighted())
+    samples.weight = [&data, &statistics](size_t sample) {
+      const CalibrationData &file = fileOf(data, sample);
+      return statistics.weightOf(file.hash(), sample).value_or(1);
+    };
+  return samples;
+}
+
+std::string tacq::tools::filesWithoutWeight(const SampleData &data, const Statistics &statistics,
+                                            const std::string &name) {
+  std::string files;
+  for (const auto &file : data)
+    if (statistics.isWeighted() && !statistics.weightOf(file->hash(), 0))
+      files += (files.empty() ? "" : ", ") + file->name();
+  return files.empty() ? ""
+                       : "no samples of " + files + " are among those of " + name +
+                             ", whose tasks have weights: each of them counts once";
+}
+
 std::string tacq::tools::placeOf(const SampleData &data, size_t sample) {
   const CalibrationData &file = fileOf(data, sample);
   return file.place(sample);

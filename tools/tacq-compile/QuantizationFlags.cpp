@@ -250,7 +250,10 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
                                         vocabularyOf(*graph.module), /*allTokens=*/!tuning.isOn()))
       return error;
   }
-  SampleSource samples = samplesOf(data);
+  SampleSource samples = samplesOf(data, statistics);
+  if (std::string text = filesWithoutWeight(data, statistics, statisticsFile);
+      !text.empty() && !quiet)
+    std::fprintf(stderr, "warning: %s\n", text.c_str());
   if (data.empty() && method == "gptq" && !quiet)
     std::fprintf(stderr, "note: without --data, Hessians are those of the unquantized model\n");
   if (std::string text = statistics.fewTokens(statisticsFile);
@@ -296,6 +299,6 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   progress.reset();
   if (!tuning.isOn())
     return success();
-  return tuning.tune(*original, graph.parameters, data, dataFiles, model, output, threads, quiet,
-                     quantized);
+  return tuning.tune(*original, graph.parameters, data, statistics, dataFiles, model, output,
+                     threads, quiet, quantized);
 }

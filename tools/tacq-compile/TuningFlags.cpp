@@ -106,9 +106,10 @@ static void print(const TuneReport &report) {
 }
 
 /// Leaves `drawn` empty where the model is none that could be asked for more.
-Error TuningFlags::draw(mlir::ModuleOp graph, const std::vector<std::string> &files,
-                        const std::string &model, unsigned threads, bool quiet,
-                        SampleData &drawn) const {
+Error TuningFlags::draw(mlir::ModuleOp graph, const SampleSource &samples,
+                        const std::vector<std::string> &files, const std::string &model,
+                        unsigned threads, bool quiet, SampleData &drawn,
+                        std::vector<double> &weights) const {
   unsigned perSample = drawnPerSample.value_or(loss != "kl" ? 0 : effort == "best" ? 4 : 2);
   if (perSample == 0)
     return success();
@@ -121,8 +122,8 @@ Error TuningFlags::draw(mlir::ModuleOp graph, const std::vector<std::string> &fi
   if (llvm::none_of(inputs, [](const TensorDeclaration &each) { return each.name == "input_ids"; }))
     return goOn(model + ": it has no input input_ids, of tokens");
   std::vector<TokenSequence> sequences;
-  if (Error error = drawSamples({model, seed, threads, quiet, products == "bf16"}, files, perSample,
-                                sequences))
+  if (Error error = drawSamples({model, seed, threads, quiet, products == "bf16"}, samples, files,
+                                perSample, sequences, weights))
     return error.code() == TACQ_UNSUPPORTED ? goOn(error.message()) : std::move(error);
   std::unique_ptr<CalibrationData> data;
   std::string lines = tokenLines(sequences);
@@ -136,14 +137,17 @@ Error TuningFlags::draw(mlir::ModuleOp graph, const std::vector<std::string> &fi
 }
 
 Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
-                        const SampleData &data, const std::vector<std::string> &files,
-                        const std::string &model, const std::string &output, unsigned threads,
-                        bool quiet, QuantizedModel &quantized) const {
+                        const SampleData &data, const Statistics &statistics,
+                        const std::vector<std::string> &files, const std::string &model,
+                        const std::string &output, unsigned threads, bool quiet,
+                        QuantizedModel &quantized) const {
   TuneOptions tuning = options();
+  SampleSource samples = samplesOf(data, statistics);
   SampleData drawnData;
-  if (Error error = draw(graph, files, model, threads, quiet, drawnData))
+  std::vector<double> drawnWeights;
+  if (Error error = draw(graph, samples, files, model, threads, quiet, drawnData, drawnWeights))
     return error;
-  SampleSource samples = samplesOf(data), drawn = samplesOf(drawnData);
+  SampleSource drawn = samplesOf(drawnData);
   size_t own = samples.count;
   tuning.ownSamples = own;
   tuning.resample = resample.value_or(drawn.count > 0 ? 0 : tuning.resample);
@@ -152,6 +156,10 @@ Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
                   loadDrawn = drawn.load](size_t sample, std::map<std::string, TensorView> &views) {
     return sample < own ? load(sample, views) : loadDrawn(sample - own, views);
   };
+  if (samples.weight)
+    samples.weight = [own, weight = samples.weight, &drawnWeights](size_t sample) {
+      return sample < own ? weight(sample) : drawnWeights[sample - own];
+    };
   tuning.threads = threads;
   tuning.file = model;
   tuning.stateFile = output.empty() || output == "-" ? "" : output + ".tuning";

@@ -18,17 +18,18 @@ public:
   void addTo(CLI::App &app);
   bool isOn() const { return effort != "off"; }
   /// Tunes what `graph` was quantized to, with the samples of `data`, which are bound to
-  /// tuningInputs() and were read from `files`. The state of an interrupted tuning is beside
-  /// `output`.
+  /// tuningInputs() and were read from `files`; `statistics` have the weights of their tasks. The
+  /// state of an interrupted tuning is beside `output`.
   Error tune(mlir::ModuleOp graph, const ParameterStore &parameters, const SampleData &data,
-             const std::vector<std::string> &files, const std::string &model,
-             const std::string &output, unsigned threads, bool quiet,
+             const Statistics &statistics, const std::vector<std::string> &files,
+             const std::string &model, const std::string &output, unsigned threads, bool quiet,
              QuantizedModel &quantized) const;
 
 private:
   TuneOptions options() const;
-  Error draw(mlir::ModuleOp graph, const std::vector<std::string> &files, const std::string &model,
-             unsigned threads, bool quiet, SampleData &drawn) const;
+  Error draw(mlir::ModuleOp graph, const SampleSource &samples,
+             const std::vector<std::string> &files, const std::string &model, unsigned threads,
+             bool quiet, SampleData &drawn, std::vector<double> &weights) const;
 
   std::string effort = "off", loss = "kl", products = "bf16", drawnFile;
   unsigned steps = 0, batch = 0;

@@ -178,7 +178,10 @@ static Error run(const Options &options) {
                                         /*allTokens=*/false))
       return error;
   }
-  SampleSource samples = samplesOf(data);
+  SampleSource samples = samplesOf(data, statistics);
+  if (std::string text = filesWithoutWeight(data, statistics, options.statistics);
+      !text.empty() && !options.quiet)
+    std::fprintf(stderr, "warning: %s\n", text.c_str());
   planner.samples = data.empty() ? nullptr : &samples;
   std::unique_ptr<Progress> progress;
   std::string current;

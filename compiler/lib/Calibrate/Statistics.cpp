@@ -52,13 +52,14 @@ uint64_t Statistics::sampleCount() const {
 }
 
 double Statistics::meanLoss() const {
-  double sum = 0;
+  double sum = 0, weights = 0;
   for (auto &[data, ranges] : covered)
     for (const SampleRange &range : ranges)
-      for (double loss : range.losses)
-        sum += loss;
-  uint64_t count = sampleCount();
-  return count ? sum / static_cast<double>(count) : 0;
+      for (double loss : range.losses) {
+        sum += range.weight * loss;
+        weights += range.weight;
+      }
+  return weights > 0 ? sum / weights : 0;
 }
 
 /// The first range that ends behind the sample.
@@ -75,13 +76,32 @@ bool Statistics::covers(StringRef data, uint64_t sample) const {
   return range != ranges->second.end() && range->begin <= sample;
 }
 
+bool Statistics::isWeighted() const {
+  std::optional<double> first;
+  for (auto &[data, ranges] : covered)
+    for (const SampleRange &range : ranges)
+      if (range.weight != *(first ? first : first = range.weight))
+        return true;
+  return false;
+}
+
+std::optional<double> Statistics::weightOf(StringRef data, uint64_t sample) const {
+  auto ranges = covered.find(data.str());
+  if (ranges == covered.end() || ranges->second.empty())
+    return std::nullopt;
+  auto range = rangeAt(ranges->second, sample);
+  bool isCovered = range != ranges->second.end() && range->begin <= sample;
+  return isCovered ? range->weight : ranges->second.front().weight;
+}
+
 /// Sorts the ranges and joins those that touch.
 static void normalize(std::vector<SampleRange> &ranges) {
   std::sort(ranges.begin(), ranges.end(),
             [](const SampleRange &a, const SampleRange &b) { return a.begin < b.begin; });
   std::vector<SampleRange> joined;
   for (SampleRange &range : ranges) {
-    if (joined.empty() || joined.back().end != range.begin) {
+    if (joined.empty() || joined.back().end != range.begin ||
+        joined.back().weight != range.weight) {
       joined.push_back(std::move(range));
       continue;
     }
@@ -95,13 +115,14 @@ static void normalize(std::vector<SampleRange> &ranges) {
 void Statistics::cover(StringRef data, uint64_t sample, double loss, ArrayRef<double> signature) {
   std::vector<SampleRange> &ranges = covered[data.str()];
   auto next = rangeAt(ranges, sample);
-  if (next != ranges.begin() && std::prev(next)->end == sample) {
+  auto countsOnce = [](const SampleRange &range) { return range.weight == 1; };
+  if (next != ranges.begin() && std::prev(next)->end == sample && countsOnce(*std::prev(next))) {
     std::prev(next)->end = sample + 1;
     std::prev(next)->losses.push_back(loss);
     llvm::append_range(std::prev(next)->signatures, signature);
     if (next != ranges.end() && next->begin == sample + 1)
       normalize(ranges);
-  } else if (next != ranges.end() && next->begin == sample + 1) {
+  } else if (next != ranges.end() && next->begin == sample + 1 && countsOnce(*next)) {
     next->begin = sample;
     next->losses.insert(next->losses.begin(), loss);
     next->signatures.insert(next->signatures.begin(), signature.begin(), signature.end());
@@ -166,6 +187,9 @@ void Statistics::scale(double factor) {
   }
   for (InputStatistics &input : inputs)
     multiply(input.hessian);
+  for (auto &[data, ranges] : covered)
+    for (SampleRange &range : ranges)
+      range.weight *= factor;
 }
 
 static Error cannotMerge(const std::string &name, const std::string &otherName,
@@ -219,8 +243,8 @@ Error Statistics::merge(const Statistics &other, const std::string &name,
   for (auto &[data, ranges] : other.covered) {
     std::vector<SampleRange> &mine = covered[data];
     for (const SampleRange &range : ranges)
-      mine.push_back(
-          {range.begin, range.end, range.losses, folds ? range.signatures : std::vector<double>()});
+      mine.push_back({range.begin, range.end, range.losses,
+                      folds ? range.signatures : std::vector<double>(), range.weight});
     normalize(mine);
   }
   return Error();

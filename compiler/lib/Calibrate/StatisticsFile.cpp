@@ -7,6 +7,7 @@
 #include "llvm/Support/Process.h"
 #include "llvm/Support/raw_ostream.h"
 #include <cerrno>
+#include <cmath>
 #include <cstring>
 #include <unistd.h>
 #define XXH_INLINE_ALL
@@ -122,11 +123,15 @@ static json::Value metadata(const Statistics &statistics) {
   json::Object data;
   for (auto &[hash, ranges] : statistics.covered) {
     json::Array list;
-    for (const SampleRange &range : ranges)
-      list.push_back(json::Object{{"begin", int64_t(range.begin)},
-                                  {"end", int64_t(range.end)},
-                                  {"losses", json::Array(range.losses)},
-                                  {"signatures", json::Array(range.signatures)}});
+    for (const SampleRange &range : ranges) {
+      json::Object entry{{"begin", int64_t(range.begin)},
+                         {"end", int64_t(range.end)},
+                         {"losses", json::Array(range.losses)},
+                         {"signatures", json::Array(range.signatures)}};
+      if (range.weight != 1)
+        entry["weight"] = range.weight;
+      list.push_back(std::move(entry));
+    }
     data[hash] = std::move(list);
   }
   json::Array tensors, inputs;
@@ -157,7 +162,8 @@ namespace tacq {
 static bool fromJSON(const json::Value &value, SampleRange &range, json::Path path) {
   json::ObjectMapper map(value, path);
   return map && map.map("begin", range.begin) && map.map("end", range.end) &&
-         map.map("losses", range.losses) && map.mapOptional("signatures", range.signatures);
+         map.map("losses", range.losses) && map.mapOptional("signatures", range.signatures) &&
+         map.mapOptional("weight", range.weight);
 }
 
 static bool fromJSON(const json::Value &value, TensorStatistics &tensor, json::Path path) {
@@ -219,6 +225,8 @@ static std::string inconsistency(const Statistics &statistics) {
           range.signatures.size() !=
               (statistics.hasFolds ? range.losses.size() * signatureSize : 0))
         return "its ranges of samples overlap or are empty";
+      if (!(range.weight > 0) || !std::isfinite(range.weight))
+        return "its samples have weights that are not positive";
       end = range.end;
     }
   }

@@ -84,7 +84,7 @@ Error LossProbe::replace(StringRef weight, ArrayRef<float> decoded) {
 }
 
 Error LossProbe::measure(double &loss) {
-  double sum = 0;
+  double sum = 0, weights = 0;
   for (auto [i, number] : llvm::enumerate(chosen)) {
     Sample sample;
     if (Error error = samples.load(number, sample))
@@ -98,9 +98,10 @@ Error LossProbe::measure(double &loss) {
       return error;
     if (Error error = compiled->output("loss", view))
       return error;
-    sum += view.floats()[0];
+    sum += samples.weightOf(number) * view.floats()[0];
+    weights += samples.weightOf(number);
   }
-  loss = sum / double(chosen.size());
+  loss = sum / weights;
   if (!std::isfinite(loss))
     return Error(TACQ_INVALID_INPUT,
                  file + ": the loss is not finite with the quantized weights of a candidate; plan "

@@ -116,7 +116,16 @@ Error SequentialPass::runSegment(unsigned i, std::vector<double> &triangle) {
     if (Error error = InProcessModule::compile(*segment.module, parameters, runOptions, runner))
       return error;
   const auto &live = segments.liveAfter(i);
-  for (auto &tensors : held) {
+  // Samples of a task follow one another: their sum is multiplied, not each.
+  std::vector<double> part(triangle.size());
+  double weight = 1;
+  auto addPart = [&] {
+    for (auto [sum, value] : llvm::zip(triangle, part)) {
+      sum += weight * value;
+      value = 0;
+    }
+  };
+  for (auto [sample, tensors] : llvm::enumerate(held)) {
     std::map<std::string, TensorView> inputs;
     for (auto [j, value] : llvm::enumerate(segment.inputs))
       inputs["v" + std::to_string(j)] = tensors[value].view();
@@ -138,8 +147,13 @@ Error SequentialPass::runSegment(unsigned i, std::vector<double> &triangle) {
       spare[bytes.size()].push_back(std::move(bytes));
       tensors.erase(value);
     }
-    addToHessian(tensors[groups[i].input].view(), triangle);
+    if (double own = samples.weightOf(sample); own != weight) {
+      addPart();
+      weight = own;
+    }
+    addToHessian(tensors[groups[i].input].view(), part);
   }
+  addPart();
   return Error();
 }
 

@@ -51,7 +51,7 @@ private:
   Error runSample(size_t number, bool vary, double &loss);
   Error predict(size_t number, const Sample &sample, TensorView &view);
   Error resample(size_t number, Sample &sample);
-  Error addGradients();
+  Error addGradients(double weight);
   Error explain(size_t number, const std::string &when);
   Error look(size_t residue, double &loss);
   Error step();

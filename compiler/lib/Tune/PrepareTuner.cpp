@@ -179,6 +179,8 @@ Error ModelTuner::computeFingerprint() {
       return error;
     for (const auto &[name, view] : sample)
       add(view.data, view.elementCount() * tacq_element_size(view.type));
+    if (samples.weight)
+      os << samples.weight(i) << '\n';
   }
   state.fingerprint = llvm::xxh3_64bits(llvm::arrayRefFromStringRef(os.str()));
   return Error();

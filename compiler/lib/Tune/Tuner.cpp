@@ -160,8 +160,19 @@ Error ModelTuner::explain(size_t number, const std::string &when) {
                                        "not at all");
 }
 
-Error ModelTuner::addGradients() {
+/// Of the sample that was run, times its weight.
+Error ModelTuner::addGradients(double weight) {
   std::vector<WeightGradient> gradients;
+  std::vector<std::vector<float>> weighted;
+  auto times = [&](const TensorView &view) {
+    if (weight == 1)
+      return view.floats();
+    std::vector<float> &numbers =
+        weighted.emplace_back(view.floats(), view.floats() + view.elementCount());
+    for (float &number : numbers)
+      number *= float(weight);
+    return static_cast<const float *>(numbers.data());
+  };
   for (WeightEntry &entry : weights) {
     int64_t rows = entry.weight.weight().rows, columns = entry.weight.weight().columns;
     WeightGradient gradient{{}, rows, columns, entry.gradient.data()};
@@ -171,7 +182,7 @@ Error ModelTuner::addGradients() {
         return error;
       if (Error error = student->output(tap.outputGradient, output))
         return error;
-      gradient.uses.push_back({input.floats(), output.floats(), input.elementCount() / columns});
+      gradient.uses.push_back({input.floats(), times(output), input.elementCount() / columns});
     }
     gradients.push_back(std::move(gradient));
   }
@@ -181,15 +192,14 @@ Error ModelTuner::addGradients() {
     if (Error error = student->output("gradient:" + gain.name, view))
       return error;
     for (size_t i = 0; i < gain.gradient.size(); ++i)
-      gain.gradient[i] += view.floats()[i];
+      gain.gradient[i] += float(weight) * view.floats()[i];
   }
   return Error();
 }
 
 /// The mean loss of every eighth sample.
 Error ModelTuner::look(size_t residue, double &loss) {
-  double sum = 0;
-  size_t count = 0;
+  double sum = 0, weights = 0;
   for (size_t i = residue; i < ownSamples(); i += heldOneIn) {
     double one = 0;
     if (Error error = runSample(i, /*vary=*/false, one))
@@ -197,10 +207,10 @@ Error ModelTuner::look(size_t residue, double &loss) {
     if (!std::isfinite(one))
       return explain(i, state.step == 0 ? "before the first step"
                                         : "after step " + std::to_string(state.step));
-    sum += one;
-    ++count;
+    sum += samples.weightOf(i) * one;
+    weights += samples.weightOf(i);
   }
-  loss = sum / double(count);
+  loss = sum / weights;
   return Error();
 }
 
@@ -235,7 +245,7 @@ Error ModelTuner::step() {
       return error;
     if (!std::isfinite(loss))
       return explain(number, "step " + std::to_string(state.step + 1));
-    if (Error error = addGradients())
+    if (Error error = addGradients(samples.weightOf(number)))
       return error;
   }
   forEachChunk(weights.size(), 1, threads, [&](int64_t i, int64_t) {

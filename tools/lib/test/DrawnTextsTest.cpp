@@ -43,11 +43,17 @@ static TokenSequence finish(DrawnText &text, const std::vector<int64_t> &answer)
   return text.take();
 }
 
+/// Of samples that all count the same.
+static std::vector<DrawnText> drawAlike(const std::vector<TokenSequence> &samples,
+                                        unsigned perSample, uint32_t seed) {
+  return textsToDraw(samples, std::vector<double>(samples.size(), 1), perSample, seed);
+}
+
 TEST(DrawnTexts, PiecesOfSamplesWithoutLabels) {
   std::vector<int64_t> tokens(20);
   for (size_t i = 0; i < tokens.size(); ++i)
     tokens[i] = int64_t(100 + i);
-  std::vector<DrawnText> texts = textsToDraw({sequence(tokens), sequence({1})}, 3, 5);
+  std::vector<DrawnText> texts = drawAlike({sequence(tokens), sequence({1})}, 3, 5);
   ASSERT_EQ(texts.size(), 6u);
   EXPECT_EQ(texts[0].length(), 1u);
   std::vector<int64_t> begins;
@@ -65,7 +71,7 @@ TEST(DrawnTexts, PiecesOfSamplesWithoutLabels) {
 /// Each part is the beginning of a question, the rest and the answer are the model's, and only they
 /// have labels.
 TEST(DrawnTexts, QuestionsOfSamplesWithLabels) {
-  std::vector<DrawnText> texts = textsToDraw({exchanges()}, 40, 1);
+  std::vector<DrawnText> texts = drawAlike({exchanges()}, 40, 1);
   ASSERT_EQ(texts.size(), 40u);
   size_t whole = 0, parts = 0;
   for (DrawnText &each : texts) {
@@ -104,7 +110,7 @@ TEST(DrawnTexts, AnswersWithoutAnEnd) {
     sample.tokens.insert(sample.tokens.begin(), 10);
     sample.labels.insert(sample.labels.begin(), kIgnoredLabel);
   }
-  std::vector<DrawnText> texts = textsToDraw({sample}, 8, 1);
+  std::vector<DrawnText> texts = drawAlike({sample}, 8, 1);
   bool later = false;
   for (DrawnText &each : texts) {
     std::vector<int64_t> tokens = finish(each, {50}).tokens;
@@ -117,7 +123,7 @@ TEST(DrawnTexts, AnswersWithoutAnEnd) {
 
 /// Whatever the lengths, there is something to be predicted.
 TEST(DrawnTexts, QuestionsThatAreLongerThanTexts) {
-  std::vector<DrawnText> texts = textsToDraw(
+  std::vector<DrawnText> texts = drawAlike(
       {exchanges(), sequence({5}, {5}), sequence({4, stop}, {kIgnoredLabel, stop})}, 20, 1);
   EXPECT_EQ(texts.size(), 40u);
   for (DrawnText &each : texts) {
@@ -131,8 +137,34 @@ TEST(DrawnTexts, QuestionsThatAreLongerThanTexts) {
 TEST(DrawnTexts, AnswersThatEndDifferently) {
   constexpr int64_t none = kIgnoredLabel;
   std::vector<DrawnText> texts =
-      textsToDraw({sequence({1, 2, 3, 4, 5, 6}, {none, 2, none, none, 5, none})}, 1, 1);
+      drawAlike({sequence({1, 2, 3, 4, 5, 6}, {none, 2, none, none, 5, none})}, 1, 1);
   EXPECT_TRUE(finish(texts[0], {9}).labels.empty());
+}
+
+TEST(DrawnTexts, PiecesCountAsTheirSamples) {
+  std::vector<DrawnText> texts = textsToDraw(
+      {sequence({7, 7, 7, 7}), sequence({8, 8}), sequence({9, 9, 9})}, {3, 0.5, 1}, 2, 1);
+  ASSERT_EQ(texts.size(), 6u);
+  for (const DrawnText &each : texts) {
+    int64_t token = each.beginning()[0];
+    EXPECT_EQ(each.weight, token == 7 ? 3 : token == 8 ? 0.5 : 1);
+  }
+}
+
+/// A text may have questions of several samples, so weights say how often these come.
+TEST(DrawnTexts, QuestionsComeAsTheirSamplesCount) {
+  constexpr int64_t none = kIgnoredLabel;
+  auto question = [](int64_t token) {
+    std::vector<int64_t> tokens = {token, token, 6, stop}, labels = {none, none, 6, stop};
+    return sequence(std::move(tokens), std::move(labels));
+  };
+  std::vector<DrawnText> texts = textsToDraw({question(10), question(20)}, {1, 9}, 1000, 1);
+  ASSERT_EQ(texts.size(), 2000u);
+  auto first = std::count_if(texts.begin(), texts.end(),
+                             [](const DrawnText &each) { return each.beginning()[0] == 10; });
+  EXPECT_NEAR(double(first), 200, 50);
+  for (const DrawnText &each : texts)
+    EXPECT_EQ(each.weight, 1);
 }
 
 TEST(DrawnTexts, TextsOfTheModelsOwn) {

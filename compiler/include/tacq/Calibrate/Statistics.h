@@ -30,6 +30,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -98,6 +99,8 @@ struct SampleRange {
   uint64_t begin = 0, end = 0;
   std::vector<double> losses;
   std::vector<double> signatures;
+  /// What each counts in the sums.
+  double weight = 1;
 };
 
 struct StatisticsSettings {
@@ -119,7 +122,8 @@ public:
   /// ParameterStore::contentHash() of the model, and its file name for people.
   std::string modelHash, modelFile;
   StatisticsSettings settings;
-  /// The samples that were summed up, by the XXH3 of their data file; ranges are sorted and apart.
+  /// The samples that were summed up, by the XXH3 of their data file; ranges are sorted, and apart
+  /// or of different weights.
   std::map<std::string, std::vector<SampleRange>> covered;
   /// In the order of the graph.
   std::vector<TensorStatistics> tensors;
@@ -128,8 +132,13 @@ public:
   bool hasFolds = false;
 
   uint64_t sampleCount() const;
-  /// Mean of the samples' losses.
+  /// Mean of the samples' losses, by their weights.
   double meanLoss() const;
+  /// Whether some samples count more than others, as tasks with weights do.
+  bool isWeighted() const;
+  /// What a sample of that data file counts in the sums, or would: a sample that is not covered
+  /// counts as the file's first ones. Nothing if no sample of the file is covered.
+  std::optional<double> weightOf(llvm::StringRef data, uint64_t sample) const;
   /// True if this sample of that data file is among those summed up.
   bool covers(llvm::StringRef data, uint64_t sample) const;
   /// Adds one sample to those covered; it must not be there yet.

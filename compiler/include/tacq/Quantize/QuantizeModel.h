@@ -25,6 +25,10 @@ struct SampleSource {
   size_t count = 0;
   /// The inputs of a sample by the names of the model's inputs, valid until the next call.
   std::function<Error(size_t sample, std::map<std::string, TensorView> &inputs)> load;
+  /// How much a sample counts beside others; null: all the same.
+  std::function<double(size_t sample)> weight;
+
+  double weightOf(size_t sample) const { return weight ? weight(sample) : 1; }
 };
 
 /// The inputs of `model`, a calibration graph, that a sample must have.
