@@ -45,16 +45,39 @@ target_precompile_headers(tacq_mlir_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/pch.
 
 set_property(GLOBAL PROPERTY TACQ_COMPILER_OBJECTS "")
 
+# The headers and flags with which files of the compiler are compiled, and wait for generated ones.
+function(tacq_use_mlir target)
+  target_include_directories(${target} SYSTEM PRIVATE ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
+  target_include_directories(${target} PRIVATE ${TACQ_COMPILER_INCLUDES})
+  target_compile_options(${target} PRIVATE ${TACQ_MLIR_FLAGS} -Xclang -fno-pch-timestamp)
+  target_precompile_headers(${target} REUSE_FROM tacq_mlir_pch)
+  # Every generated header exists before any file compiles: TableGen is quick, waiting is not.
+  add_dependencies(${target} TACQTableGen)
+endfunction()
+
+# tacq_add_test_program(NAME sources... [LIBRARIES libraries...]): a GoogleTest program of the
+# compiler. What else its files need is said of NAMEObjects.
+function(tacq_add_test_program name)
+  cmake_parse_arguments(ARG "" "" "LIBRARIES" ${ARGN})
+  find_package(GTest REQUIRED)
+  # An object library, since the precompiled header is for position-independent code.
+  add_library(${name}Objects OBJECT ${ARG_UNPARSED_ARGUMENTS})
+  tacq_use_mlir(${name}Objects)
+  target_link_libraries(${name}Objects PRIVATE GTest::gtest ${ARG_LIBRARIES})
+  add_executable(${name})
+  target_link_libraries(${name} PRIVATE ${name}Objects TACQCompiler ${ARG_LIBRARIES}
+    GTest::gtest_main)
+endfunction()
+
 # tacq_add_library(NAME sources... [DEPENDS generated-targets...] [INCLUDES dirs...])
 function(tacq_add_library name)
   cmake_parse_arguments(ARG "" "" "DEPENDS;INCLUDES" ${ARGN})
   add_library(${name} OBJECT ${ARG_UNPARSED_ARGUMENTS})
-  target_include_directories(${name} SYSTEM PRIVATE ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
-  target_include_directories(${name} PRIVATE ${TACQ_COMPILER_INCLUDES} ${ARG_INCLUDES})
-  target_compile_options(${name} PRIVATE ${TACQ_MLIR_FLAGS} -Xclang -fno-pch-timestamp)
-  target_precompile_headers(${name} REUSE_FROM tacq_mlir_pch)
-  # Every generated header exists before any file compiles: TableGen is quick, waiting is not.
-  add_dependencies(${name} ${ARG_DEPENDS} TACQTableGen)
+  tacq_use_mlir(${name})
+  target_include_directories(${name} PRIVATE ${ARG_INCLUDES})
+  if(ARG_DEPENDS)
+    add_dependencies(${name} ${ARG_DEPENDS})
+  endif()
   set_property(GLOBAL APPEND PROPERTY TACQ_COMPILER_OBJECTS ${name})
 endfunction()
 add_custom_target(TACQTableGen)

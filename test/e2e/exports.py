@@ -1,4 +1,5 @@
 """The exports that the end-to-end tests compile, with weights, below a folder of the build."""
+import importlib.util
 import json
 import pathlib
 import shutil
@@ -14,6 +15,15 @@ GRAPHS = ROOT / "test" / "data" / "exports"
 NAMES = ("dynamo_past_opset18", "dynamo_plain_opset23", "legacy_past_opset17",
          "small_past_opset18_fp16")
 CACHED = tuple(name for name in NAMES if "past" in name)
+
+
+def load_script(name):
+    """A script of the project as a module."""
+    path = ROOT / name
+    spec = importlib.util.spec_from_file_location(path.stem.replace("-", "_"), path)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
 
 
 def _legacy(path):

@@ -1,5 +1,4 @@
 """tools/dev/compare-codes.py, from which docs/Rationale.md has its figures, against what is known."""
-import importlib.util
 import itertools
 import re
 import subprocess
@@ -15,10 +14,7 @@ SCRIPT = exports.ROOT / "tools" / "dev" / "compare-codes.py"
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("compare_codes", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return exports.load_script("tools/dev/compare-codes.py")
 
 
 def error(script, code, rows=16, columns=4096):

@@ -1,5 +1,4 @@
 """test/bench/compare-gpu.py: everything but the measuring, on a software device."""
-import importlib.util
 import json
 import os
 import subprocess
@@ -77,9 +76,7 @@ def test_all_rows(tools, tmp_path):
 
 
 def test_table(capsys):
-    spec = importlib.util.spec_from_file_location("compare_gpu", SCRIPT)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = exports.load_script(SCRIPT)
     script.print_table(script.compare({"matvec-2bit": 10.0, "decode-7.2b": 600.0,
                                        "first-token-1.1b": 0.1}, {"matvec-2bit": 13.0}))
     assert capsys.readouterr().out.splitlines()[2:] == [

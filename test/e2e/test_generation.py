@@ -1,5 +1,4 @@
 """tacq-run --generate: texts, caches, repeatability."""
-import importlib.util
 import json
 
 import numpy as np
@@ -8,9 +7,7 @@ import pytest
 
 import exports
 
-spec = importlib.util.spec_from_file_location("score", exports.ROOT / "tools/dev/score.py")
-score = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(score)
+score = exports.load_script("tools/dev/score.py")
 
 PROMPTS = exports.TINY / "math_prompts.jsonl"
 ANSWERS = exports.TINY / "math_answers.jsonl"

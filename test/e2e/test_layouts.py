@@ -1,5 +1,4 @@
 """tools/dev/measure-layout.py, from which docs/Rationale.md has its figures, against what is known."""
-import importlib.util
 
 import numpy as np
 import pytest
@@ -11,10 +10,7 @@ SCRIPT = exports.ROOT / "tools" / "dev" / "measure-layout.py"
 
 @pytest.fixture(scope="module")
 def script():
-    spec = importlib.util.spec_from_file_location("measure_layout", SCRIPT)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return exports.load_script("tools/dev/measure-layout.py")
 
 
 def test_slots_of_tiles(script):

@@ -1,5 +1,4 @@
 """What is said of a sample: how sure its circuit is, and whether another one is of its task."""
-import importlib.util
 import json
 
 import numpy as np
@@ -98,10 +97,7 @@ def test_drift_of_samples_too_few_for_circuits(tools, calibrated):
 
 def test_error_rates_are_those_of_the_tool(tools, calibrated):
     """tools/dev/drift-errors.py has the same test."""
-    path = exports.ROOT / "tools" / "dev" / "drift-errors.py"
-    spec = importlib.util.spec_from_file_location("drift_errors", path)
-    script = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(script)
+    script = exports.load_script("tools/dev/drift-errors.py")
     first, other = (script.signatures(calibrated(name)) for name in ("first", "backwards"))
     assert first.shape == (SAMPLES, script.SIZE)
     found = inspect(tools, calibrated("first"), calibrated("backwards"))["drift"]

@@ -276,13 +276,16 @@ def plain(code, weight):
                            for at in range(0, weight.shape[1], code.width)], 1)
 
 
-def compensated(code, weight, hessian):
-    """Errors of columns are taken up by later ones."""
+def compensated(code, weight, hessian, reach=None):
+    """Errors of columns are taken up by later ones. `reach` sees what the columns from some on have
+    become before they are quantized."""
     damped = hessian + 0.01 * np.mean(np.diag(hessian)) * np.eye(len(hessian))
     upper = np.linalg.cholesky(np.linalg.inv(damped)).T
     w, q = weight.copy(), np.empty_like(weight)
     for at in range(0, w.shape[1], code.width):
         end = at + code.width
+        if reach:
+            reach(w, at)
         q[:, at:end] = code.quantize(w[:, at:end], at)
         error = (w[:, at:end] - q[:, at:end]) @ np.linalg.inv(upper[at:end, at:end])
         w[:, end:] -= error @ upper[at:end, end:]

@@ -39,27 +39,29 @@ def affine_levels(w, bits=2):
     return levels
 
 
-def gptq(weight, hessian, group, bits=2):
-    """Group 0 has levels of rows; groups are fitted when they are reached."""
-    rows, columns = weight.shape
-    damped = hessian + 0.01 * np.trace(hessian) / columns * np.eye(columns)
-    upper = np.linalg.cholesky(np.linalg.inv(damped)).T
-    if not group:
+class Book:
+    """Levels of each row, or those of groups, fitted when a group is reached."""
+
+    width = 1
+
+    def __init__(self, weight, hessian, group, bits=2):
+        self.group, self.bits = group, bits
         importance = np.broadcast_to(np.diag(hessian), weight.shape)
-        book = np.sort(codes.lloyd(weight, importance, 2 ** bits), 1)
-    w, q = weight.astype(np.float64), np.empty(weight.shape)
-    for begin in range(0, columns, 128):
-        end = min(columns, begin + 128)
-        if group:
-            book = affine_levels(w[:, begin:begin + group], bits)
-        errors = np.empty((rows, end - begin))
-        for i in range(begin, end):
-            nearest = (w[:, i, None] > (book[:, 1:] + book[:, :-1]) / 2).sum(1)
-            q[:, i] = np.take_along_axis(book, nearest[:, None], 1)[:, 0]
-            errors[:, i - begin] = (w[:, i] - q[:, i]) / upper[i, i]
-            w[:, i:end] -= np.outer(errors[:, i - begin], upper[i, i:end])
-        w[:, end:] -= errors @ upper[begin:end, end:]
-    return q
+        self.levels = None if group else np.sort(codes.lloyd(weight, importance, 2 ** bits), 1)
+
+    def reach(self, weight, column):
+        if self.group and column % self.group == 0:
+            self.levels = affine_levels(weight[:, column:column + self.group], self.bits)
+
+    def quantize(self, block, column):
+        nearest = (block > (self.levels[:, 1:] + self.levels[:, :-1]) / 2).sum(1)
+        return np.take_along_axis(self.levels, nearest[:, None], 1)
+
+
+def gptq(weight, hessian, group):
+    """Group 0 has levels of rows."""
+    book = Book(weight, hessian, group)
+    return codes.compensated(book, weight, hessian, book.reach)
 
 
 def saliency_of(m, kind):

@@ -299,6 +299,6 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   progress.reset();
   if (!tuning.isOn())
     return success();
-  return tuning.tune(*original, graph.parameters, data, statistics, dataFiles, model, output,
-                     threads, quiet, quantized);
+  return tuning.tune(*original, graph.parameters, data, samples, dataFiles, model, output, threads,
+                     quiet, quantized);
 }

@@ -137,12 +137,11 @@ Error TuningFlags::draw(mlir::ModuleOp graph, const SampleSource &samples,
 }
 
 Error TuningFlags::tune(mlir::ModuleOp graph, const ParameterStore &parameters,
-                        const SampleData &data, const Statistics &statistics,
+                        const SampleData &data, SampleSource samples,
                         const std::vector<std::string> &files, const std::string &model,
                         const std::string &output, unsigned threads, bool quiet,
                         QuantizedModel &quantized) const {
   TuneOptions tuning = options();
-  SampleSource samples = samplesOf(data, statistics);
   SampleData drawnData;
   std::vector<double> drawnWeights;
   if (Error error = draw(graph, samples, files, model, threads, quiet, drawnData, drawnWeights))

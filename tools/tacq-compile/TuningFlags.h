@@ -18,11 +18,11 @@ public:
   void addTo(CLI::App &app);
   bool isOn() const { return effort != "off"; }
   /// Tunes what `graph` was quantized to, with the samples of `data`, which are bound to
-  /// tuningInputs() and were read from `files`; `statistics` have the weights of their tasks. The
-  /// state of an interrupted tuning is beside `output`.
+  /// tuningInputs() and were read from `files`; `samples` are these, with the weights of their
+  /// tasks. The state of an interrupted tuning is beside `output`.
   Error tune(mlir::ModuleOp graph, const ParameterStore &parameters, const SampleData &data,
-             const Statistics &statistics, const std::vector<std::string> &files,
-             const std::string &model, const std::string &output, unsigned threads, bool quiet,
+             SampleSource samples, const std::vector<std::string> &files, const std::string &model,
+             const std::string &output, unsigned threads, bool quiet,
              QuantizedModel &quantized) const;
 
 private:

@@ -153,13 +153,13 @@ static void shuffle(std::vector<int64_t> &order, std::mt19937_64 &random) {
     std::swap(order[i], order[random() % (i + 1)]);
 }
 
-/// As the folds come in this order.
-static Growth growthOf(const Sketch &sketch, ArrayRef<int64_t> order, size_t count) {
+/// As the folds come in this order, all of which give this saliency and circuit.
+static Growth growthOf(const Sketch &sketch, ArrayRef<int64_t> order, size_t count,
+                       const std::vector<float> &toAll, const Circuit &all) {
   constexpr size_t half = sampleFolds / 2;
   std::vector<float> toHalf = sketch.saliency(someFolds(order, 0, half));
-  std::vector<float> toAll = sketch.saliency(someFolds(order, 0, sampleFolds));
   Circuit quarter = choose(sketch.saliency(someFolds(order, 0, half / 2)), count);
-  Circuit first = choose(toHalf, count), all = choose(toAll, count);
+  Circuit first = choose(toHalf, count);
   return {1 - common(quarter, first), 1 - common(first, all),
           1 - held(quarter, toHalf) / held(first, toHalf),
           1 - held(first, toAll) / held(all, toAll)};
@@ -203,17 +203,19 @@ Error tacq::circuitStability(const Statistics &statistics, const std::string &na
     shuffle(order, random);
     halves.push_back(common(choose(sketch.saliency(someFolds(order, 0, half)), count),
                             choose(sketch.saliency(someFolds(order, half, sampleFolds)), count)));
-    Growth growth = growthOf(sketch, order, count);
+    Growth growth = growthOf(sketch, order, count, saliency, all);
     toHalf.push_back(growth.toHalf);
     toAll.push_back(growth.toAll);
     sum.add(growth);
   }
   for (unsigned i = 0; i < options.resamples; ++i) {
     std::vector<int64_t> drawn = drawnFolds(random);
+    std::vector<float> drawnSaliency = sketch.saliency(someFolds(drawn, 0, sampleFolds));
+    Circuit drawnCircuit = choose(drawnSaliency, count);
     Growth growth;
     for (unsigned split = 0; split < drawnSplits; ++split) {
       shuffle(drawn, random);
-      growth.add(growthOf(sketch, drawn, count));
+      growth.add(growthOf(sketch, drawn, count, drawnSaliency, drawnCircuit));
     }
     doubling.push_back(nextChange(growth.toHalf, growth.toAll) / drawnSplits);
     missed.push_back(nextChange(growth.missedByQuarter, growth.missedByHalf) / drawnSplits);
