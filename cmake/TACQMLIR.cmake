@@ -37,22 +37,27 @@ set(TACQ_COMPILER_INCLUDES
 set(CMAKE_CXX_VISIBILITY_PRESET default)
 set(CMAKE_VISIBILITY_INLINES_HIDDEN OFF)
 
-# The headers that nearly every file of the compiler needs, compiled once.
+add_custom_target(TACQTableGen)
+
+# The headers and flags with which files of the compiler are compiled, and wait for generated ones.
+function(tacq_use_headers target)
+  target_include_directories(${target} SYSTEM PRIVATE ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
+  target_include_directories(${target} PRIVATE ${TACQ_COMPILER_INCLUDES})
+  target_compile_options(${target} PRIVATE ${TACQ_MLIR_FLAGS} -Xclang -fno-pch-timestamp)
+  # Every generated header exists before any file compiles: TableGen is quick, waiting is not.
+  add_dependencies(${target} TACQTableGen)
+endfunction()
+
+# What dialects declare is most of what a file has to read: compiled once, for all of them.
 add_library(tacq_mlir_pch OBJECT ${PROJECT_SOURCE_DIR}/cmake/pch.cpp)
-target_include_directories(tacq_mlir_pch SYSTEM PUBLIC ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
-target_compile_options(tacq_mlir_pch PRIVATE ${TACQ_MLIR_FLAGS} -Xclang -fno-pch-timestamp)
+tacq_use_headers(tacq_mlir_pch)
 target_precompile_headers(tacq_mlir_pch PRIVATE ${PROJECT_SOURCE_DIR}/cmake/pch.h)
 
 set_property(GLOBAL PROPERTY TACQ_COMPILER_OBJECTS "")
 
-# The headers and flags with which files of the compiler are compiled, and wait for generated ones.
 function(tacq_use_mlir target)
-  target_include_directories(${target} SYSTEM PRIVATE ${MLIR_INCLUDE_DIRS} ${LLVM_INCLUDE_DIRS})
-  target_include_directories(${target} PRIVATE ${TACQ_COMPILER_INCLUDES})
-  target_compile_options(${target} PRIVATE ${TACQ_MLIR_FLAGS} -Xclang -fno-pch-timestamp)
+  tacq_use_headers(${target})
   target_precompile_headers(${target} REUSE_FROM tacq_mlir_pch)
-  # Every generated header exists before any file compiles: TableGen is quick, waiting is not.
-  add_dependencies(${target} TACQTableGen)
 endfunction()
 
 # tacq_add_test_program(NAME sources... [LIBRARIES libraries...]): a GoogleTest program of the
@@ -80,4 +85,3 @@ function(tacq_add_library name)
   endif()
   set_property(GLOBAL APPEND PROPERTY TACQ_COMPILER_OBJECTS ${name})
 endfunction()
-add_custom_target(TACQTableGen)

@@ -53,7 +53,7 @@ def test_runtime_alone_builds_without_llvm(tools, tmp_path):
     """-DTACQ_BUILD_COMPILER=OFF configures and builds the library with no LLVM to be found."""
     run("cmake", "-S", exports.ROOT, "-B", tmp_path, "-G", "Ninja", "-DTACQ_BUILD_COMPILER=OFF",
         "-DTACQ_BUILD_TESTS=OFF", "-DCMAKE_DISABLE_FIND_PACKAGE_LLVM=ON",
-        "-DCMAKE_DISABLE_FIND_PACKAGE_MLIR=ON", "-DCMAKE_BUILD_TYPE=Release",
+        "-DCMAKE_DISABLE_FIND_PACKAGE_MLIR=ON", "-DCMAKE_BUILD_TYPE=None",
         "-DCMAKE_C_COMPILER=clang-19", "-DCMAKE_CXX_COMPILER=clang++-19")
     run("cmake", "--build", tmp_path, "-j", tools.jobs, "--target", "TACQRuntime")
     library = next((tmp_path / "lib").glob("libtacq_runtime.so"))

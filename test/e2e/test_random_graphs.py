@@ -9,7 +9,7 @@ import onnxruntime
 from cases import CaseFile
 from random_graphs import make_graph
 
-COUNT = int(os.environ.get("TACQ_RANDOM_GRAPHS", "800"))
+COUNT = int(os.environ.get("TACQ_RANDOM_GRAPHS", "600"))
 
 
 def test_random_graphs_agree_with_onnx_runtime(tools, work):

@@ -2,9 +2,9 @@
 """Runs every test of the project and prints one total.
 
 Stages: ctest (units and conformance suites), lit (IR and tools), end-to-end tests in Python,
-fuzz targets for a minute each, style checks. Each writes a JUnit file below BUILD/test-results, from which the totals are taken; a
-stage that dies before it can write one counts as one failure. The last line printed is
-"N passed, M failed".
+fuzz targets for half a minute each, style checks. Each writes a JUnit file below
+BUILD/test-results, from which the totals are taken; a stage that dies before it can write one
+counts as one failure. The last line printed is "N passed, M failed".
 """
 import argparse
 import os
