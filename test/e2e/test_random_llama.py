@@ -184,6 +184,34 @@ def test_tuned_kernels(tools, toy, tmp_path):
     assert {ahead for target, _, _, ahead in found if target == "aarch64"} == {"0"}
 
 
+def test_capped_logits(tools, toy, tmp_path):
+    """15 tanh(logits / 15): the head is found behind it by all that ask for the head."""
+    model, path = onnx.load(toy("f32", False)), tmp_path / "capped.onnx"
+    last = next(node for node in model.graph.node if "logits" in node.output)
+    last.output[list(last.output).index("logits")] = "uncapped"
+    model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(15), "cap"))
+    model.graph.node.extend(
+        onnx.helper.make_node(op, inputs, [output])
+        for op, inputs, output in (("Div", ["uncapped", "cap"], "part"), ("Tanh", ["part"], "bent"),
+                                   ("Mul", ["bent", "cap"], "logits")))
+    onnx.save(model, path)
+    random = np.random.default_rng(2)
+    data, stats, plan = tmp_path / "d.jsonl", tmp_path / "s.stats", tmp_path / "p.json"
+    data.write_text("".join(json.dumps({"tokens": random.integers(0, VOCABULARY, 24).tolist()}) + "\n"
+                            for _ in range(4)))
+    tools.run("tacq-calibrate", path, "--data", data, "-o", stats)
+    tools.run("tacq-plan", path, "--stats", stats, "--budget", "3bpw", "-o", plan)
+    assert len(json.loads(plan.read_text())["tensors"]) == 7 * LAYERS
+    bits = []
+    for flags in (["--plan", plan, "--stats", stats],
+                  ["--bits", 3, "--head-bits", 4, "--method", "nearest", "--no-clip",
+                   "--circuit-from", "random"]):
+        tools.run("tacq-compile", path, *flags, "-o", tmp_path / "m.tacq")
+        dump = json.loads(tools.run("tacq-dump", tmp_path / "m.tacq", "--json").stdout)
+        bits += [tensor["bits"] for tensor in dump["tensors"] if tensor["name"] == "lm_head.weight"]
+    assert bits == [16, 4]
+
+
 def test_tuning_that_cannot_be(tools, toy, tmp_path):
     model, plan = toy("f16", False), tmp_path / "p.json"
     flags = ["-o", tmp_path / "m.tacq"]

@@ -1,6 +1,7 @@
 //===- Calibrator.cpp - Statistics of a model, a sample at a time ---------===//
 
 #include "tacq/Calibrate/Calibrator.h"
+#include "Projection.h"
 #include "SumContributions.h"
 #include "mlir/Dialect/Func/IR/FuncOps.h"
 #include "mlir/Pass/PassManager.h"
@@ -40,19 +41,6 @@ static Value findResult(func::FuncOp function, StringRef wanted, std::string &na
       found = value;
   }
   return found;
-}
-
-/// Follows a value to the linear operation that it is, but for scaling and changes of shape.
-static LinearOp projectionOf(Value value) {
-  while (auto node = value.getDefiningOp<NodeOp>()) {
-    static const StringRef transparent[] = {"Cast",     "Reshape", "Squeeze", "Unsqueeze",
-                                            "Mul",      "Div",     "Add",     "Slice",
-                                            "Identity", "Tanh",    "Flatten", "Transpose"};
-    if (!llvm::is_contained(transparent, node.getOpType()))
-      return nullptr;
-    value = node.getInputs()[0];
-  }
-  return value.getDefiningOp<LinearOp>();
 }
 
 /// Weights of projections into classes: the last one before the output, and those that are the

@@ -1,6 +1,7 @@
 //===- QuantizeModel.cpp - All weights of a model by a plan ---------------===//
 
 #include "tacq/Quantize/QuantizeModel.h"
+#include "../Calibrate/Projection.h"
 #include "GraphSegments.h"
 #include "mlir/Pass/PassManager.h"
 #include "tacq/Quantize/Passes.h"
@@ -17,8 +18,17 @@ std::optional<SaliencyKind> tacq::parseSaliencyKind(const std::string &name) {
   return name == "curvature" ? std::optional(SaliencyKind::Curvature) : std::nullopt;
 }
 
-/// Weights that only linear operations read: those of the head, or all others.
-static std::vector<std::string> weightsOf(ModuleOp model, bool head) {
+/// The logits of a language model: the first result of three dimensions, or null.
+static Value logitsOf(ModuleOp model) {
+  for (Value result : mainFunction(model).getBody().front().getTerminator()->getOperands())
+    if (std::optional<Dims> dims = dimsOf(result); dims && dims->size() == 3)
+      return result;
+  return nullptr;
+}
+
+/// Weights that only linear operations read: those of the head, or all others. A head is what
+/// results are of directly, and what logits are of after scaling and capping, too.
+static std::vector<std::string> weightsOf(ModuleOp model, bool ofHead) {
   auto function = mainFunction(model);
   llvm::StringMap<unsigned> readers;
   function.walk([&](GetParamOp get) {
@@ -27,24 +37,26 @@ static std::vector<std::string> weightsOf(ModuleOp model, bool head) {
         ++readers[get.getParam()];
   });
   Operation *terminator = function.getBody().front().getTerminator();
+  Value logits = logitsOf(model);
+  LinearOp head = logits ? projectionOf(logits) : nullptr;
   auto isHead = [&](LinearOp linear) {
-    return llvm::is_contained(linear.getResults()[0].getUsers(), terminator);
+    return linear == head || llvm::is_contained(linear.getResults()[0].getUsers(), terminator);
   };
   std::vector<std::string> names;
   for (const LinearGroup &group :
        collectLinearGroups(function, [&](StringRef name) { return !readers.contains(name); }))
     for (LinearOp linear : group.linears)
-      if (isHead(linear) == head && !llvm::is_contained(names, weightName(linear)))
+      if (isHead(linear) == ofHead && !llvm::is_contained(names, weightName(linear)))
         names.push_back(weightName(linear).str());
   return names;
 }
 
 std::vector<std::string> tacq::quantizableWeights(ModuleOp model) {
-  return weightsOf(model, /*head=*/false);
+  return weightsOf(model, /*ofHead=*/false);
 }
 
 std::vector<std::string> tacq::quantizableHeads(ModuleOp model) {
-  return weightsOf(model, /*head=*/true);
+  return weightsOf(model, /*ofHead=*/true);
 }
 
 std::vector<TensorPlan> tacq::planAlike(ModuleOp model, TensorPlan format) {
@@ -84,11 +96,8 @@ std::vector<TensorDeclaration> tacq::sampleInputs(ModuleOp model) {
 }
 
 int64_t tacq::vocabularyOf(ModuleOp model) {
-  func::FuncOp function = mainFunction(model);
-  for (Value result : function.getBody().front().getTerminator()->getOperands())
-    if (std::optional<Dims> dims = dimsOf(result); dims && dims->size() == 3)
-      return dims->back().constant().value_or(0);
-  return 0;
+  Value logits = logitsOf(model);
+  return logits ? dimsOf(logits)->back().constant().value_or(0) : 0;
 }
 
 Error tacq::quantizeModel(ImportedModel &model, const QuantizeModelOptions &options,

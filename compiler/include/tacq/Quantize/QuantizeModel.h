@@ -86,7 +86,8 @@ std::vector<std::string> quantizableWeights(mlir::ModuleOp model);
 /// All of them as `format`, whose name does not count.
 std::vector<TensorPlan> planAlike(mlir::ModuleOp model, TensorPlan format);
 /// The weight whose product is a result of the model, the head, unless something else reads it as
-/// well, as in tied embeddings. A plan may name it, too.
+/// well, as in tied embeddings. Logits may be that product scaled or capped. A plan may name it,
+/// too.
 std::vector<std::string> quantizableHeads(mlir::ModuleOp model);
 
 } // namespace tacq
