@@ -15,7 +15,8 @@ using namespace tacq;
 
 namespace {
 
-/// Two weights that read the same input and one that reads their sum; all formats fit all of them.
+/// Two weights that read the same input and one that reads their sum, no head; all formats fit all
+/// of them.
 constexpr const char *graph = R"(
 !x = tensor<?x?x128xf32, #tacq.shape<["b", "s", "128"]>>
 !y = tensor<?x?x64xf32, #tacq.shape<["b", "s", "64"]>>
@@ -31,7 +32,7 @@ module {
     %b = tacq.linear %x, weights(%wb) {node_name = "b", weight_order = [0 : i32]} : (!x, tensor<128x128xf32>) -> !x
     %sum = tacq.node "Add" opset 18 (%a, %b) : (!x, !x) -> !x
     %c = tacq.linear %sum, weights(%wc) {node_name = "c", weight_order = [0 : i32]} : (!x, tensor<64x128xf32>) -> !y
-    %y = tacq.node "Tanh" opset 18 (%c) : (!y) -> !y
+    %y = tacq.node "Add" opset 18 (%c, %c) : (!y, !y) -> !y
     return %y : !y
   }
 }

@@ -5,12 +5,22 @@
 using namespace mlir;
 using namespace tacq;
 
+/// Without operands: a parameter or a constant.
+static bool isFixed(Value value) {
+  Operation *op = value.getDefiningOp();
+  return op && op->getNumOperands() == 0;
+}
+
 LinearOp tacq::projectionOf(Value value) {
   while (auto node = value.getDefiningOp<NodeOp>()) {
-    static const StringRef transparent[] = {"Cast",     "Reshape", "Squeeze", "Unsqueeze",
-                                            "Mul",      "Div",     "Add",     "Slice",
-                                            "Identity", "Tanh",    "Flatten", "Transpose"};
-    if (!llvm::is_contained(transparent, node.getOpType()))
+    static const StringRef shapes[] = {"Cast",     "Reshape", "Squeeze", "Unsqueeze", "Slice",
+                                       "Identity", "Tanh",    "Flatten", "Transpose"};
+    // A sum with what was there before a layer is no projection.
+    static const StringRef scalings[] = {"Mul", "Div", "Add"};
+    bool known = llvm::is_contained(shapes, node.getOpType()) ||
+                 (llvm::is_contained(scalings, node.getOpType()) &&
+                  llvm::all_of(node.getInputs().drop_front(), isFixed));
+    if (!known)
       return nullptr;
     value = node.getInputs()[0];
   }

@@ -7,8 +7,8 @@
 
 namespace tacq {
 
-/// The linear operation that a value is the result of, but for scaling, capping (tanh) and changes
-/// of type and shape, which leave a projection into classes one; null where it is none.
+/// The linear operation that a value is the result of, but for scaling by constants, capping (tanh)
+/// and changes of type and shape, which leave a projection into classes one; null where it is none.
 LinearOp projectionOf(mlir::Value value);
 
 } // namespace tacq
