@@ -21,10 +21,7 @@ DRIVER = os.environ.get("VK_ICD_FILENAMES")
 pytestmark = pytest.mark.skipif(not DRIVER and not ICD.exists(),
                                 reason="there is no software Vulkan device")
 EXPORT = "dynamo_past_opset18"
-# Shaders of one format a kind of kernel are checked for all profiles, with test_shaders.py; the
-# device takes its own profile or the generic one.
-TARGETS = "vulkan=lavapipe,vulkan=generic,cpu=host"
-CHECKED = ["plain", "slots", "mixed", "exact"]
+TARGETS = spirv.TARGETS + ",cpu=host"
 # Products of 8-bit integers: where a rounding falls on the other side, a whole step differs.
 # "many" has panels with more slots than a workgroup has in shared memory at once.
 FORMATS = {"plain": ([], 1e-4), "slots": (["--bits", 2], 0.6),
@@ -85,13 +82,12 @@ def modules(tools, work, onnx_file, statistics, mixed_plan):
         made[name] = work / f"vulkan-{name}.tacq"
         flags = [work / each if str(each).endswith(".json") else each for each in flags]
         more = ["--stats", statistics, "--method", "nearest", *flags] if flags else []
-        targets = f"{spirv.TARGETS},cpu=host" if name in CHECKED else TARGETS
-        tools.run("tacq-compile", onnx_file(EXPORT), *more, "--target", targets, "-o", made[name])
+        tools.run("tacq-compile", onnx_file(EXPORT), *more, "--target", TARGETS, "-o", made[name])
     return made
 
 
 def test_shaders_are_valid(tools, modules):
-    for name in CHECKED:
+    for name in FORMATS:
         checks = spirv.ShaderChecks(tools.jobs)
         assert checks.check([modules[name]]) > 10 * len(spirv.PROFILES)
         # Codes are multiplied four at a time, and there are products of many rows.

@@ -1,15 +1,10 @@
 //===- Projection.cpp - The product that a result is of -------------------===//
 
 #include "Projection.h"
+#include "tacq/Graph/GraphMatch.h"
 
 using namespace mlir;
 using namespace tacq;
-
-/// Without operands: a parameter or a constant.
-static bool isFixed(Value value) {
-  Operation *op = value.getDefiningOp();
-  return op && op->getNumOperands() == 0;
-}
 
 LinearOp tacq::projectionOf(Value value) {
   while (auto node = value.getDefiningOp<NodeOp>()) {
@@ -19,7 +14,7 @@ LinearOp tacq::projectionOf(Value value) {
     static const StringRef scalings[] = {"Mul", "Div", "Add"};
     bool known = llvm::is_contained(shapes, node.getOpType()) ||
                  (llvm::is_contained(scalings, node.getOpType()) &&
-                  llvm::all_of(node.getInputs().drop_front(), isFixed));
+                  llvm::all_of(node.getInputs().drop_front(), isWeight));
     if (!known)
       return nullptr;
     value = node.getInputs()[0];
