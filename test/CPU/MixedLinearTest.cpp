@@ -34,6 +34,8 @@ struct Case {
   bool bias = false, residual = false, gated = false;
   /// The input is multiplied as it is, not as int8.
   bool floats = false;
+  /// Integers of 8 bits for a number of the input.
+  int64_t planes = 1;
   /// The first row of the input has a NaN, the second an infinity.
   bool notFinite = false;
   /// Compare with the product of the input itself, too.
@@ -69,25 +71,37 @@ double activate(const std::string &activation, double x) {
 /// Integers and scales of rows.
 struct Quantized {
   Tensor q, scales;
+  /// Blocks of a plane.
   int64_t columns, blocks, block;
-  int64_t rows;
-  int8_t number(int64_t row, int64_t k) const {
-    int64_t tile = k / quantizedColumns;
+  int64_t rows, planes;
+  int8_t number(int64_t row, int64_t k, int64_t plane = 0) const {
+    int64_t tile = k / quantizedColumns + plane * llvm::divideCeil(columns, quantizedColumns);
     return int8_t(q.bytes[(tile * rows + row) * quantizedColumns + k % quantizedColumns]);
   }
-  double at(int64_t row, int64_t k) const {
-    return double(number(row, k)) * double(scales.at(2 * (row * blocks + k / block)));
+  /// The scale of a block's numbers, or their sum.
+  double scale(int64_t row, int64_t number, int64_t plane = 0, bool ofSum = false) const {
+    return scales.at(2 * ((row * planes + plane) * blocks + number) + ofSum);
   }
+  double at(int64_t row, int64_t k) const {
+    double sum = 0;
+    for (int64_t plane = 0; plane < planes; ++plane)
+      sum += double(number(row, k, plane)) * scale(row, k / block, plane);
+    return sum;
+  }
+  /// The largest error of a number, in units of its block's scale: a half of the last plane's, and
+  /// what rounding in f32 does to a number of up to 127 of these units.
+  double rounding() const { return 0.5 / (planes > 1 ? 254 : 1) + 2e-5; }
 };
 
-Quantized quantize(const CpuTarget &target, Tensor &x, int64_t rows, int64_t columns,
-                   int64_t block) {
+Quantized quantize(const CpuTarget &target, Tensor &x, int64_t rows, int64_t columns, int64_t block,
+                   int64_t planes) {
   int64_t blocks = llvm::divideCeil(columns, block);
   int64_t stored = llvm::alignTo(columns, quantizedColumns);
-  std::string from = shaped({columns}, x.type), q = shaped({stored}, "i8"),
-              scales = shaped({blocks, 2}, "f32");
+  std::string from = shaped({columns}, x.type), q = shaped({planes * stored}, "i8"),
+              scales = shaped({planes * blocks, 2}, "f32");
   std::string text = "func.func @k(%x: " + from + ") -> (" + q + ", " + scales +
                      ") {\n  %q, %s = tacq.quantize_rows %x {block = " + std::to_string(block) +
+                     " : i64, bits = " + std::to_string(8 * planes) +
                      " : i64, node_name = \"q\"} : (" + from + ") -> (" + q + ", " + scales +
                      ")\n  return %q, %s : " + q + ", " + scales + "\n}\n";
   static std::map<std::string, HotKernel> kernels;
@@ -95,12 +109,13 @@ Quantized quantize(const CpuTarget &target, Tensor &x, int64_t rows, int64_t col
   if (known == kernels.end())
     known = kernels.emplace(target.name + text, HotKernel::compile(text, target)).first;
   HotKernel &kernel = known->second;
-  Quantized result{{"i8", 1, std::vector<char>(rows * stored, 77)},
-                   Tensor::filled(rows * blocks * 2, "f32", 77),
+  Quantized result{{"i8", 1, std::vector<char>(rows * planes * stored, 77)},
+                   Tensor::filled(rows * planes * blocks * 2, "f32", 77),
                    columns,
                    blocks,
                    block,
-                   rows};
+                   rows,
+                   planes};
   kernel.run({&x, &result.q, &result.scales}, {{"rows", rows}});
   return result;
 }
@@ -118,8 +133,8 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
   std::vector<Tensor> packed, biases;
   std::vector<std::vector<double>> decoded;
   KernelOptions options;
-  std::string x = shaped({int64_t(llvm::alignTo(c.columns, quantizedColumns))}, "i8");
-  std::string scales = shaped({blocks, 2}, "f32");
+  std::string x = shaped({c.planes * int64_t(llvm::alignTo(c.columns, quantizedColumns))}, "i8");
+  std::string scales = shaped({c.planes * blocks, 2}, "f32");
   std::string arguments = "%x: " + x + ", %s: " + scales, types = x + ", " + scales;
   if (c.floats) {
     types = shaped({c.columns}, c.type);
@@ -193,7 +208,7 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
       if (rows > 1)
         input.set(c.columns + c.columns / 3, -INFINITY);
     }
-    Quantized quantized = quantize(GetParam(), input, rows, c.columns, c.block);
+    Quantized quantized = quantize(GetParam(), input, rows, c.columns, c.block, c.planes);
     Tensor residual = Tensor::random(rows * c.weights[0].rows, c.type, 2);
     std::vector<Tensor> outputs;
     for (size_t i = 0; i < resultCount; ++i)
@@ -228,8 +243,8 @@ void MixedLinear::check(const Case &c, const std::vector<int64_t> &rowCounts) {
       for (int64_t k = 0; k < c.columns; ++k) {
         double weight = decoded[0][n * c.columns + k];
         sum += input.at(row * c.columns + k) * weight;
-        float scale = quantized.scales.at(2 * (row * blocks + k / c.block));
-        tolerance += 0.5001 * double(scale) * std::fabs(weight);
+        double step = quantized.rounding() * quantized.scale(row, k / c.block);
+        tolerance += step * std::fabs(weight);
       }
       EXPECT_NEAR(actual, sum, tolerance) << "row " << row << " feature " << n;
     };
@@ -387,11 +402,31 @@ TEST_P(MixedLinear, NumbersThatAreNoneReachTheResult) {
 
 /// Each element of quantized input is off by half of its block's scale at most.
 TEST_P(MixedLinear, ProductsAreWithinTheRoundingOfTheInput) {
-  for (int64_t block : {32, 128}) {
-    Case c{{{20, {2, block, false, Circuit::Slots}}}, 300, block};
-    c.checksRounding = true;
-    check(c, {1, 5});
-  }
+  for (int64_t block : {32, 128})
+    for (int64_t planes : {1, 2}) {
+      Case c{{{20, {2, block, false, Circuit::Slots}}}, 300, block};
+      c.checksRounding = true;
+      c.planes = planes;
+      check(c, {1, 5});
+    }
+}
+
+/// Integers of 16 bits, with codes of each width and each circuit.
+TEST_P(MixedLinear, TwoPlanes) {
+  auto checkPlanes = [&](Case c, const std::vector<int64_t> &rowCounts) {
+    c.planes = 2;
+    check(c, rowCounts);
+  };
+  checkPlanes({{{37, {2, 32, false, Circuit::Slots}}}, 302, 32}, {1, 41});
+  checkPlanes({{{37, {3, 0, false, Circuit::Uniform}}}, 303}, {1, 41});
+  checkPlanes({{{37, {4, 256, false, Circuit::Scattered}}}, 304}, {1, 41});
+  checkPlanes({{{37, {8, 64, false, Circuit::None}}}, 308, 64}, {1, 41});
+  checkPlanes({{{20, {2, 0, true, Circuit::Slots}, 1.0}}, 140}, {1, 3});
+  Case c{{{44, {2, 0, false, Circuit::Slots}}, {44, {2, 0, false, Circuit::Slots}}}, 113, 64};
+  c.gated = c.bias = c.residual = true;
+  c.activation = "silu";
+  c.type = "f16";
+  checkPlanes(c, {1, 9});
 }
 
 /// Input that is not quantized, with every way to decode and every circuit.
@@ -455,11 +490,13 @@ TEST_P(MixedLinear, RoundingOfTheInputIsBounded) {
   // Against the product of the input itself: each element is off by half of its block's scale.
   int64_t columns = 300, rows = 2;
   Tensor x = Tensor::random(rows * columns, "f32", 3);
-  Quantized quantized = quantize(GetParam(), x, rows, columns, 64);
-  for (int64_t row = 0; row < rows; ++row)
-    for (int64_t k = 0; k < columns; ++k)
-      EXPECT_LE(std::fabs(quantized.at(row, k) - x.at(row * columns + k)),
-                0.5001 * quantized.scales.at(2 * (row * quantized.blocks + k / 64)));
+  for (int64_t planes : {1, 2}) {
+    Quantized quantized = quantize(GetParam(), x, rows, columns, 64, planes);
+    for (int64_t row = 0; row < rows; ++row)
+      for (int64_t k = 0; k < columns; ++k)
+        EXPECT_LE(std::fabs(quantized.at(row, k) - x.at(row * columns + k)),
+                  quantized.rounding() * quantized.scale(row, k / 64));
+  }
 }
 
 TEST_P(MixedLinear, QuantizedRows) {
@@ -467,26 +504,34 @@ TEST_P(MixedLinear, QuantizedRows) {
     for (int64_t block : {32, 64, 128})
       for (int64_t columns : {1, 31, 40, 128, 300}) {
         Tensor x = Tensor::random(3 * columns, type, 9, 50.0f);
-        Quantized quantized = quantize(GetParam(), x, 3, columns, block);
+        int64_t planes = block == 64 ? 2 : 1;
+        Quantized quantized = quantize(GetParam(), x, 3, columns, block, planes);
         int64_t stored = llvm::alignTo(columns, quantizedColumns);
         for (int64_t row = 0; row < 3; ++row)
           for (int64_t i = 0; i < quantized.blocks; ++i) {
-            double largest = 0, sum = 0;
+            double largest = 0, sums[2] = {};
             int64_t end = std::min(columns, (i + 1) * block);
             for (int64_t k = i * block; k < end; ++k)
               largest = std::max(largest, double(std::fabs(x.at(row * columns + k))));
-            double scale = quantized.scales.at(2 * (row * quantized.blocks + i));
+            double scale = quantized.scale(row, i);
             EXPECT_NEAR(scale, largest / 127, 1e-6 * largest);
             for (int64_t k = i * block; k < end; ++k) {
-              EXPECT_NEAR(quantized.at(row, k), x.at(row * columns + k), 0.5001 * scale);
-              sum += quantized.number(row, k);
+              EXPECT_NEAR(quantized.at(row, k), x.at(row * columns + k),
+                          quantized.rounding() * scale);
+              for (int64_t plane = 0; plane < planes; ++plane)
+                sums[plane] += quantized.number(row, k, plane);
             }
-            EXPECT_NEAR(quantized.scales.at(2 * (row * quantized.blocks + i) + 1), scale * sum,
-                        1e-6 * std::fabs(scale * sum));
+            for (int64_t plane = 0; plane < planes; ++plane) {
+              double own = quantized.scale(row, i, plane), sum = own * sums[plane];
+              EXPECT_NEAR(own, plane ? scale / 254 : scale, 1e-6 * own);
+              EXPECT_NEAR(quantized.scale(row, i, plane, /*ofSum=*/true), sum,
+                          1e-6 * std::fabs(sum));
+            }
           }
         for (int64_t row = 0; row < 3; ++row)
           for (int64_t k = columns; k < stored; ++k)
-            EXPECT_EQ(quantized.number(row, k), 0);
+            for (int64_t plane = 0; plane < planes; ++plane)
+              EXPECT_EQ(quantized.number(row, k, plane), 0);
       }
 }
 
@@ -496,12 +541,16 @@ TEST_P(MixedLinear, NumbersThatAreNone) {
   x.set(128 + 5, INFINITY);
   x.set(2 * 128, 1e-38f);
   x.set(3 * 128 + 7, -std::numeric_limits<float>::max());
-  Quantized quantized = quantize(GetParam(), x, 4, 128, 128);
-  for (int row : {0, 1})
-    for (int i : {0, 1})
-      EXPECT_TRUE(std::isnan(quantized.scales.at(2 * row + i)));
-  EXPECT_EQ(quantized.scales.at(4), 0.0f);
-  EXPECT_EQ(int8_t(quantized.q.bytes[3 * 128 + 7]), -127);
+  for (int64_t planes : {1, 2}) {
+    Quantized quantized = quantize(GetParam(), x, 4, 128, 128, planes);
+    for (int64_t plane = 0; plane < planes; ++plane) {
+      for (int row : {0, 1})
+        for (bool ofSum : {false, true})
+          EXPECT_TRUE(std::isnan(quantized.scale(row, 0, plane, ofSum)));
+      EXPECT_EQ(quantized.scale(2, 0, plane), 0.0);
+    }
+    EXPECT_EQ(quantized.number(3, 7), -127);
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Targets, MixedLinear,

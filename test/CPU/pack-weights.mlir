@@ -1,4 +1,6 @@
-// RUN: tacq-opt %s --tacq-pack-weights | FileCheck %s
+// RUN: tacq-opt %s --tacq-pack-weights=activations=int8 | FileCheck %s
+// RUN: tacq-opt %s --tacq-pack-weights | FileCheck %s --check-prefix=AUTO
+// RUN: tacq-opt %s --tacq-pack-weights=activations=int16 | FileCheck %s --check-prefix=WIDE
 
 tacq.param @w : tensor<8x4xf16> from #tacq.source<"w.bin", 0, 64>
 
@@ -62,6 +64,11 @@ tacq.param @k : tensor<256x32xf16> from #tacq.source<"k.bin", 0, 16384>
 // CHECK: tacq.linear %[[Q]] x_scales(%[[S]]), weights(%{{.*}}, %{{.*}})
 // CHECK-NOT: tacq.quantize_rows
 // CHECK: tacq.linear %[[Q]] x_scales(%[[S]]), weights(%{{.*}})
+// Small weights have an input of 16 bits, in twice as many columns and blocks, if nothing is said.
+// AUTO-LABEL: func.func @mixed
+// AUTO: tacq.quantize_rows %arg0 {bits = 16 : i64, block = 64 : i64, node_name = "y"} : (tensor<?x256xf16, #tacq.shape<["rows", "256"]>>) -> (tensor<?x512xi8, #tacq.shape<["rows", "512"]>>, tensor<?x8x2xf32, #tacq.shape<["rows", "8", "2"]>>)
+// AUTO-NOT: tacq.quantize_rows
+// AUTO: return
 func.func @mixed(%x: !x) -> (!y64, !y32, !y64) {
   %q = tacq.get_param @q : !q
   %k = tacq.get_param @k : !k
@@ -69,6 +76,24 @@ func.func @mixed(%x: !x) -> (!y64, !y32, !y64) {
     : (!x, !q, !k) -> (!y64, !y32)
   %z = tacq.linear %x, weights(%q) {weight_order = [0 : i32], node_name = "z"} : (!x, !q) -> !y64
   return %y#0, %y#1, %z : !y64, !y32, !y64
+}
+
+// A weight of 2^20 elements has an input of 8 bits, and what is multiplied with it and a small one.
+tacq.param @l : tensor<4096x256xf16> from #tacq.source<"l.bin", 0, 2097152>
+!large = !tacq.mixed<4096x256, bits = 2, group = 64, decode = #tacq.affine<scale = f16, zero = ui8>, circuit = <slots, count = 9, exact>>
+!y4096 = tensor<?x4096xf16, #tacq.shape<["rows", "4096"]>>
+// AUTO-LABEL: func.func @large
+// AUTO: tacq.quantize_rows %arg0 {block = 64 : i64, node_name = "y"} :
+// AUTO-NOT: tacq.quantize_rows
+// AUTO: return
+// WIDE-LABEL: func.func @large
+// WIDE: tacq.quantize_rows %arg0 {bits = 16 : i64, block = 64 : i64, node_name = "y"} :
+func.func @large(%x: !x) -> (!y64, !y4096) {
+  %q = tacq.get_param @q : !q
+  %l = tacq.get_param @l : !large
+  %y:2 = tacq.linear %x, weights(%q, %l) {weight_order = [0 : i32, 0 : i32], node_name = "y"}
+    : (!x, !q, !large) -> (!y64, !y4096)
+  return %y#0, %y#1 : !y64, !y4096
 }
 
 // A weight that was left dense has a product of its own.

@@ -194,6 +194,20 @@ func.func @f(%x: tensor<2x100xf32>) {
 }
 
 // -----
+func.func @f(%x: tensor<2x100xf32>) {
+  // expected-error @+1 {{quantize_rows.bits: an integer has 8 or 16 bits, not 12}}
+  %q, %s = tacq.quantize_rows %x {bits = 12 : i64, node_name = "n"} : (tensor<2x100xf32>) -> (tensor<2x128xi8>, tensor<2x1x2xf32>)
+  return
+}
+
+// -----
+func.func @f(%x: tensor<2x100xf32>) {
+  // expected-error @+1 {{quantize_rows.type: the integers are i8, with the columns rounded up to a multiple of 128, twice if they have 16 bits, not 'tensor<2x128xi8>'}}
+  %q, %s = tacq.quantize_rows %x {bits = 16 : i64, node_name = "n"} : (tensor<2x100xf32>) -> (tensor<2x128xi8>, tensor<2x2x2xf32>)
+  return
+}
+
+// -----
 func.func @f(%x: tensor<2x?xf32>) {
   // expected-error @+1 {{quantize_rows.input}}
   %q, %s = tacq.quantize_rows %x {node_name = "n"} : (tensor<2x?xf32>) -> (tensor<2x128xi8>, tensor<2x1x2xf32>)
@@ -202,7 +216,7 @@ func.func @f(%x: tensor<2x?xf32>) {
 
 // -----
 func.func @f(%x: tensor<2x100xf32>) {
-  // expected-error @+1 {{quantize_rows.type: the integers are i8, with the columns rounded up to a multiple of 128, not 'tensor<2x100xi8>'}}
+  // expected-error @+1 {{quantize_rows.type: the integers are i8, with the columns rounded up to a multiple of 128, twice if they have 16 bits, not 'tensor<2x100xi8>'}}
   %q, %s = tacq.quantize_rows %x {node_name = "n"} : (tensor<2x100xf32>) -> (tensor<2x100xi8>, tensor<2x1x2xf32>)
   return
 }

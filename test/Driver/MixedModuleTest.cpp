@@ -54,7 +54,7 @@ protected:
              const llvm::StringMap<MixedWeight> &weights, VulkanProfileAttr profile = {}) {
     auto module = parseSourceString<ModuleOp>(text, &context);
     PassManager passes(&context);
-    passes.addPass(createPackWeights());
+    passes.addPass(createPackWeights({/*activations=*/"int8"}));
     passes.addPass(createFormDispatches());
     passes.addPass(createPlanSchedule());
     if (!module || failed(passes.run(*module)))

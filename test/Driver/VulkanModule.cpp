@@ -19,14 +19,18 @@ void test::good(tacq_status_t *status) {
   tacq_status_free(status);
 }
 
-void test::roundRow(double *row, int64_t columns, int64_t block) {
+void test::roundRow(double *row, int64_t columns, int64_t block, int64_t planes) {
   for (int64_t first = 0; first < columns; first += block) {
     double largest = 0;
     int64_t end = std::min(columns, first + block);
     for (int64_t k = first; k < end; ++k)
       largest = std::max(largest, std::fabs(row[k]));
-    for (int64_t k = first; k < end && largest > 0; ++k)
-      row[k] = std::nearbyint(row[k] * (127 / largest)) * (largest / 127);
+    for (int64_t k = first; k < end && largest > 0; ++k) {
+      double steps = row[k] * (127 / largest), rounded = std::nearbyint(steps);
+      if (planes > 1)
+        rounded += std::nearbyint(254 * (steps - rounded)) / 254;
+      row[k] = rounded * (largest / 127);
+    }
   }
 }
 
@@ -79,7 +83,7 @@ void VulkanModule::emit(const std::string &text, const std::string &profile,
   auto module = parseSourceString<ModuleOp>(text, &context);
   ASSERT_TRUE(module);
   PassManager passes(&context);
-  passes.addPass(createPackWeights());
+  passes.addPass(createPackWeights({activations}));
   passes.addPass(createFormDispatches());
   passes.addPass(createPlanSchedule());
   ASSERT_TRUE(succeeded(passes.run(*module)));

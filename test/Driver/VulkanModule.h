@@ -50,7 +50,7 @@ protected:
 
   mlir::MLIRContext context{mlir::MLIRContext::Threading::DISABLED};
   llvm::SmallString<128> folder;
-  std::string path;
+  std::string path, activations = "int8";
   tacq_runtime_t *runtime = nullptr;
   tacq_device_t *device = nullptr;
 };
@@ -58,8 +58,8 @@ protected:
 /// Fails the test with the status' message.
 void good(tacq_status_t *status);
 
-/// What tacq.quantize_rows makes of a row.
-void roundRow(double *row, int64_t columns, int64_t block);
+/// What tacq.quantize_rows makes of a row with integers of 8 bits, or 16 in two planes.
+void roundRow(double *row, int64_t columns, int64_t block, int64_t planes = 1);
 
 } // namespace tacq::test
 

@@ -62,6 +62,7 @@ protected:
     double scale = 1;        // of the input
     bool perFeature = false; // errors are those of each feature
     int64_t mostRows = 45;
+    int64_t planes = 1; // of the input's integers
   };
   void check(std::vector<MixedWeight> list, Options options);
 };
@@ -69,6 +70,7 @@ protected:
 /// One operation with these weights, for few rows and for several tiles of them.
 void VulkanProduct::check(std::vector<MixedWeight> list, Options options) {
   int64_t columns = list[0].columns, block = quantizedColumns;
+  activations = options.planes > 1 ? "int16" : "int8";
   llvm::StringMap<MixedWeight> weights;
   std::string parameters, loads, names, types, results, resultTypes, order, returned;
   for (auto [i, weight] : llvm::enumerate(list)) {
@@ -106,7 +108,7 @@ void VulkanProduct::check(std::vector<MixedWeight> list, Options options) {
   std::vector<std::vector<double>> decoded;
   for (size_t i = 0; i < list.size(); ++i)
     decoded.push_back(decodeReference(weights["w" + std::to_string(i)]));
-  for (int64_t rows : {int64_t(3), int64_t(8), options.mostRows}) {
+  for (int64_t rows : {int64_t(1), int64_t(3), int64_t(8), options.mostRows}) {
     SCOPED_TRACE(rows);
     std::vector<float> input = randomNumbers(size_t(rows * columns), 5);
     for (float &number : input)
@@ -118,7 +120,7 @@ void VulkanProduct::check(std::vector<MixedWeight> list, Options options) {
         run({inputOf(TACQ_F32, {rows, columns}, input)}, sizes);
     std::vector<double> rounded(input.begin(), input.end());
     for (int64_t row = 0; row < rows; ++row)
-      roundRow(&rounded[size_t(row * columns)], columns, block);
+      roundRow(&rounded[size_t(row * columns)], columns, block, options.planes);
     auto product = [&](size_t weight, int64_t row, int64_t feature) {
       double sum = 0;
       for (int64_t k = 0; k < columns; ++k)
@@ -139,7 +141,8 @@ void VulkanProduct::check(std::vector<MixedWeight> list, Options options) {
           expected.push_back(y);
         }
       // Matrices multiply what is rounded to f16.
-      double bound = hasMatrices() && options.profile == deviceProfile() ? 1e-3 : tolerance;
+      bool inHalves = hasMatrices() && options.profile == deviceProfile() && options.planes == 1;
+      double bound = inHalves ? 1e-3 : tolerance;
       if (!options.perFeature) {
         EXPECT_LT(relativeError(actual[size_t(i)], expected), bound);
         continue;
@@ -174,6 +177,25 @@ TEST_F(VulkanProduct, UniformCircuit) {
   MixedWeight weight = randomMixedWeight(64, 256, {2, 128, false, Circuit::None}, 0, 1);
   addUniformCircuit(weight, 0.02);
   check({weight}, {});
+}
+
+/// Input of 16 bits: panels, tiles and the code of profiles without integer dot products.
+TEST_F(VulkanProduct, TwoPlanes) {
+  Options options;
+  options.planes = 2;
+  for (const char *profile : {"", "generic"}) {
+    options.profile = *profile ? profile : deviceProfile();
+    check({randomMixedWeight(72, 200, {2, 64, false, Circuit::Slots}, 0.03, 1)}, options);
+    check({randomMixedWeight(72, 256, {3, 0, true, Circuit::Scattered}, 0.03, 2)}, options);
+  }
+  options.profile = deviceProfile();
+  MixedWeight weight = randomMixedWeight(64, 256, {2, 128, false, Circuit::None}, 0, 1);
+  addUniformCircuit(weight, 0.02);
+  check({weight}, options);
+  options.gated = true;
+  check({randomMixedWeight(72, 200, {4, 64, false, Circuit::Scattered}, 0.02, 1),
+         randomMixedWeight(72, 200, {4, 64, false, Circuit::Scattered}, 0.01, 2)},
+        options);
 }
 
 TEST_F(VulkanProduct, SeveralWeights) {

@@ -19,10 +19,12 @@ from test_node_cases import ARCHIVE, LIST, RANDOM
 MAKE = exports.ROOT / "tools" / "dev" / "make-llama.py"
 QUICK = ["--method", "nearest", "--no-clip", "--circuit-from", "random"]
 # Panels, tiles of matrices and of integers: each width of codes, and each layout of the circuit.
-FORMATS = [[], ["--bits", 2], ["--bits", 3, "--codebook", "--circuit", "1%"],
+# Weights are small, so that input has 16 bits where nothing is said.
+INT8 = ["--activations", "int8"]
+FORMATS = [[], ["--bits", 2], ["--bits", 3, "--codebook", "--circuit", "1%", *INT8],
            ["--bits", 2, "--codebook", "--circuit-layout", "uniform", "--circuit", "2%"],
            ["--bits", 4, "--group", 64, "--circuit-layout", "scattered"],
-           ["--bits", 8, "--group", 32, "--circuit", 0],
+           ["--bits", 8, "--group", 32, "--circuit", 0, *INT8], ["--bits", 2, *INT8],
            ["--bits", 2, "--circuit", "12%", "--activations", "f32"], ["--bits", 2, "--head-bits", 4]]
 
 

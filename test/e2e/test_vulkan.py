@@ -22,23 +22,25 @@ pytestmark = pytest.mark.skipif(not DRIVER and not ICD.exists(),
                                 reason="there is no software Vulkan device")
 EXPORT = "dynamo_past_opset18"
 TARGETS = spirv.TARGETS + ",cpu=host"
-# Products of 8-bit integers: where a rounding falls on the other side, a whole step differs.
-# "many" has panels with more slots than a workgroup has in shared memory at once.
-FORMATS = {"plain": ([], 1e-4), "slots": (["--bits", 2], 0.6),
-           "many": (["--bits", 2, "--circuit", "12%"], 0.6),
-           "groups": (["--bits", 2, "--group", 32], 0.6),
-           "uniform": (["--bits", 2, "--circuit-layout", "uniform"], 0.6),
-           "list": (["--bits", 4, "--circuit-layout", "scattered"], 0.6),
-           "codes": (["--bits", 3, "--group", 64, "--circuit", 0], 0.6),
-           "mixed": (["--plan", "vulkan-plan.json"], 0.6),
+# Products of integers: where a rounding falls on the other side, a whole step differs, of 8 bits or
+# of 16, which these small weights have if nothing is said. "many" has panels with more slots than a
+# workgroup has in shared memory at once.
+INT8 = ["--activations", "int8"]
+FORMATS = {"plain": ([], 1e-4), "slots": (["--bits", 2, *INT8], 0.6),
+           "many": (["--bits", 2, "--circuit", "12%"], 5e-3),
+           "groups": (["--bits", 2, "--group", 32], 5e-3),
+           "uniform": (["--bits", 2, "--circuit-layout", "uniform", *INT8], 0.6),
+           "list": (["--bits", 4, "--circuit-layout", "scattered"], 5e-3),
+           "codes": (["--bits", 3, "--group", 64, "--circuit", 0, *INT8], 0.6),
+           "mixed": (["--plan", "vulkan-plan.json"], 5e-3),
            "exact": (["--plan", "vulkan-plan.json", "--activations", "f32"], 1e-3),
            "exact-groups": (["--bits", 3, "--group", 64, "--circuit", "1%", "--circuit-layout",
                              "scattered", "--activations", "f32"], 1e-3)}
 
 # Of the root mean square of logits, of how many prompts the texts are compared, and the share that
-# is the same: docs/guides/vulkan.md states these. With 8-bit input, 96 of 100 are (groups of 32).
-TEXTS = {"plain": (1e-5, 5, 1), "slots": (0.012, 2, 0.96), "groups": (0.012, 6, 0.96),
-         "codes": (0.012, 4, 0.96), "exact": (1e-5, 3, 1)}
+# is the same: docs/guides/vulkan.md states these.
+TEXTS = {"plain": (1e-5, 3, 1), "slots": (0.012, 2, 0.96), "groups": (2e-4, 6, 1),
+         "mixed": (2e-4, 2, 1)}
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -90,9 +92,10 @@ def test_shaders_are_valid(tools, modules):
     for name in FORMATS:
         checks = spirv.ShaderChecks(tools.jobs)
         assert checks.check([modules[name]]) > 10 * len(spirv.PROFILES)
-        # Codes are multiplied four at a time, and there are products of many rows.
-        int8 = name != "plain" and not name.startswith("exact")
-        assert not int8 or {6018, 6022} <= checks.used["nvidia-hopper"]
+        # Codes are multiplied four at a time; many rows of 8 bits are multiplied as matrices.
+        integers = name != "plain" and not name.startswith("exact")
+        asked = ({6018} if integers else set()) | ({6022} if "int8" in FORMATS[name][0] else set())
+        assert asked <= checks.used["nvidia-hopper"]
 
 
 def inputs(past, count):

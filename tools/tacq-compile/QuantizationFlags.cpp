@@ -110,10 +110,13 @@ void QuantizationFlags::addTo(CLI::App &app) {
                  "anything is quantized)")
       ->check(CLI::IsMember({"auto", "f16", "keep"}))
       ->group(group);
-  app.add_option("--activations", activations,
-                 "What is multiplied with quantized weights: int8, with a scale for each group, or "
-                 "f32, which is exact and several times slower (default: int8)")
-      ->check(CLI::IsMember({"int8", "f32"}))
+  app.add_option(
+         "--activations", activations,
+         "What is multiplied with quantized weights: int8, with a scale for each group; int16, "
+         "whose products take up to twice as long; f32, which is exact and several times "
+         "slower; or auto: int16 for weights of less than 2^20 elements, which a cache "
+         "holds, and int8 for others (default: auto)")
+      ->check(CLI::IsMember({"auto", "int8", "int16", "f32"}))
       ->group(group);
   app.add_option("--tune-kernels", tunedPlan,
                  "Measure on this machine how kernels best go through the weights, and write the "
@@ -136,7 +139,7 @@ Error QuantizationFlags::checkFlags() {
                                {!circuitText.empty(), "--circuit"},
                                {codebook, "--codebook"},
                                {headBits != 0, "--head-bits"},
-                               {activations != "int8", "--activations"},
+                               {activations != "auto", "--activations"},
                                {!tunedPlan.empty(), "--tune-kernels"},
                                {tuning.isOn(), "--tune"},
                                {group != 0, "--group"}})
@@ -156,7 +159,7 @@ Error QuantizationFlags::apply(const std::string &model, bool quiet, CompileOpti
   if (Error error = checkFlags())
     return error;
   bool quantized = bits != 0 || !planFile.empty();
-  options.floatActivations = activations == "f32";
+  options.activations = activations;
   options.narrowDense = dense == "f16" || (dense == "auto" && quantized);
   if (!quantized)
     return success();

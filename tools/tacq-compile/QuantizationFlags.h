@@ -26,7 +26,7 @@ private:
 
   std::string tunedPlan;
   std::string statisticsFile, planFile, circuitText, layoutText = "slots", dense = "auto",
-                                                     activations = "int8";
+                                                     activations = "auto";
   std::vector<std::string> dataFiles;
   int64_t bits = 0, group = 0, headBits = 0;
   bool codebook = false;

@@ -62,8 +62,9 @@ struct CompileOptions {
   std::function<Error(const std::vector<KernelTiling> &measured)> recordTilings;
   /// Store f32 matrices that are not quantized as f16 (tacq-narrow-parameters).
   bool narrowDense = false;
-  /// Multiply mixed-precision weights with the input as it is, not with int8. Slower.
-  bool floatActivations = false;
+  /// What mixed-precision weights are multiplied with: int8, int16, f32, or auto, which is int16
+  /// for small weights and int8 for others (tacq-pack-weights).
+  std::string activations = "auto";
   /// Products with dense weights may round their factors to bf16 (tacq-allow-bf16).
   bool bf16Products = false;
   /// Let the model choose the likeliest token (tacq-append-next-token); by default where a target
@@ -87,11 +88,11 @@ Error compileModel(const std::string &path, const CompileOptions &options);
 void buildGraphStages(mlir::OpPassManager &manager, EmitStage last,
                       const GraphPipelineOptions &options);
 /// The passes from there up to `last`, with the weights of these forms and, if asked for, with f32
-/// matrices stored as f16 in `parameters`, or without int8 input of linear operations; `forShaders`
-/// if the module has shaders; `nextToken` adds the result next_token.
+/// matrices stored as f16 in `parameters`; `activations` as in CompileOptions; `forShaders` if the
+/// module has shaders; `nextToken` adds the result next_token.
 void buildModuleStages(mlir::OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                        llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                       bool floatActivations, llvm::ArrayRef<std::string> cpuTargets,
+                       const std::string &activations, llvm::ArrayRef<std::string> cpuTargets,
                        bool forShaders, bool nextToken);
 
 } // namespace tacq

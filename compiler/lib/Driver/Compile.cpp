@@ -42,7 +42,7 @@ void tacq::buildGraphStages(OpPassManager &manager, EmitStage last,
 
 void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterStore &parameters,
                              llvm::StringMap<MixedWeightForm> mixed, bool narrowDense,
-                             bool floatActivations, ArrayRef<std::string> cpuTargets,
+                             const std::string &activations, ArrayRef<std::string> cpuTargets,
                              bool forShaders, bool nextToken) {
   if (last <= EmitStage::Fused)
     return;
@@ -54,7 +54,7 @@ void tacq::buildModuleStages(OpPassManager &manager, EmitStage last, ParameterSt
     return;
   if (nextToken)
     manager.nest<func::FuncOp>().addPass(createAppendNextToken());
-  manager.addPass(createPackWeights({floatActivations ? "f32" : "int8"}));
+  manager.addPass(createPackWeights({activations}));
   manager.addPass(createFormDispatches({/*fuseRows=*/true, /*repeatRows=*/forShaders}));
   manager.addPass(createTileKernels({SmallVector<std::string>(cpuTargets)}));
   if (last == EmitStage::Dispatches)
@@ -267,7 +267,7 @@ Error tacq::compileModel(const std::string &path, const CompileOptions &options)
         if (options.bf16Products)
           manager.addNestedPass<func::FuncOp>(createAllowBf16());
         buildModuleStages(manager, last, model.parameters, forms, options.narrowDense,
-                          options.floatActivations, cpuTargets, !targets.vulkan.empty(),
+                          options.activations, cpuTargets, !targets.vulkan.empty(),
                           options.nextToken.value_or(!targets.vulkan.empty()));
       }))
     return error;

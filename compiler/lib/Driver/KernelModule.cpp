@@ -177,7 +177,7 @@ Error tacq::compileKernelModule(const KernelBenchmarkOptions &options,
     return Error(TACQ_INTERNAL, "the kernel of the measurement is not understood");
   PassManager manager(&context);
   buildModuleStages(manager, EmitStage::Schedule, parameters, {}, /*narrowDense=*/false,
-                    /*floatActivations=*/false, {}, /*forShaders=*/true, /*nextToken=*/false);
+                    /*activations=*/"int8", {}, /*forShaders=*/true, /*nextToken=*/false);
   if (Error error = runPasses(manager, *module, "kernel"))
     return error;
   std::string product = path + ".product";

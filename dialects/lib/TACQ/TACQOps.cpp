@@ -194,11 +194,12 @@ static LogicalResult verifyQuantizedInput(LinearOp op) {
     if (!mixed)
       return op.emitOpError("linear.x_scales: with x_scales all weights are of mixed precision");
     int64_t columns = mixed.getColumns(), blocks = scales.getDimSize(x.getRank() - 1);
-    if (x.getShape().back() != int64_t(llvm::alignTo(columns, quantizedColumns)))
+    int64_t stored = llvm::alignTo(columns, quantizedColumns), planes = op.inputPlanes();
+    if ((planes != 1 && planes != 2) || x.getShape().back() != planes * stored)
       return op.emitOpError("linear.columns: the input has ")
-             << x.getShape().back() << " columns, a weight of " << columns << " takes "
-             << llvm::alignTo(columns, quantizedColumns);
-    std::optional<int64_t> block = quantizationBlock(columns, blocks);
+             << x.getShape().back() << " columns, a weight of " << columns << " takes " << stored
+             << ", or twice as many";
+    std::optional<int64_t> block = quantizationBlock(columns, blocks, planes);
     if (!block)
       return op.emitOpError("linear.x_scales: no block size gives ")
              << blocks << " blocks for " << columns << " columns";
@@ -211,6 +212,8 @@ static LogicalResult verifyQuantizedInput(LinearOp op) {
 
 LogicalResult QuantizeRowsOp::verify() {
   int64_t block = getBlock();
+  if (getBits() != 8 && getBits() != 16)
+    return emitOpError("quantize_rows.bits: an integer has 8 or 16 bits, not ") << getBits();
   if (block != 32 && block != 64 && block != 128)
     return emitOpError("quantize_rows.block: a block has 32, 64 or 128 columns, not ") << block;
   auto x = dyn_cast<RankedTensorType>(getX().getType());
@@ -222,11 +225,11 @@ LogicalResult QuantizeRowsOp::verify() {
                        "last axis");
   int64_t columns = x.getShape().back();
   SmallVector<int64_t> leading(x.getShape().drop_back()), qShape = leading, scaleShape = leading;
-  qShape.push_back(llvm::alignTo(columns, quantizedColumns));
-  scaleShape.append({int64_t(llvm::divideCeil(columns, block)), 2});
+  qShape.push_back(planes() * int64_t(llvm::alignTo(columns, quantizedColumns)));
+  scaleShape.append({planes() * int64_t(llvm::divideCeil(columns, block)), 2});
   if (!q || !q.getElementType().isSignlessInteger(8) || q.getShape() != ArrayRef(qShape))
     return emitOpError("quantize_rows.type: the integers are i8, with the columns rounded up to a "
-                       "multiple of 128, not ")
+                       "multiple of 128, twice if they have 16 bits, not ")
            << getQ().getType();
   if (!scales || !scales.getElementType().isF32() || scales.getShape() != ArrayRef(scaleShape))
     return emitOpError("quantize_rows.type: the scales are f32 [..., ")
@@ -234,11 +237,17 @@ LogicalResult QuantizeRowsOp::verify() {
   return success();
 }
 
-std::optional<int64_t> tacq::quantizationBlock(int64_t columns, int64_t blocks) {
+std::optional<int64_t> tacq::quantizationBlock(int64_t columns, int64_t blocks, int64_t planes) {
   for (int64_t block : {128, 64, 32})
-    if (int64_t(llvm::divideCeil(columns, block)) == blocks)
+    if (planes * int64_t(llvm::divideCeil(columns, block)) == blocks)
       return block;
   return std::nullopt;
+}
+
+int64_t LinearOp::inputPlanes() {
+  int64_t columns = cast<MixedType>(getWeights()[0].getType()).getColumns();
+  return cast<RankedTensorType>(getX().getType()).getShape().back() /
+         int64_t(llvm::alignTo(columns, quantizedColumns));
 }
 
 LogicalResult LinearOp::verify() {

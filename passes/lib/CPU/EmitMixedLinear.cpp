@@ -115,7 +115,6 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   bool hasSlots = format.hasSlots();
   Value sum = carried[0], circuit = carried[1], total = carried[2], slots = carried[3];
   Value at = tile.tileAt(number);
-  InputColumns input = loadColumns(x, inputAt(row, number), quantizedColumns);
   int64_t blocksOfTile = quantizedColumns / block;
   Value firstBlock = times(number, blocksOfTile);
   auto scaleAt = [&](int64_t i) {
@@ -124,30 +123,33 @@ SmallVector<Value> MixedLinearKernel::addTile(MixedTile &tile, Value number, int
   Value count = hasSlots ? tile.slotCount(number) : Value();
   if (hasSlots)
     tile.prefetchSlots(slots);
-  auto addSlots = [&](Value to) {
-    return tile.addSlots(to, slots, count, input, xScales, scaleAt(0), width);
-  };
-  for (int64_t i = 0; i * block < width; ++i) {
-    int64_t first = i * block;
-    Value dots = tile.multiply(at, width, first, std::min(block, width - first), input);
-    Value scale = loadScalar(xScales, scaleAt(i)),
-          offset = loadScalar(xScales, plus(scaleAt(i), 1));
-    if (format.oneGroup()) {
-      sum = fma(dots, splat(scale), sum);
-      total = k.add(total, offset);
-      continue;
+  ofEachPlane([&] {
+    InputColumns input = loadColumns(x, inputAt(row, number), quantizedColumns);
+    auto addSlots = [&](Value to) {
+      return tile.addSlots(to, slots, count, input, xScales, scaleAt(0), width);
+    };
+    for (int64_t i = 0; i * block < width; ++i) {
+      int64_t first = i * block;
+      Value dots = tile.multiply(at, width, first, std::min(block, width - first), input);
+      Value scale = loadScalar(xScales, scaleAt(i)),
+            offset = loadScalar(xScales, plus(scaleAt(i), 1));
+      if (format.oneGroup()) {
+        sum = fma(dots, splat(scale), sum);
+        total = k.add(total, offset);
+        continue;
+      }
+      Value number = plus(firstBlock, i), scales = tile.scales(number);
+      Value low = k.mul(scales, dots);
+      if (hasSlots && !tile.slotsHaveInputScales())
+        low = addSlots(low);
+      sum = fma(low, splat(scale), sum);
+      sum = subtractProduct(sum, k.mul(scales, tile.zeros(number)), splat(offset));
     }
-    Value number = plus(firstBlock, i), scales = tile.scales(number);
-    Value low = k.mul(scales, dots);
-    if (hasSlots && !tile.slotsHaveInputScales())
-      low = addSlots(low);
-    sum = fma(low, splat(scale), sum);
-    sum = subtractProduct(sum, k.mul(scales, tile.zeros(number)), splat(offset));
-  }
-  if (hasSlots && tile.slotsHaveInputScales())
-    circuit = addSlots(circuit);
-  else if (hasSlots && format.oneGroup())
-    circuit = fma(addSlots(splat(0.0f)), splat(loadScalar(xScales, scaleAt(0))), circuit);
+    if (hasSlots && tile.slotsHaveInputScales())
+      circuit = addSlots(circuit);
+    else if (hasSlots && format.oneGroup())
+      circuit = fma(addSlots(splat(0.0f)), splat(loadScalar(xScales, scaleAt(0))), circuit);
+  });
   if (hasSlots)
     slots = k.add(slots, times(count, format.slotBytes()));
   return {sum, circuit, total, slots};
@@ -189,10 +191,15 @@ Value MixedLinearKernel::addList(MixedTile &tile, Value sum, Value row) {
     Value width = k.index(quantizedColumns);
     Value number = b.create<arith::DivUIOp>(position, width);
     Value column = b.create<arith::RemUIOp>(position, width);
-    Value integer = b.create<memref::LoadOp>(x, ValueRange{k.add(inputAt(row, number), column)});
     Value blockNumber = b.create<arith::DivUIOp>(position, k.index(tile.format.block));
-    Value scale = loadScalar(xScales, k.add(inputScalesAt(row), times(blockNumber, 2)));
-    return k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), integer), scale);
+    Value sum;
+    ofEachPlane([&] {
+      Value integer = b.create<memref::LoadOp>(x, ValueRange{k.add(inputAt(row, number), column)});
+      Value scale = loadScalar(xScales, k.add(inputScalesAt(row), times(blockNumber, 2)));
+      Value part = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), integer), scale);
+      sum = sum ? k.add(sum, part) : part;
+    });
+    return sum;
   });
 }
 

@@ -1,4 +1,4 @@
-//===- EmitQuantizeRows.cpp - Rows as 8-bit integers ----------------------===//
+//===- EmitQuantizeRows.cpp - Rows as integers ----------------------------===//
 //
 // A task is a row. A block's elements are in registers between its maximum and its integers.
 //
@@ -21,7 +21,7 @@ constexpr double largestInteger = 127;
 
 QuantizeRowsCode::QuantizeRowsCode(KernelBuilder &k, QuantizeRowsOp op)
     : VectorCode(k), rows(elementCount(ArrayRef(k.dims(op.getX())).drop_back())),
-      columns(*k.dims(op.getX()).back().constant()), block(op.getBlock()),
+      columns(*k.dims(op.getX()).back().constant()), block(op.getBlock()), planes(op.planes()),
       q(outputBuffer(op.getQ())), scales(outputBuffer(op.getScales())) {}
 
 Value QuantizeRowsCode::integerSplat(int32_t value) {
@@ -53,24 +53,44 @@ void QuantizeRowsCode::emitBlock(Value x, Value from, Value to, Value scaleAt, i
   scale = k.select(isFinite, scale, k.constant(f32, std::numeric_limits<double>::quiet_NaN()));
   Value inverse = splat(k.select(isNumber, k.div(limit, magnitude), zero));
   Value keep = b.create<vector::BroadcastOp>(VectorType::get(vectorLanes, b.getI1Type()), isNumber);
+  SmallVector<Value> rounded, remainders;
+  for (Value element : elements) {
+    Value steps = k.select(keep, k.mul(element, inverse), splat(0.0f));
+    rounded.push_back(b.create<math::RoundEvenOp>(steps));
+    if (planes > 1)
+      remainders.push_back(b.create<math::RoundEvenOp>(
+          k.mul(k.sub(steps, rounded.back()), splat(float(remainderSteps)))));
+  }
+  storeIntegers(rounded, scale, to, scaleAt);
+  if (planes == 1)
+    return;
+  int64_t tiles = llvm::divideCeil(this->columns, quantizedColumns);
+  int64_t blocks = llvm::divideCeil(this->columns, block);
+  storeIntegers(remainders, k.div(scale, k.constant(f32, remainderSteps)),
+                k.add(to, k.mul(k.sym(rows), k.index(tiles * quantizedColumns))),
+                plus(scaleAt, 2 * blocks));
+}
+
+/// Stores a block's integers of a plane, and their scales.
+void QuantizeRowsCode::storeIntegers(ArrayRef<Value> rounded, Value scale, Value to,
+                                     Value scaleAt) {
   Value sums = integerSplat(0);
-  for (auto [i, element] : llvm::enumerate(elements)) {
-    Value rounded =
-        b.create<math::RoundEvenOp>(k.select(keep, k.mul(element, inverse), splat(0.0f)));
-    Value number = b.create<arith::FPToSIOp>(integers(32), rounded);
+  for (auto [i, each] : llvm::enumerate(rounded)) {
+    Value number = b.create<arith::FPToSIOp>(integers(32), each);
     sums = b.create<arith::AddIOp>(sums, number);
     Value narrow = b.create<arith::TruncIOp>(integers(8), number);
-    b.create<vector::StoreOp>(narrow, q, ValueRange{plus(to, i * vectorLanes)});
+    b.create<vector::StoreOp>(narrow, q, ValueRange{plus(to, int64_t(i) * vectorLanes)});
   }
   Value sum = b.create<vector::ReductionOp>(vector::CombiningKind::ADD, sums);
   storeScalar(scale, scales, scaleAt);
-  storeScalar(k.mul(scale, b.create<arith::SIToFPOp>(f32, sum)), scales, plus(scaleAt, 1));
+  storeScalar(k.mul(scale, b.create<arith::SIToFPOp>(b.getF32Type(), sum)), scales,
+              plus(scaleAt, 1));
 }
 
 void QuantizeRowsCode::emitRow(Value x, Value from, Value row) {
   int64_t stored = llvm::alignTo(columns, quantizedColumns);
   int64_t whole = columns / block, blocks = llvm::divideCeil(columns, block);
-  Value scaleAt = times(row, 2 * blocks);
+  Value scaleAt = times(row, 2 * planes * blocks);
   auto tileAt = [&](Value tile) {
     return times(k.add(k.mul(tile, k.sym(rows)), row), quantizedColumns);
   };
@@ -88,8 +108,11 @@ void QuantizeRowsCode::emitRow(Value x, Value from, Value row) {
     emitBlock(x, plus(from, whole * block), plus(lastTile, whole * block - lastColumn),
               plus(scaleAt, 2 * whole), columns - whole * block);
   Value zeros = b.create<arith::ConstantOp>(b.getZeroAttr(integers(8)));
-  for (int64_t at = llvm::alignTo(columns, vectorLanes); at < stored; at += vectorLanes)
-    b.create<vector::StoreOp>(zeros, q, ValueRange{plus(lastTile, at - lastColumn)});
+  for (int64_t plane = 0; plane < planes; ++plane) {
+    Value own = tileAt(k.index((plane + 1) * (stored / quantizedColumns) - 1));
+    for (int64_t at = llvm::alignTo(columns, vectorLanes); at < stored; at += vectorLanes)
+      b.create<vector::StoreOp>(zeros, q, ValueRange{plus(own, at - lastColumn)});
+  }
 }
 
 LogicalResult tacq::emitQuantizeRows(KernelBuilder &kernel, QuantizeRowsOp op) {

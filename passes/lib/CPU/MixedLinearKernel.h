@@ -10,6 +10,8 @@
 // result, `rows` rows by the panels, are held in registers as integers over a block of columns, and
 // are scaled and added to the task's sums in memory. What a tile has in slots is added row by row.
 //
+// What is computed of integers of 16 bits is done for each of their two planes, on the same sums.
+//
 // Input that is not quantized is multiplied with decoded tiles of f32, into which the slots are
 // added.
 //
@@ -99,11 +101,34 @@ private:
   void emitResult(const Weight &weight, mlir::Value rowOfTiles, mlir::Value row, mlir::Value sum,
                   mlir::Value other, const Weight *otherWeight);
 
-  /// Where the columns of a tile of a row of the input are.
+  /// What `body` does on sums in memory, for each plane of the input.
+  void ofPlanes(llvm::function_ref<void()> body) {
+    if (planes == 1)
+      return body();
+    loop(k.index(0), k.index(planes), 1, [&](mlir::Value number) {
+      plane = number;
+      body();
+    });
+    plane = mlir::Value();
+  }
+  /// The same on sums in registers, one plane after the other.
+  void ofEachPlane(llvm::function_ref<void()> body) {
+    for (int64_t number = 0; number < planes; ++number) {
+      plane = number ? k.index(number) : mlir::Value();
+      body();
+    }
+    plane = mlir::Value();
+  }
+  /// Where the columns of a tile of a row of the input are, in the plane.
   mlir::Value inputAt(mlir::Value row, mlir::Value tile) {
+    if (plane)
+      tile = k.add(tile, times(plane, planeColumns() / quantizedColumns));
     return times(k.add(k.mul(tile, k.sym(rowCount)), row), quantizedColumns);
   }
-  mlir::Value inputScalesAt(mlir::Value row) { return times(row, 2 * blocks); }
+  mlir::Value inputScalesAt(mlir::Value row) {
+    mlir::Value first = times(row, 2 * blocks);
+    return plane ? k.add(first, times(plane, 2 * planeBlocks())) : first;
+  }
   mlir::Value sumAt(mlir::Value row, int64_t panel) {
     return plus(times(row, panels * vectorLanes), panel * vectorLanes);
   }
@@ -114,6 +139,8 @@ private:
   bool gated;
   int64_t rows, tailRows, jointPanels;
   int64_t rowsPerTask = 0;
+  /// The number of the plane of the input that is multiplied; null for the first.
+  mlir::Value plane;
   /// AMX multiplies whole registers of columns, if there are any in a block.
   bool usesAmx() const { return target.amx && block % AmxCode::bytes == 0; }
 

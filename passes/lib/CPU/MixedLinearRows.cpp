@@ -75,13 +75,15 @@ void MixedLinearKernel::emitTile(MutableArrayRef<Panel> task, SmallVectorImpl<Va
   if (usesAmx()) {
     tilesEnd = k.sub(lastRow, b.create<arith::RemUIOp>(count, k.index(amxRows)));
     loop(firstRow, tilesEnd, amxRows,
-         [&](Value row) { emitAmxRows(task, number, columns, firstRow, row); });
+         [&](Value row) { ofPlanes([&] { emitAmxRows(task, number, columns, firstRow, row); }); });
     count = k.sub(lastRow, tilesEnd);
   }
   Value blockEnd = k.sub(lastRow, b.create<arith::RemUIOp>(count, k.index(rows)));
   auto emitRows = [&](Value row, int64_t tileRows) {
-    for (int64_t panel = 0; panel < panels; panel += jointPanels)
-      emitBlock(task, number, columns, firstRow, row, lastRow, tileRows, panel);
+    ofPlanes([&] {
+      for (int64_t panel = 0; panel < panels; panel += jointPanels)
+        emitBlock(task, number, columns, firstRow, row, lastRow, tileRows, panel);
+    });
   };
   loop(tilesEnd, blockEnd, rows, [&](Value row) { emitRows(row, rows); });
   loop(blockEnd, lastRow, tailRows, [&](Value row) { emitRows(row, tailRows); });
@@ -248,7 +250,7 @@ Value MixedLinearKernel::addTileSlots(Panel &panel, int64_t number, Value slots,
   MixedTile &weight = *panel.tile;
   int64_t slotBytes = weight.format.slotBytes();
   auto addAll = [&](ArrayRef<MixedTile::Slot> some) {
-    loop(firstRow, lastRow, 1, [&](Value row) {
+    auto addRow = [&](Value row) {
       InputColumns input = loadColumns(x, inputAt(row, tile), quantizedColumns);
       Value scaleAt = k.add(inputScalesAt(row), times(tile, 2 * quantizedColumns / block));
       Value sumsAt = sumAt(k.sub(row, firstRow), number);
@@ -260,7 +262,8 @@ Value MixedLinearKernel::addTileSlots(Panel &panel, int64_t number, Value slots,
       if (!blockScales)
         products = fma(products, splat(loadScalar(xScales, scaleAt)), sum);
       store(products, sums, sumsAt);
-    });
+    };
+    loop(firstRow, lastRow, 1, [&](Value row) { ofPlanes([&] { addRow(row); }); });
   };
   Value end = k.add(slots, times(weight.slotCount(tile), slotBytes));
   Value last = plus(end, -slotBytes);

@@ -28,7 +28,8 @@ struct PackWeightsPass : tacq::impl::PackWeightsBase<PackWeightsPass> {
   void runOnOperation() override;
 
 private:
-  using QuantizedInputs = DenseMap<std::pair<Value, int64_t>, QuantizeRowsOp>;
+  /// By input, columns of a block and bits.
+  using QuantizedInputs = DenseMap<std::tuple<Value, int64_t, int64_t>, QuantizeRowsOp>;
   void packDense(LinearOp linear);
   void packMixed(LinearOp linear, QuantizedInputs &inputs);
   void setLayouts(LinearOp linear, function_ref<Attribute(Value)> layoutOf);
@@ -36,6 +37,9 @@ private:
 };
 
 constexpr StringLiteral weightOrderAttribute = "tacq.weight_order";
+
+/// 256 KiB of codes of 2 bits.
+constexpr int64_t smallWeight = int64_t(1) << 20;
 
 bool isMixed(Value weight) { return isa<MixedType>(weight.getType()); }
 
@@ -45,6 +49,13 @@ LayoutAttr mixedLayoutOf(Value weight) {
     if (auto given = dyn_cast_or_null<LayoutAttr>(param.getLayoutAttr()))
       return given;
   return cpuMixedLayout(cast<MixedType>(weight.getType()));
+}
+
+/// Whether the weight's codes stay in a cache next to a core, so that a product is not bound by
+/// their way from memory and has time for an input of more bits.
+bool isSmall(Value weight) {
+  auto type = cast<MixedType>(weight.getType());
+  return type.getRows() * type.getColumns() < smallWeight;
 }
 
 bool isSorted(Value weight) {
@@ -147,19 +158,20 @@ std::pair<LinearOp, LinearOp> splitKinds(LinearOp linear) {
   return {made[false], made[true]};
 }
 
-QuantizeRowsOp quantizeRows(Value x, int64_t block, StringRef name) {
+QuantizeRowsOp quantizeRows(Value x, int64_t block, int64_t bits, StringRef name) {
   OpBuilder builder(x.getContext());
   builder.setInsertionPointAfterValue(x);
   Dims dims = *dimsOf(x.getType());
   int64_t columns = *dims.back().constant();
   Dims integers = dims, scales = dims;
-  integers.back() = Sym(int64_t(llvm::alignTo(columns, quantizedColumns)));
-  scales.back() = Sym(int64_t(llvm::divideCeil(columns, block)));
+  int64_t planes = bits / 8;
+  integers.back() = Sym(planes * int64_t(llvm::alignTo(columns, quantizedColumns)));
+  scales.back() = Sym(planes * int64_t(llvm::divideCeil(columns, block)));
   scales.push_back(Sym(2));
-  return builder.create<QuantizeRowsOp>(x.getLoc(), tensorType(builder.getI8Type(), integers),
-                                        tensorType(builder.getF32Type(), scales), x,
-                                        builder.getI64IntegerAttr(block),
-                                        builder.getStringAttr(name));
+  return builder.create<QuantizeRowsOp>(
+      x.getLoc(), tensorType(builder.getI8Type(), integers),
+      tensorType(builder.getF32Type(), scales), x, builder.getI64IntegerAttr(block),
+      builder.getI64IntegerAttr(bits), builder.getStringAttr(name));
 }
 
 } // namespace
@@ -211,9 +223,12 @@ void PackWeightsPass::packMixed(LinearOp linear, QuantizedInputs &inputs) {
   setLayouts(linear, mixedLayoutOf);
   if (activations == "f32")
     return;
-  QuantizeRowsOp &input = inputs[{linear.getX(), block}];
+  bool wide = activations == "int16" ||
+              (activations == "auto" && llvm::all_of(linear.getWeights(), isSmall));
+  int64_t bits = wide ? 16 : 8;
+  QuantizeRowsOp &input = inputs[{linear.getX(), block, bits}];
   if (!input) {
-    input = quantizeRows(linear.getX(), block, linear.getNodeName());
+    input = quantizeRows(linear.getX(), block, bits, linear.getNodeName());
     ++numQuantized;
   }
   linear.getXMutable().assign(input.getQ());
@@ -248,8 +263,9 @@ void PackWeightsPass::gatherFromPanels() {
 }
 
 void PackWeightsPass::runOnOperation() {
-  if (activations != "int8" && activations != "f32") {
-    getOperation()->emitError("activations are int8 or f32, not '") << activations << "'";
+  if (!llvm::is_contained({"auto", "int8", "int16", "f32"}, StringRef(activations))) {
+    getOperation()->emitError("activations are auto, int8, int16 or f32, not '")
+        << activations << "'";
     return signalPassFailure();
   }
   QuantizedInputs inputs;

@@ -50,8 +50,10 @@ private:
   mlir::Value integerSplat(int32_t value);
   void emitBlock(mlir::Value x, mlir::Value from, mlir::Value to, mlir::Value scaleAt,
                  int64_t columns);
+  void storeIntegers(llvm::ArrayRef<mlir::Value> rounded, mlir::Value scale, mlir::Value to,
+                     mlir::Value scaleAt);
 
-  int64_t block;
+  int64_t block, planes;
   mlir::Value q, scales;
 };
 

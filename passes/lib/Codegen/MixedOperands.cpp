@@ -18,6 +18,7 @@ MixedOperands::collectOperands(FlatCode &code, LinearOp op, std::string &reason)
   if (op.getXScales()) {
     Dims scaleDims = code.k.dims(op.getXScales());
     blocks = *scaleDims[scaleDims.size() - 2].constant();
+    planes = op.inputPlanes();
   }
   x = code.inputBuffer(op.getX());
   xScales = code.inputBuffer(op.getXScales());
@@ -32,7 +33,7 @@ MixedOperands::collectOperands(FlatCode &code, LinearOp op, std::string &reason)
       return failure();
     }
     auto layout = cast<LayoutAttr>((*op.getWeightLayouts())[i]);
-    block = xScales ? *quantizationBlock(type.getColumns(), blocks) : smallestBlock;
+    block = xScales ? *quantizationBlock(type.getColumns(), blocks, planes) : smallestBlock;
     std::optional<MixedFormat> format = MixedFormat::get(type, layout, block);
     if (!format) {
       llvm::raw_string_ostream(reason) << "there is no kernel for a weight of type " << type

@@ -40,7 +40,8 @@ private:
   Values emitSums(size_t first, Value tile, Value rowTile) override;
   Value featureOf(size_t weight, Value stored) override;
   std::vector<TileWeight> decoders(size_t first, Value tile);
-  void stage(MutableArrayRef<TileWeight> decoders, Value columns, Value rowTile);
+  void stageInput(Value columns, Value rowTile);
+  void stageWeights(MutableArrayRef<TileWeight> decoders, Value columns);
   Value half(const Weight &weight, Value byteAt, bool isEven = true);
   Value inputNumber(Value word, Value column);
   void addDots(Values &dots, Value word);
@@ -49,7 +50,15 @@ private:
   Values addSlots(const Place &place, Value columns, Value slot, ValueRange sums);
   Values addList(const Place &place, Value rowTile, ValueRange sums);
 
-  int64_t inputColumns = 0, blocks = 0, block = 0;
+  /// Of a row of the input, of all planes.
+  int64_t inputColumns = 0, blocks = 0, block = 0, planes = 1;
+  /// The plane that is added.
+  int64_t plane = 0;
+  /// Where the scales of a block of a row are, in the plane.
+  Value scalesOf(Value row, Value inputBlock) {
+    Value first = plus(times(row, blocks), plane * (blocks / planes));
+    return times(k.add(first, inputBlock), 2);
+  }
   Value x, xScales, weightMemory, inputMemory;
   SmallVector<Weight, 3> weights;
   /// The rows of the input that the invocation has.
@@ -67,7 +76,9 @@ bool IntegerTile::collect() {
   if (!input || !xScales)
     return false;
   x = wordsOf(input);
-  block = *quantizationBlock(cast<MixedType>(op.getWeights()[0].getType()).getColumns(), blocks);
+  planes = op.inputPlanes();
+  int64_t columns = cast<MixedType>(op.getWeights()[0].getType()).getColumns();
+  block = *quantizationBlock(columns, blocks, planes);
   for (auto [i, operand] : llvm::enumerate(op.getWeights())) {
     auto layout = cast<LayoutAttr>((*op.getWeightLayouts())[i]);
     std::optional<MixedFormat> format =
@@ -121,19 +132,24 @@ std::vector<TileWeight> IntegerTile::decoders(size_t first, Value tile) {
   return result;
 }
 
-/// Puts a tile of columns into memory.
-void IntegerTile::stage(MutableArrayRef<TileWeight> decoders, Value columns, Value rowTile) {
+/// Puts a tile of columns of the input into memory.
+void IntegerTile::stageInput(Value columns, Value rowTile) {
   Value word = remainder(thread(), k.index(tileWords));
   Values read;
   for (int64_t i = 0; i < tileRows() * tileWords; i += workgroup()) {
     Value row = inputRow(rowTile, quotient(plus(thread(), i), k.index(tileWords)));
     Value at = k.add(times(row, inputColumns / wordBytes), times(columns, tileWords));
+    at = plus(at, plane * (inputColumns / planes / wordBytes));
     read.push_back(element(x, k.add(at, word)));
   }
   for (auto [i, value] : llvm::enumerate(read)) {
     Value row = quotient(plus(thread(), int64_t(i) * workgroup()), k.index(tileWords));
     storeShared(value, inputMemory, k.add(times(row, inputStride), word));
   }
+}
+
+/// The same of the weights.
+void IntegerTile::stageWeights(MutableArrayRef<TileWeight> decoders, Value columns) {
   int64_t partsOfPanel = panelRows * stepsOfTile, wordsOfStep = stepColumns / wordBytes;
   Value step = remainder(quotient(thread(), k.index(panelRows)), k.index(stepsOfTile));
   for (auto [i, decoder] : llvm::enumerate(decoders)) {
@@ -189,10 +205,11 @@ RowTile::Values IntegerTile::addBlock(ArrayRef<Place> places, Value columns, Val
   });
   Value number = k.add(times(columns, formatTileColumns / block), inTile);
   // Behind the last block there are zeros.
-  Value isBlock = k.less(number, k.index(blocks)), own = k.min(number, k.index(blocks - 1));
+  int64_t last = blocks / planes - 1;
+  Value isBlock = k.lessEqual(number, k.index(last)), own = k.min(number, k.index(last));
   Values scales, offsets, result;
   for (Value row : rows) {
-    Value at = times(k.add(times(row, blocks), own), 2);
+    Value at = scalesOf(row, own);
     scales.push_back(ShaderCode::load(xScales, at));
     offsets.push_back(k.select(isBlock, ShaderCode::load(xScales, plus(at, 1)), f(0.0)));
   }
@@ -245,12 +262,11 @@ RowTile::Values IntegerTile::addSlots(const Place &place, Value columns, Value s
              format.slotsAt() % halfBytes == 0);
     Value inMemory = quotient(column, k.index(wordBytes));
     Value all = k.add(times(columns, formatTileColumns), column);
-    Value inputBlock = k.min(quotient(all, k.index(block)), k.index(blocks - 1));
+    Value inputBlock = k.min(quotient(all, k.index(block)), k.index(blocks / planes - 1));
     Values next;
     for (int64_t j = 0; j < ownRows; ++j) {
       Value own = loadShared(inputMemory, k.add(times(plus(firstRow(), j), inputStride), inMemory));
-      Value scale =
-          ShaderCode::load(xScales, times(k.add(times(rows[size_t(j)], blocks), inputBlock), 2));
+      Value scale = ShaderCode::load(xScales, scalesOf(rows[size_t(j)], inputBlock));
       next.push_back(
           k.add(carried[size_t(j)], k.mul(value, k.mul(inputNumber(own, column), scale))));
     }
@@ -280,13 +296,17 @@ RowTile::Values IntegerTile::addList(const Place &place, Value rowTile, ValueRan
     Value number = quotient(column, k.index(block));
     Values next;
     for (int64_t j = 0; j < ownRows; ++j) {
-      Value row = rows[size_t(j)];
-      Value own = element(
-          x, k.add(times(row, inputColumns / wordBytes), quotient(column, k.index(wordBytes))));
-      Value scale = ShaderCode::load(xScales, times(k.add(times(row, blocks), number), 2));
-      next.push_back(
-          k.add(carried[size_t(j)], k.mul(value, k.mul(inputNumber(own, column), scale))));
+      Value row = rows[size_t(j)], sum = carried[size_t(j)];
+      for (plane = 0; plane < planes; ++plane) {
+        Value first =
+            plus(times(row, inputColumns / wordBytes), plane * (inputColumns / planes / wordBytes));
+        Value own = element(x, k.add(first, quotient(column, k.index(wordBytes))));
+        Value scale = ShaderCode::load(xScales, scalesOf(row, number));
+        sum = k.add(sum, k.mul(value, k.mul(inputNumber(own, column), scale)));
+      }
+      next.push_back(sum);
     }
+    plane = 0;
     return next;
   });
 }
@@ -310,23 +330,27 @@ RowTile::Values IntegerTile::emitSums(size_t first, Value tile, Value rowTile) {
   size_t count = size_t(ownPanels * ownRows);
   carried = loop(k.index(0), k.index(weights[first].format.columnsOfTiles), 1, carried,
                  [&](Value columns, ValueRange now) {
-                   stage(parts, columns, rowTile);
-                   barrier();
-                   Values sums = loop(k.index(0), k.index(formatTileColumns / block), 1,
-                                      now.take_front(count), [&](Value inTile, ValueRange sums) {
-                                        return addBlock(places, columns, inTile, sums);
-                                      });
-                   Values slots(now.drop_front(count));
-                   for (auto [i, place] : llvm::enumerate(places)) {
-                     if (!place.weight->format.hasSlots())
-                       continue;
-                     auto own = MutableArrayRef(sums).slice(i * ownRows, ownRows);
-                     Values added = addSlots(place, columns, slots[i], ValueRange(own));
-                     slots[i] = added.pop_back_val();
-                     llvm::copy(added, own.begin());
+                   Values sums(now.take_front(count)), slots(now.drop_front(count)), next = slots;
+                   stageWeights(parts, columns);
+                   for (plane = 0; plane < planes; ++plane) {
+                     stageInput(columns, rowTile);
+                     barrier();
+                     sums = loop(k.index(0), k.index(formatTileColumns / block), 1, sums,
+                                 [&](Value inTile, ValueRange sums) {
+                                   return addBlock(places, columns, inTile, sums);
+                                 });
+                     for (auto [i, place] : llvm::enumerate(places)) {
+                       if (!place.weight->format.hasSlots())
+                         continue;
+                       auto own = MutableArrayRef(sums).slice(i * ownRows, ownRows);
+                       Values added = addSlots(place, columns, slots[i], ValueRange(own));
+                       next[i] = added.pop_back_val();
+                       llvm::copy(added, own.begin());
+                     }
+                     barrier();
                    }
-                   barrier();
-                   sums.append(slots);
+                   plane = 0;
+                   sums.append(next);
                    return sums;
                  });
   carried.resize(count);

@@ -87,7 +87,7 @@ LogicalResult MixedLinearShader::collect() {
     weights.push_back({operand.format, wordsOf(operand.buffer), operand.bias, operand.output});
   int64_t most = subgroup() > 1 ? manyInvocations : vulkanInvocations;
   most = std::min(most, mostInvocations()) / formatTileRows;
-  parts = std::min<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(inputColumns, block)), most);
+  parts = std::min<int64_t>(llvm::PowerOf2Ceil(llvm::divideCeil(planeColumns(), block)), most);
   setWorkgroup(parts * formatTileRows);
   for (int64_t i = 0; parts > 1 && i < (op.getGated() ? 2 : 1); ++i)
     memory.push_back(shared(workgroup(), b.getF32Type()));
@@ -227,12 +227,17 @@ Value MixedLinearShader::floatInput(Value row, Value column) {
 Value MixedLinearShader::inputAt(Value row, Value column) {
   if (!isQuantized())
     return floatInput(row, column);
-  Value byte = loadNumber(x, k.add(times(row, inputColumns), column), 1);
-  Value left = b.create<arith::ShLIOp>(byte, word(24));
-  Value number =
-      b.create<arith::SIToFPOp>(b.getF32Type(), b.create<arith::ShRSIOp>(left, word(24)));
-  Value block = k.add(times(row, blocks), quotient(column, k.index(this->block)));
-  return k.mul(number, load(xScales, times(block, 2)));
+  Value ofPlane = quotient(column, k.index(block)), sum;
+  for (int64_t plane = 0; plane < planes; ++plane) {
+    Value at = plus(times(row, inputColumns), plane * planeColumns());
+    Value left = b.create<arith::ShLIOp>(loadNumber(x, k.add(at, column), 1), word(24));
+    Value number =
+        b.create<arith::SIToFPOp>(b.getF32Type(), b.create<arith::ShRSIOp>(left, word(24)));
+    Value own = k.add(plus(times(row, blocks), plane * planeBlocks()), ofPlane);
+    Value part = k.mul(number, load(xScales, times(own, 2)));
+    sum = sum ? k.add(sum, part) : part;
+  }
+  return sum;
 }
 
 Value MixedLinearShader::addSlots(const Place &place, Value row, Value sum) {
@@ -319,15 +324,22 @@ Value MixedLinearShader::product(const Weight &weight, Value row, Value stored) 
       own = format.oneGroup() ? own : k.mul(scaleOf(block), own);
       return SmallVector<Value>{k.add(carried[0], own), carried[1]};
     }
+    SmallVector<Value> next(carried);
     Value input = k.add(times(row, inputColumns), times(number, quantizedColumns));
-    Value sum = dots(place, number, width, input, first, count);
     Value scaleAt = times(k.add(times(row, blocks), block), 2);
-    Value scale = load(xScales, scaleAt), offset = load(xScales, plus(scaleAt, 1));
-    Value low = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), sum), scale);
-    if (format.oneGroup())
-      return SmallVector<Value>{k.add(carried[0], low), k.add(carried[1], offset)};
-    Value decoded = k.mul(scaleOf(block), k.sub(low, k.mul(zeroOf(block), offset)));
-    return SmallVector<Value>{k.add(carried[0], decoded), carried[1]};
+    for (int64_t plane = 0; plane < planes; ++plane) {
+      Value sum = dots(place, number, width, plus(input, plane * planeColumns()), first, count);
+      Value at = plus(scaleAt, 2 * plane * planeBlocks());
+      Value scale = load(xScales, at), offset = load(xScales, plus(at, 1));
+      Value low = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), sum), scale);
+      if (format.oneGroup()) {
+        next = {k.add(next[0], low), k.add(next[1], offset)};
+        continue;
+      }
+      Value decoded = k.mul(scaleOf(block), k.sub(low, k.mul(zeroOf(block), offset)));
+      next[0] = k.add(next[0], decoded);
+    }
+    return next;
   };
   SmallVector<Value> carried = {f(0.0), f(0.0)};
   int64_t blocksOfTile = quantizedColumns / block;

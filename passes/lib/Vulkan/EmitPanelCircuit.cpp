@@ -186,7 +186,7 @@ Value PanelLinear::slotTerm(const Place &place, Value base, Value slot) {
                    : quotient(k.add(slot, base), k.index(format.uniformSlots));
   Value column = k.add(times(tile, formatTileColumns), position);
   // A module may lie.
-  column = k.min(column, k.index(inputColumns - 1));
+  column = k.min(column, k.index(planeColumns() - 1));
   return k.mul(number, inputNumber(place, column));
 }
 

@@ -101,9 +101,9 @@ void PanelLinear::loadGain() {
   gains.clear();
   if (!norm)
     return;
-  for (int64_t first = 0; first < inputColumns; first += workgroup() * quadBytes) {
-    Value column = times(
-        k.min(plus(thread(), first / quadBytes), k.index(inputColumns / quadBytes - 1)), quadBytes);
+  for (int64_t first = 0; first < planeColumns(); first += workgroup() * quadBytes) {
+    Value last = k.index(planeColumns() / quadBytes - 1);
+    Value column = times(k.min(plus(thread(), first / quadBytes), last), quadBytes);
     gains.push_back(loadRun(gain, column, quadBytes));
   }
 }
@@ -139,7 +139,7 @@ void PanelLinear::makeRow() {
   QuantizeRow quantizer(k, quantize, profile);
   if (failed(quantizer.chooseParts(block / quadBytes)))
     llvm_unreachable("its block was looked at");
-  int64_t units = inputColumns / quadBytes;
+  int64_t units = planeColumns() / quadBytes;
   Values unitNumbers, insides, firsts;
   for (int64_t first = 0; first < units; first += workgroup()) {
     Value unit = plus(thread(), first);
@@ -157,7 +157,7 @@ void PanelLinear::makeRow() {
       squares = k.add(squares, inside ? k.select(inside, sum, f(0.0)) : sum);
     }
     squares = reduce(squares, normMemory, [&](Value x, Value y) { return k.add(x, y); });
-    Value mean = k.div(squares, f(double(inputColumns)));
+    Value mean = k.div(squares, f(double(planeColumns())));
     Value epsilon = f(norm.getEpsilon().convertToDouble());
     Value scale = k.div(f(1.0), b.create<math::SqrtOp>(k.add(mean, epsilon)));
     // In the precision of the result that is not in memory.
@@ -169,12 +169,16 @@ void PanelLinear::makeRow() {
   for (auto [own, number, inside] : llvm::zip(elements, unitNumbers, insides)) {
     auto quantizeUnit = [&, &own = own, &number = number] {
       Value part = remainder(number, k.index(quantizer.parts));
-      Values words;
+      SmallVector<Values, 2> words;
+      words.resize(size_t(planes));
       quantizer.emitKept(
-          own, part, [&](Value word, int64_t) { words.push_back(word); }, rowScalesMemory,
-          times(quotient(number, k.index(quantizer.parts)), 2));
-      Value quad = b.create<spirv::CompositeConstructOp>(quadType(), words);
-      storeShared(quad, rowQuadsMemory, number);
+          own, part,
+          [&](Value word, int64_t, int64_t plane) { words[size_t(plane)].push_back(word); },
+          rowScalesMemory, times(quotient(number, k.index(quantizer.parts)), 2));
+      for (auto [plane, ofPlane] : llvm::enumerate(words)) {
+        Value quad = b.create<spirv::CompositeConstructOp>(quadType(), ofPlane);
+        storeShared(quad, rowQuadsMemory, plus(number, int64_t(plane) * units));
+      }
     };
     if (inside)
       when(inside, quantizeUnit);
@@ -227,11 +231,17 @@ Value PanelLinear::inputFactor(const Place &place, Value block, bool ofSum) {
 Value PanelLinear::inputNumber(const Place &place, Value column) {
   Value inQuad = remainder(quotient(column, k.index(wordBytes)), k.index(4));
   Value component = b.create<arith::IndexCastOp>(b.getI32Type(), inQuad);
-  Value quad = inputQuad(place, quotient(column, k.index(quadBytes)));
-  Value word = b.create<spirv::VectorExtractDynamicOp>(b.getI32Type(), quad, component);
   Value place8 = times(remainder(column, k.index(wordBytes)), 8);
   Value left = b.create<arith::IndexCastOp>(b.getI32Type(), k.sub(k.index(24), place8));
-  Value integer = b.create<arith::ShRSIOp>(b.create<arith::ShLIOp>(word, left), this->word(24));
-  return k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), integer),
-               inputFactor(place, quotient(column, k.index(block)), false));
+  Value firstQuad = quotient(column, k.index(quadBytes)), sum;
+  Value firstBlock = quotient(column, k.index(block));
+  for (int64_t plane = 0; plane < planes; ++plane) {
+    Value quad = inputQuad(place, plus(firstQuad, plane * planeColumns() / quadBytes));
+    Value word = b.create<spirv::VectorExtractDynamicOp>(b.getI32Type(), quad, component);
+    Value integer = b.create<arith::ShRSIOp>(b.create<arith::ShLIOp>(word, left), this->word(24));
+    Value number = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), integer),
+                         inputFactor(place, plus(firstBlock, plane * planeBlocks()), false));
+    sum = sum ? k.add(sum, number) : number;
+  }
+  return sum;
 }

@@ -72,9 +72,10 @@ PanelLinear::Tile PanelLinear::tileOf(const Place &place, ValueRange values) {
   return tile;
 }
 
-PanelLinear::Values PanelLinear::inputWords(const Place &place, Value tile) {
+PanelLinear::Values PanelLinear::inputWords(const Place &place, Value tile, int64_t plane) {
   Value at =
       k.add(times(tile, formatTileColumns / quadBytes), times(place.part, partColumns / quadBytes));
+  at = plus(at, plane * planeColumns() / quadBytes);
   Values words;
   for (int64_t i = 0; i < partColumns / quadBytes; ++i) {
     Value quad = inputQuad(place, plus(at, i));
@@ -216,34 +217,37 @@ PanelLinear::Rows PanelLinear::sumTiles(const Place &place, Value panel, const T
     if (format.lastColumns || format.columnsOfTiles % step != 0)
       inside = k.less(column, k.index(format.storedColumns));
     Value own = inside ? k.select(inside, number, k.index(0)) : number;
-    Values input = inputWords(place, own);
-    Rows sums =
-        format.codebook ? levelDots(place, tile, input, terms) : planeDots(place, tile, input);
-    Value block = quotient(k.add(times(own, formatTileColumns), times(place.part, partColumns)),
-                           k.index(this->block));
-    Value scale = inputFactor(place, block, false), offset = inputFactor(place, block, true);
-    // The block's sum is taken once, at its beginning.
-    if (this->block != partColumns)
-      offset =
-          k.select(k.equal(remainder(column, k.index(this->block)), k.index(0)), offset, f(0.0));
-    if (inside) {
-      scale = k.select(inside, scale, f(0.0));
-      offset = k.select(inside, offset, f(0.0));
-    }
     Values next(carried.begin(), carried.end());
     Rows scales, zeros;
     if (!format.oneGroup()) {
       scales = scalesOf(tile);
       zeros = zerosOf(place, tile);
     }
-    for (int64_t row = 0; row < 4; ++row) {
-      Value low = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), sums[row]), scale);
-      if (!format.oneGroup())
-        low = k.mul(scales[row], k.sub(low, k.mul(zeros[row], offset)));
-      next[row] = k.add(carried[row], low);
+    Value block = quotient(k.add(times(own, formatTileColumns), times(place.part, partColumns)),
+                           k.index(this->block));
+    for (int64_t plane = 0; plane < planes; ++plane) {
+      Values input = inputWords(place, own, plane);
+      Rows sums =
+          format.codebook ? levelDots(place, tile, input, terms) : planeDots(place, tile, input);
+      Value ofPlane = plus(block, plane * planeBlocks());
+      Value scale = inputFactor(place, ofPlane, false), offset = inputFactor(place, ofPlane, true);
+      // The block's sum is taken once, at its beginning.
+      if (this->block != partColumns)
+        offset =
+            k.select(k.equal(remainder(column, k.index(this->block)), k.index(0)), offset, f(0.0));
+      if (inside) {
+        scale = k.select(inside, scale, f(0.0));
+        offset = k.select(inside, offset, f(0.0));
+      }
+      for (int64_t row = 0; row < 4; ++row) {
+        Value low = k.mul(b.create<arith::SIToFPOp>(b.getF32Type(), sums[row]), scale);
+        if (!format.oneGroup())
+          low = k.mul(scales[row], k.sub(low, k.mul(zeros[row], offset)));
+        next[row] = k.add(next[row], low);
+      }
+      if (format.oneGroup())
+        next[4] = k.add(next[4], offset);
     }
-    if (format.oneGroup())
-      next[4] = k.add(carried[4], offset);
     return next;
   };
   Values sums(format.oneGroup() ? 5 : 4, f(0.0));

@@ -1,7 +1,8 @@
-//===- EmitQuantizeRows.cpp - Rows as 8-bit integers ----------------------===//
+//===- EmitQuantizeRows.cpp - Rows as integers ----------------------------===//
 //
 // A task is a block of a row, or a part of one that an invocation of a subgroup has. It stores four
-// integers at a time; the last block of a row stores the zeros behind it, too.
+// integers at a time; the last block of a row stores the zeros behind it, too. Integers of 16 bits
+// are two planes of 8 bits each.
 //
 //===----------------------------------------------------------------------===//
 
@@ -70,8 +71,10 @@ QuantizeRow::Factors QuantizeRow::factorsOf(Value bits) {
           k.select(isNumber, k.div(f(largestInteger), safe), f(0.0))};
 }
 
-Value QuantizeRow::integerOf(const Factors &factors, Value x) {
-  Value rounded = b.create<math::RoundEvenOp>(k.mul(x, factors.inverse));
+Value QuantizeRow::integerOf(const Factors &factors, Value x, int64_t plane) {
+  Value steps = k.mul(x, factors.inverse), rounded = b.create<math::RoundEvenOp>(steps);
+  if (plane > 0)
+    rounded = b.create<math::RoundEvenOp>(k.mul(k.sub(steps, rounded), f(remainderSteps)));
   return b.create<arith::FPToSIOp>(b.getI32Type(), rounded);
 }
 
@@ -86,39 +89,49 @@ Value QuantizeRow::pack(ArrayRef<Value> integers, Value &sum) {
   return packed;
 }
 
-void QuantizeRow::emitScales(const Factors &factors, Value part, Value sum, Value buffer,
+void QuantizeRow::emitScales(const Factors &factors, Value part, ArrayRef<Value> sums, Value buffer,
                              Value at) {
-  sum = ofBlock(sum, [&](Value x, Value y) { return k.add(x, y); });
-  Value product = k.mul(factors.scale, b.create<arith::SIToFPOp>(b.getF32Type(), sum));
-  Value nan = f(std::numeric_limits<double>::quiet_NaN());
-  when(k.equal(part, k.index(0)), [&] {
-    store(k.select(factors.isFinite, factors.scale, nan), buffer, at);
-    store(k.select(factors.isFinite, product, nan), buffer, plus(at, 1));
-  });
+  Value nan = f(std::numeric_limits<double>::quiet_NaN()), scale = factors.scale;
+  for (auto [plane, own] : llvm::enumerate(sums)) {
+    if (plane > 0)
+      scale = k.div(scale, f(remainderSteps));
+    Value sum = ofBlock(own, [&](Value x, Value y) { return k.add(x, y); });
+    Value product = k.mul(scale, b.create<arith::SIToFPOp>(b.getF32Type(), sum));
+    Value to = plus(at, 2 * blocks * int64_t(plane));
+    when(k.equal(part, k.index(0)), [&] {
+      store(k.select(factors.isFinite, scale, nan), buffer, to);
+      store(k.select(factors.isFinite, product, nan), buffer, plus(to, 1));
+    });
+  }
 }
 
 void QuantizeRow::emitKept(ArrayRef<Value> elements, Value part,
-                           function_ref<void(Value word, int64_t column)> storeWord, Value scales,
-                           Value scaleAt) {
-  Value bits = word(0), sum = word(0);
+                           function_ref<void(Value word, int64_t column, int64_t plane)> storeWord,
+                           Value scales, Value scaleAt) {
+  Value bits = word(0);
+  SmallVector<Value, 2> sums(size_t(op.planes()), word(0));
   for (Value x : elements)
     bits = largest(bits, x);
   Factors factors = factorsOf(bits);
-  for (size_t first = 0; first < elements.size(); first += 4) {
-    SmallVector<Value> integers;
-    for (Value x : elements.slice(first, 4))
-      integers.push_back(integerOf(factors, k.select(factors.isNumber, x, f(0.0))));
-    storeWord(pack(integers, sum), first);
-  }
-  emitScales(factors, part, sum, scales, scaleAt);
+  for (auto [plane, sum] : llvm::enumerate(sums))
+    for (size_t first = 0; first < elements.size(); first += 4) {
+      SmallVector<Value> integers;
+      for (Value x : elements.slice(first, 4))
+        integers.push_back(
+            integerOf(factors, k.select(factors.isNumber, x, f(0.0)), int64_t(plane)));
+      storeWord(pack(integers, sum), int64_t(first), int64_t(plane));
+    }
+  emitScales(factors, part, sums, scales, scaleAt);
 }
 
 void QuantizeRow::emitPart(Value row, Value number, Value part, ElementOfRow element) {
   Value first = k.add(times(number, block), times(part, partColumns));
   Value last = k.min(plus(first, partColumns), k.index(columns));
-  Value to = times(row, stored), scaleAt = times(k.add(times(row, blocks), number), 2);
-  auto storeWord = [&](Value packed, Value at) {
-    Value place = b.create<arith::ShRUIOp>(k.add(to, at), k.index(2));
+  int64_t planes = op.planes();
+  Value to = times(row, planes * stored);
+  Value scaleAt = times(k.add(times(row, planes * blocks), number), 2);
+  auto storeWord = [&](Value packed, Value at, int64_t plane) {
+    Value place = b.create<arith::ShRUIOp>(k.add(to, plus(at, plane * stored)), k.index(2));
     b.create<memref::StoreOp>(packed, words, ValueRange{place});
   };
   auto orZero = [&](Value condition, Value zero, function_ref<Value()> value) {
@@ -135,32 +148,40 @@ void QuantizeRow::emitPart(Value row, Value number, Value part, ElementOfRow ele
                          : orZero(k.less(column, last), f(0.0), [&] { return element(column); }));
     }
     emitKept(
-        kept, part, [&](Value word, int64_t i) { storeWord(word, plus(first, i)); }, scales,
-        scaleAt);
+        kept, part,
+        [&](Value word, int64_t i, int64_t plane) { storeWord(word, plus(first, i), plane); },
+        scales, scaleAt);
   } else {
     Value bits = loop(first, last, 1, word(0), [&](Value at, ValueRange carried) {
       return SmallVector<Value>{largest(carried[0], element(at))};
     })[0];
     Factors factors = factorsOf(bits);
-    Value sum = loop(first, plus(first, partColumns), 4, word(0), [&](Value at, ValueRange now) {
-      SmallVector<Value> integers;
-      for (int64_t i = 0; i < 4; ++i) {
-        Value own = plus(at, i);
-        integers.push_back(orZero(k.logicalAnd(k.less(own, last), factors.isNumber), word(0),
-                                  [&] { return integerOf(factors, element(own)); }));
+    SmallVector<Value> sums(size_t(planes), word(0));
+    sums = loop(first, plus(first, partColumns), 4, sums, [&](Value at, ValueRange now) {
+      SmallVector<Value> next(now);
+      for (auto [plane, sum] : llvm::enumerate(next)) {
+        SmallVector<Value> integers;
+        for (int64_t i = 0; i < 4; ++i) {
+          Value own = plus(at, i);
+          integers.push_back(
+              orZero(k.logicalAnd(k.less(own, last), factors.isNumber), word(0),
+                     [&] { return integerOf(factors, element(own), int64_t(plane)); }));
+        }
+        storeWord(pack(integers, sum), at, int64_t(plane));
       }
-      Value sum = now[0];
-      storeWord(pack(integers, sum), at);
-      return SmallVector<Value>{sum};
-    })[0];
-    emitScales(factors, part, sum, scales, scaleAt);
+      return next;
+    });
+    emitScales(factors, part, sums, scales, scaleAt);
   }
   if (blocks * block == stored)
     return;
   Value isLast =
       k.logicalAnd(k.equal(number, k.index(blocks - 1)), k.equal(part, k.index(parts - 1)));
   when(isLast, [&] {
-    loop(k.index(blocks * block), k.index(stored), 4, [&](Value at) { storeWord(word(0), at); });
+    loop(k.index(blocks * block), k.index(stored), 4, [&](Value at) {
+      for (int64_t plane = 0; plane < planes; ++plane)
+        storeWord(word(0), at, plane);
+    });
   });
 }
 

@@ -41,7 +41,7 @@ bool TileLinear::collect() {
     return false;
   std::string reason;
   auto operands = collectOperands(*this, op, reason);
-  if (failed(operands) || block % stepColumns != 0 ||
+  if (failed(operands) || planes > 1 || block % stepColumns != 0 ||
       llvm::any_of(*operands,
                    [](const Operand &operand) { return !TileWeight::supports(operand.format); }))
     return false;

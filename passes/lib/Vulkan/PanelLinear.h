@@ -77,7 +77,7 @@ private:
   // Tiles.
   Tile loadTile(const Place &place, mlir::Value panel, mlir::Value tile);
   mlir::Value insideTile(const Place &place, mlir::Value tile);
-  Values inputWords(const Place &place, mlir::Value tile);
+  Values inputWords(const Place &place, mlir::Value tile, int64_t plane);
   Rows planeDots(const Place &place, const Tile &tile, llvm::ArrayRef<mlir::Value> input);
   llvm::SmallVector<Rows> levelTerms(const Place &place, mlir::Value panel);
   Rows levelDots(const Place &place, const Tile &tile, llvm::ArrayRef<mlir::Value> input,

@@ -54,9 +54,10 @@ public:
   /// A part of block `number` of the row, whose elements are given.
   void emitPart(mlir::Value row, mlir::Value number, mlir::Value part, ElementOfRow element);
   /// A part of a block whose elements are given, all of them inside. Words of four integers go
-  /// where `storeWord` takes them, the block's two scales to `scaleAt`.
+  /// where `storeWord` takes them, with the number of their plane, the block's two scales to
+  /// `scaleAt`, and those of the second plane as many blocks behind.
   void emitKept(llvm::ArrayRef<mlir::Value> elements, mlir::Value part,
-                llvm::function_ref<void(mlir::Value word, int64_t column)> storeWord,
+                llvm::function_ref<void(mlir::Value word, int64_t column, int64_t plane)> storeWord,
                 mlir::Value scales, mlir::Value scaleAt);
 
   QuantizeRowsOp op;
@@ -71,13 +72,15 @@ private:
   mlir::Value largest(mlir::Value before, mlir::Value x);
   /// Of a block, from the largest bits of its parts.
   Factors factorsOf(mlir::Value bits);
-  mlir::Value integerOf(const Factors &factors, mlir::Value x);
+  /// The integer of an element, of a plane.
+  mlir::Value integerOf(const Factors &factors, mlir::Value x, int64_t plane);
   /// Four integers in a word; adds them to the sum.
   mlir::Value pack(llvm::ArrayRef<mlir::Value> integers, mlir::Value &sum);
-  void emitScales(const Factors &factors, mlir::Value part, mlir::Value sum, mlir::Value buffer,
-                  mlir::Value at);
+  void emitScales(const Factors &factors, mlir::Value part, llvm::ArrayRef<mlir::Value> sums,
+                  mlir::Value buffer, mlir::Value at);
 
   mlir::Value words, scales;
+  /// Of a plane.
   int64_t block = 0, stored = 0;
 };
 

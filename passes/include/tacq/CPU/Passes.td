@@ -12,14 +12,18 @@ def PackWeights : Pass<"tacq-pack-weights"> {
     `weight_layouts`. Dense weights are stored in panels; a `Gather` of rows of such a weight, an
     embedding that is the head's weight, reads the panels, whose width it has as `panel_width`,
     if the weight's rows are the result's features. Mixed-precision ones are stored in tiles,
-    and what is multiplied with them becomes int8 before (`tacq.quantize_rows`), once for all linear
-    operations that read it, or stays as it is with `activations=f32`. A gated operation is split
+    and what is multiplied with them becomes integers before (`tacq.quantize_rows`), once for all
+    linear operations that read it, or stays as it is with `activations=f32`. Integers have 8 or 16
+    bits; with `auto` they have 16 for operations whose weights have less than 2^20 elements each:
+    these stay in a cache next to a core, so that products are not bound by their way from memory
+    and can afford integers whose rounding does not show in results. A gated operation is split
     where its kernel could not combine the two products: if its weights are not all
     mixed-precision, if the rows of one are sorted, or if they differ in bits, groups, decoding or
     in how their circuits are stored.
   }];
-  let options = [Option<"activations", "activations", "std::string", "\"int8\"",
-                        "What is multiplied with mixed-precision weights: int8 or f32">];
+  let options = [Option<"activations", "activations", "std::string", "\"auto\"",
+                        "What is multiplied with mixed-precision weights: int8, int16, f32 or "
+                        "auto">];
   let statistics = [
     Statistic<"numDense", "panels", "Weights stored in panels">,
     Statistic<"numMixed", "tiles", "Mixed-precision weights stored in tiles">,

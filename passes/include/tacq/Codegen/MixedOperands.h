@@ -22,8 +22,13 @@ protected:
   mlir::FailureOr<llvm::SmallVector<Operand, 3>> collectOperands(FlatCode &code, LinearOp op,
                                                                  std::string &reason);
 
-  /// Of a row of the input; the columns of a block that share a scale, where it is quantized.
+  /// Of a row of the input, as it is stored; the columns of a block that share a scale, where it is
+  /// quantized.
   int64_t inputColumns = 0, blocks = 0, block = 0;
+  /// How many integers stand for a number of the input, each with as many columns and blocks.
+  int64_t planes = 1;
+  int64_t planeColumns() const { return inputColumns / planes; }
+  int64_t planeBlocks() const { return blocks / planes; }
   Sym rowCount;
   /// xScales is null if the input is not quantized.
   mlir::Value x, xScales, residual;

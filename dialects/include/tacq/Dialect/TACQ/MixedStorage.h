@@ -43,9 +43,12 @@ MixedType withoutCount(MixedType type);
 constexpr int64_t quantizedColumns = 128;
 /// Columns of the smallest block: groups, and stored columns, are whole blocks of it.
 inline constexpr int64_t smallestBlock = 32;
-/// Columns of a block of quantized rows with `blocks` blocks; nullopt if no block size fits. Where
-/// several do, a row is one block for each of them.
-std::optional<int64_t> quantizationBlock(int64_t columns, int64_t blocks);
+/// How many steps of the remainders of 16-bit integers, which have 8 bits of their own, are one of
+/// the integers before: a remainder is at most half of it.
+inline constexpr int64_t remainderSteps = 254;
+/// Columns of a block of quantized rows with `blocks` blocks, all planes together; nullopt if no
+/// block size fits. Where several do, a row is one block for each of them.
+std::optional<int64_t> quantizationBlock(int64_t columns, int64_t blocks, int64_t planes = 1);
 
 /// Whether a weight of this type can be stored in this layout; the error names the rule.
 llvm::LogicalResult verifyMixedLayout(llvm::function_ref<mlir::InFlightDiagnostic()> emitError,

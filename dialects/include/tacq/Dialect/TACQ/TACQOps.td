@@ -141,7 +141,8 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
     one layout for each; without it they are row-major. A weight of type `!tacq.mixed` is `nk`.
 
     With `x_scales`, `x` and `x_scales` are the results of `tacq.quantize_rows` and all weights are
-    of type `!tacq.mixed`: the products are those of the numbers that the integers stand for.
+    of type `!tacq.mixed`: the products are those of the numbers that the integers stand for. Of
+    integers of 16 bits there are twice as many columns and blocks.
 
     With `allow_bf16` a target may round the factors of products to bf16; sums stay in fp32.
   }];
@@ -165,6 +166,8 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
         return std::nullopt;
       return number - first;
     }
+    /// How many integers of 8 bits there are for a number of the input, if it has x_scales: 1 or 2.
+    int64_t inputPlanes();
   }];
   let builders = [OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$x,
       "::mlir::ValueRange":$weights, "::mlir::ValueRange":$biases, "::mlir::Value":$residual,
@@ -179,7 +182,7 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
 }
 
 def TACQ_QuantizeRowsOp : TACQ_Op<"quantize_rows", [Pure]> {
-  let summary = "8-bit integers for the rows of a tensor, with a scale for each block of columns";
+  let summary = "Integers for the rows of a tensor, with a scale for each block of columns";
   let description = [{
     Each block of `block` columns of a row (the last may be shorter) has the scale `s = max|x| / 127`
     and the integers `q = round(x / s)`, ties to even, so that `s * q` is x up to `s / 2`. For `x` of
@@ -188,13 +191,22 @@ def TACQ_QuantizeRowsOp : TACQ_Op<"quantize_rows", [Pure]> {
     in memory is the target's: on CPUs `q` is `[K'/128, …, 128]`, so that what a product reads of
     several rows for one column of tiles stands side by side.
 
+    With `bits = 16` the integers are `254 q + r`, where `r = round(254 (x / s - q))` is 8 bits wide,
+    too: s / 254 times that is x up to `s / 508`. Columns K' to 2 K' of `q` hold `r`, and as many
+    blocks behind the others `s / 254` and that times the sum of the block's `r`. So whatever
+    multiplies integers of 8 bits multiplies these by going through the weights' columns twice.
+
     A block whose largest magnitude is below 2^-100 is taken for zeros. A block that holds NaN or an
     infinity has scales of NaN and zeros for integers, so that whatever is computed from it is NaN.
   }];
   let arguments = (ins TACQ_Tensor:$x, DefaultValuedAttr<I64Attr, "128">:$block,
-                       StrAttr:$node_name);
+                       DefaultValuedAttr<I64Attr, "8">:$bits, StrAttr:$node_name);
   let results = (outs TACQ_Tensor:$q, TACQ_Tensor:$scales);
   let assemblyFormat = "$x attr-dict `:` functional-type(operands, results)";
+  let extraClassDeclaration = [{
+    /// How many integers of 8 bits there are for a number: 1 or 2.
+    int64_t planes() { return getBits() / 8; }
+  }];
   let hasVerifier = 1;
 }
 
