@@ -61,3 +61,45 @@ func.func @gated(%x: !x, %u: !x) -> !y {
   } : (!q, !s, !w) -> !y
   return %y : !y
 }
+
+// -----
+
+// A row is made again as long as all of its planes have a place in a workgroup's memory.
+!x = tensor<2x8192xf32>
+!q8 = tensor<2x8192xi8>
+!s8 = tensor<2x64x2xf32>
+!w = !tacq.mixed<64x8192, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>>
+!y = tensor<2x64xf32>
+#layout = #tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = natural, circuit = none, little>
+tacq.param @w : tensor<64x8192xf16> from <"w.bin", 0, 1048576>
+
+// CHECK-LABEL: func.func @one_plane
+// CHECK: tacq_rt.kernel
+// CHECK: tacq_rt.kernel
+// CHECK: tacq.linear
+// CHECK-NEXT: tacq.quantize_rows {{.*}}repeated_rows
+func.func @one_plane(%x: !x) -> !y {
+  %q, %scales = tacq.quantize_rows %x {node_name = "q"} : (!x) -> (!q8, !s8)
+  %w = tacq.get_param @w {layout = #layout} : !w
+  %y = tacq.linear %q x_scales(%scales), weights(%w) {node_name = "y", weight_order = [0 : i32], weight_layouts = [#layout]} : (!q8, !s8, !w) -> !y
+  return %y : !y
+}
+
+// -----
+
+!x = tensor<2x8192xf32>
+!q16 = tensor<2x16384xi8>
+!s16 = tensor<2x128x2xf32>
+!w = !tacq.mixed<64x8192, bits = 2, group = 128, decode = #tacq.affine<scale = f16, zero = ui8>>
+!y = tensor<2x64xf32>
+#layout = #tacq.layout<tile = 16x128, planes = [2], interleave = 4, align = 16, rows = natural, circuit = none, little>
+tacq.param @w : tensor<64x8192xf16> from <"w.bin", 0, 1048576>
+
+// CHECK-LABEL: func.func @two_planes
+// CHECK-NOT: repeated_rows
+func.func @two_planes(%x: !x) -> !y {
+  %q, %scales = tacq.quantize_rows %x {bits = 16 : i64, node_name = "q"} : (!x) -> (!q16, !s16)
+  %w = tacq.get_param @w {layout = #layout} : !w
+  %y = tacq.linear %q x_scales(%scales), weights(%w) {node_name = "y", weight_order = [0 : i32], weight_layouts = [#layout]} : (!q16, !s16, !w) -> !y
+  return %y : !y
+}

@@ -28,12 +28,13 @@ Sym bytesOf(Type type) {
 Sym costOf(LinearOp linear) {
   Dims x = *dimsOf(linear.getX());
   Sym rows = elementCount(ArrayRef(x).drop_back()), cost;
+  int64_t ofMixed = perByteProduct * (linear.getXScales() ? linear.inputPlanes() : 1);
   for (Value weight : linear.getWeights()) {
     Type type = weight.getType();
     auto mixed = dyn_cast<MixedType>(type);
     Sym elements = mixed ? Sym(mixed.getRows() * mixed.getColumns()) : elementsOf(weight);
-    cost = cost + bytesOf(type) * Sym(perByte) +
-           rows * elements * Sym(mixed ? perByteProduct : perProduct);
+    cost =
+        cost + bytesOf(type) * Sym(perByte) + rows * elements * Sym(mixed ? ofMixed : perProduct);
   }
   return cost;
 }

@@ -22,7 +22,8 @@ static constexpr size_t maxRecomputations = 8;
 static constexpr unsigned maxDepth = 256;
 /// Columns of a normalized row that a kernel keeps on its stack.
 static constexpr int64_t maxStackColumns = 16384;
-/// Columns of a row that each workgroup of a product quantizes again.
+/// Columns of a row, of all planes, that each workgroup of a product quantizes again, and has in
+/// its memory.
 static constexpr int64_t maxRepeatedColumns = 8192;
 
 static bool isView(NodeOp node) {
@@ -161,7 +162,7 @@ void DispatchFormer::findFusedRows() {
 void DispatchFormer::findRepeatedRows() {
   function.walk([&](QuantizeRowsOp quantize) {
     std::optional<int64_t> columns = dimsOf(quantize.getX())->back().constant();
-    if (!columns || *columns > maxRepeatedColumns)
+    if (!columns || *columns * quantize.planes() > maxRepeatedColumns)
       return;
     for (Operation *user : quantize->getUsers()) {
       auto linear = dyn_cast<LinearOp>(user);
