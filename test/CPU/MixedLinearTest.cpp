@@ -395,12 +395,13 @@ TEST_P(MixedLinear, NumbersThatAreNoneReachTheResult) {
       SCOPED_TRACE(testing::Message() << "circuit " << int(circuit));
       Case c{{{20, {2, 64, false, circuit}}}, 200, 64};
       c.floats = floats;
+      c.planes = !floats && circuit == Circuit::Slots ? 2 : 1;
       c.notFinite = true;
       check(c, {1, 5});
     }
 }
 
-/// Each element of quantized input is off by half of its block's scale at most.
+/// Each element of quantized input is off by half of the last plane's scale at most.
 TEST_P(MixedLinear, ProductsAreWithinTheRoundingOfTheInput) {
   for (int64_t block : {32, 128})
     for (int64_t planes : {1, 2}) {
@@ -417,11 +418,14 @@ TEST_P(MixedLinear, TwoPlanes) {
     c.planes = 2;
     check(c, rowCounts);
   };
-  checkPlanes({{{37, {2, 32, false, Circuit::Slots}}}, 302, 32}, {1, 41});
+  // More rows than a task has.
+  checkPlanes({{{37, {2, 32, false, Circuit::Slots}}}, 302, 32}, {1, 130});
   checkPlanes({{{37, {3, 0, false, Circuit::Uniform}}}, 303}, {1, 41});
   checkPlanes({{{37, {4, 256, false, Circuit::Scattered}}}, 304}, {1, 41});
   checkPlanes({{{37, {8, 64, false, Circuit::None}}}, 308, 64}, {1, 41});
   checkPlanes({{{20, {2, 0, true, Circuit::Slots}, 1.0}}, 140}, {1, 3});
+  checkPlanes({{{64, {2, 64, false, Circuit::Slots}}, {17, {4, 0, false, Circuit::None}}}, 160, 64},
+              {1, 33});
   Case c{{{44, {2, 0, false, Circuit::Slots}}, {44, {2, 0, false, Circuit::Slots}}}, 113, 64};
   c.gated = c.bias = c.residual = true;
   c.activation = "silu";

@@ -84,7 +84,7 @@ void VulkanModule::emit(const std::string &text, const std::string &profile,
   ASSERT_TRUE(module);
   PassManager passes(&context);
   passes.addPass(createPackWeights({activations}));
-  passes.addPass(createFormDispatches());
+  passes.addPass(createFormDispatches({/*fuseRows=*/true, repeatsRows}));
   passes.addPass(createPlanSchedule());
   ASSERT_TRUE(succeeded(passes.run(*module)));
   ModuleTargets targets;

@@ -51,6 +51,7 @@ protected:
   mlir::MLIRContext context{mlir::MLIRContext::Threading::DISABLED};
   llvm::SmallString<128> folder;
   std::string path, activations = "int8";
+  bool repeatsRows = false; // in the kernels of products, as tacq-compile does for shaders
   tacq_runtime_t *runtime = nullptr;
   tacq_device_t *device = nullptr;
 };

@@ -16,7 +16,7 @@ PROCESSORS = {"cortex-a53": TARGETS[0], "cortex-a76": TARGETS[1], "max": TARGETS
 FORMATS = {
     "half": ["--dense", "f16"],
     "slots": ["--bits", 2, "--group", 64],
-    "scattered": ["--bits", 3, "--circuit-layout", "scattered"],
+    "scattered": ["--bits", 3, "--circuit-layout", "scattered", "--activations", "int8"],
     "codebook": ["--bits", 2, "--codebook"],
 }
 
@@ -97,11 +97,11 @@ def test_results_agree_with_those_of_x86(tools, run_arm, modules, tokens, tmp_pa
             np.testing.assert_allclose(np.load(output), np.load(tmp_path / "x86.npy"), atol=2e-3,
                                        rtol=1e-4)
             continue
-        # Sums in another order may round an activation to the next of the 8-bit integers: a tenth
+        # Sums in another order may round an activation to the next integer of 8 or 16 bits: a tenth
         # of what their rounding may cost at all (test_quantization.py).
         actual = probabilities(output)
         divergence = (expected * np.log(expected / actual)).sum(-1).mean()
-        assert divergence < 0.002, processor
+        assert divergence < (0.002 if "int8" in FORMATS[name] else 1e-6), processor
 
 
 def test_all_targets_share_the_weights(tools, modules):

@@ -68,7 +68,7 @@ def test_language_models(compiled, checks, tmp_path, kind, heads):
                     "--intermediate", "640", "--heads", str(heads), "--kv-heads", str(heads // 2),
                     "--vocabulary", "512", "--type", kind, "--no-tied"], check=True,
                    capture_output=True, timeout=120)
-    formats = FORMATS if kind == "f16" else FORMATS[:2]
+    formats = FORMATS if kind == "f16" else [*FORMATS[:2], ["--bits", 2, *INT8]]
     models = {str(i): (model, *flags, *(QUICK if flags else [])) for i, flags in enumerate(formats)}
     assert checks.check(compiled(models)) > 100
     # Codes are multiplied four at a time, and there are products of many rows.

@@ -110,12 +110,11 @@ void QuantizationFlags::addTo(CLI::App &app) {
                  "anything is quantized)")
       ->check(CLI::IsMember({"auto", "f16", "keep"}))
       ->group(group);
-  app.add_option(
-         "--activations", activations,
-         "What is multiplied with quantized weights: int8, with a scale for each group; int16, "
-         "whose products take up to twice as long; f32, which is exact and several times "
-         "slower; or auto: int16 for weights of less than 2^20 elements, which a cache "
-         "holds, and int8 for others (default: auto)")
+  app.add_option("--activations", activations,
+                 "What is multiplied with quantized weights: int8, with a scale for each group; "
+                 "int16, whose products take about twice as long; f32, which is exact and several "
+                 "times slower; or auto: int16 where all weights of an operation have less than "
+                 "2^20 elements, and int8 elsewhere (default: auto)")
       ->check(CLI::IsMember({"auto", "int8", "int16", "f32"}))
       ->group(group);
   app.add_option("--tune-kernels", tunedPlan,

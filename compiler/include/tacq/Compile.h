@@ -63,7 +63,7 @@ struct CompileOptions {
   /// Store f32 matrices that are not quantized as f16 (tacq-narrow-parameters).
   bool narrowDense = false;
   /// What mixed-precision weights are multiplied with: int8, int16, f32, or auto, which is int16
-  /// for small weights and int8 for others (tacq-pack-weights).
+  /// for operations of small weights and int8 for others (tacq-pack-weights).
   std::string activations = "auto";
   /// Products with dense weights may round their factors to bf16 (tacq-allow-bf16).
   bool bf16Products = false;

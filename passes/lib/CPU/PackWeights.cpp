@@ -38,7 +38,7 @@ private:
 
 constexpr StringLiteral weightOrderAttribute = "tacq.weight_order";
 
-/// 256 KiB of codes of 2 bits.
+/// That of a model with some hundred million weights.
 constexpr int64_t smallWeight = int64_t(1) << 20;
 
 bool isMixed(Value weight) { return isa<MixedType>(weight.getType()); }
@@ -51,8 +51,7 @@ LayoutAttr mixedLayoutOf(Value weight) {
   return cpuMixedLayout(cast<MixedType>(weight.getType()));
 }
 
-/// Whether the weight's codes stay in a cache next to a core, so that a product is not bound by
-/// their way from memory and has time for an input of more bits.
+/// Whether products with the weight can afford an input of more bits, without being asked.
 bool isSmall(Value weight) {
   auto type = cast<MixedType>(weight.getType());
   return type.getRows() * type.getColumns() < smallWeight;

@@ -15,8 +15,8 @@ def PackWeights : Pass<"tacq-pack-weights"> {
     and what is multiplied with them becomes integers before (`tacq.quantize_rows`), once for all
     linear operations that read it, or stays as it is with `activations=f32`. Integers have 8 or 16
     bits; with `auto` they have 16 for operations whose weights have less than 2^20 elements each:
-    these stay in a cache next to a core, so that products are not bound by their way from memory
-    and can afford integers whose rounding does not show in results. A gated operation is split
+    models of such weights are small and fast, and can afford integers whose rounding does not
+    show in results. A gated operation is split
     where its kernel could not combine the two products: if its weights are not all
     mixed-precision, if the rows of one are sorted, or if they differ in bits, groups, decoding or
     in how their circuits are stored.

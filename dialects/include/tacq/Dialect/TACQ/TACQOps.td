@@ -189,7 +189,7 @@ def TACQ_QuantizeRowsOp : TACQ_Op<"quantize_rows", [Pure]> {
     shape `[…, K]`, `q` is `[…, K']` with K' the next multiple of 128 and zeros beyond K; `scales` is
     `[…, blocks, 2]`: s, and s times the sum of the block's integers. How they stand
     in memory is the target's: on CPUs `q` is `[K'/128, …, 128]`, so that what a product reads of
-    several rows for one column of tiles stands side by side.
+    several rows for one column of tiles stands side by side, and one plane stands behind the other.
 
     With `bits = 16` the integers are `254 q + r`, where `r = round(254 (x / s - q))` is 8 bits wide,
     too: s / 254 times that is x up to `s / 508`. Columns K' to 2 K' of `q` hold `r`, and as many
