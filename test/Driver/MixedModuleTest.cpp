@@ -8,6 +8,7 @@
 
 #include "../../compiler/lib/Module/ModuleEmitter.h"
 #include "../CPU/RandomMixedWeight.h"
+#include "VulkanModule.h"
 #include "mlir/AsmParser/AsmParser.h"
 #include "mlir/IR/MLIRContext.h"
 #include "mlir/Parser/Parser.h"
@@ -95,18 +96,6 @@ std::vector<float> MixedModule::run(const std::vector<float> &x, std::vector<int
   tacq_device_release(device);
   tacq_runtime_release(runtime);
   return y;
-}
-
-/// What tacq.quantize_rows makes of a row.
-void roundRow(double *row, int64_t columns, int64_t block) {
-  for (int64_t first = 0; first < columns; first += block) {
-    double largest = 0;
-    int64_t end = std::min(columns, first + block);
-    for (int64_t k = first; k < end; ++k)
-      largest = std::max(largest, std::fabs(row[k]));
-    for (int64_t k = first; k < end; ++k)
-      row[k] = std::nearbyint(row[k] * (127 / largest)) * (largest / 127);
-  }
 }
 
 /// gate and up, sorted each in its own way, then down, stored in the other order of its axes.

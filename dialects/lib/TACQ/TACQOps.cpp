@@ -245,6 +245,8 @@ std::optional<int64_t> tacq::quantizationBlock(int64_t columns, int64_t blocks, 
 }
 
 int64_t LinearOp::inputPlanes() {
+  if (!getXScales())
+    return 1;
   int64_t columns = cast<MixedType>(getWeights()[0].getType()).getColumns();
   return cast<RankedTensorType>(getX().getType()).getShape().back() /
          int64_t(llvm::alignTo(columns, quantizedColumns));

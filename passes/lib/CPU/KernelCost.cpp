@@ -28,7 +28,7 @@ Sym bytesOf(Type type) {
 Sym costOf(LinearOp linear) {
   Dims x = *dimsOf(linear.getX());
   Sym rows = elementCount(ArrayRef(x).drop_back()), cost;
-  int64_t ofMixed = perByteProduct * (linear.getXScales() ? linear.inputPlanes() : 1);
+  int64_t ofMixed = perByteProduct * linear.inputPlanes();
   for (Value weight : linear.getWeights()) {
     Type type = weight.getType();
     auto mixed = dyn_cast<MixedType>(type);

@@ -18,8 +18,8 @@ MixedOperands::collectOperands(FlatCode &code, LinearOp op, std::string &reason)
   if (op.getXScales()) {
     Dims scaleDims = code.k.dims(op.getXScales());
     blocks = *scaleDims[scaleDims.size() - 2].constant();
-    planes = op.inputPlanes();
   }
+  planes = op.inputPlanes();
   x = code.inputBuffer(op.getX());
   xScales = code.inputBuffer(op.getXScales());
   residual = code.inputBuffer(op.getResidual());

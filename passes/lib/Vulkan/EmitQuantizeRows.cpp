@@ -134,18 +134,18 @@ void QuantizeRow::emitPart(Value row, Value number, Value part, ElementOfRow ele
     Value place = b.create<arith::ShRUIOp>(k.add(to, plus(at, plane * stored)), k.index(2));
     b.create<memref::StoreOp>(packed, words, ValueRange{place});
   };
-  auto orZero = [&](Value condition, Value zero, function_ref<Value()> value) {
+  auto orZero = [&](Value condition, function_ref<Value()> value) {
     return k.branch(
         condition, [&] { return SmallVector<Value>{value()}; },
-        [&] { return SmallVector<Value>{zero}; })[0];
+        [&] { return SmallVector<Value>{f(0.0)}; })[0];
   };
   if (partColumns <= keptElements) {
     SmallVector<Value> kept;
     for (int64_t i = 0; i < partColumns; ++i) {
       Value column = plus(first, i);
-      kept.push_back(columns % block == 0
-                         ? element(column)
-                         : orZero(k.less(column, last), f(0.0), [&] { return element(column); }));
+      kept.push_back(columns % block == 0 ? element(column) : orZero(k.less(column, last), [&] {
+        return element(column);
+      }));
     }
     emitKept(
         kept, part,
@@ -158,15 +158,16 @@ void QuantizeRow::emitPart(Value row, Value number, Value part, ElementOfRow ele
     Factors factors = factorsOf(bits);
     SmallVector<Value> sums(size_t(planes), word(0));
     sums = loop(first, plus(first, partColumns), 4, sums, [&](Value at, ValueRange now) {
-      SmallVector<Value> next(now);
+      SmallVector<Value> next(now), elements;
+      for (int64_t i = 0; i < 4; ++i) {
+        Value own = plus(at, i);
+        elements.push_back(orZero(k.logicalAnd(k.less(own, last), factors.isNumber),
+                                  [&] { return element(own); }));
+      }
       for (auto [plane, sum] : llvm::enumerate(next)) {
         SmallVector<Value> integers;
-        for (int64_t i = 0; i < 4; ++i) {
-          Value own = plus(at, i);
-          integers.push_back(
-              orZero(k.logicalAnd(k.less(own, last), factors.isNumber), word(0),
-                     [&] { return integerOf(factors, element(own), int64_t(plane)); }));
-        }
+        for (Value x : elements)
+          integers.push_back(integerOf(factors, x, int64_t(plane)));
         storeWord(pack(integers, sum), at, int64_t(plane));
       }
       return next;

@@ -166,7 +166,7 @@ def TACQ_LinearOp : TACQ_Op<"linear", [Pure, AttrSizedOperandSegments]> {
         return std::nullopt;
       return number - first;
     }
-    /// How many integers of 8 bits there are for a number of the input, if it has x_scales: 1 or 2.
+    /// How many integers of 8 bits there are for a number of a quantized input: 1 or 2. 1 for others.
     int64_t inputPlanes();
   }];
   let builders = [OpBuilder<(ins "::mlir::TypeRange":$results, "::mlir::Value":$x,
