@@ -125,6 +125,21 @@ def test_same_inputs_same_bytes(tools, onnx_file, sample, statistics, tmp_path):
     assert modules[0].read_bytes() == modules[1].read_bytes()
 
 
+def test_variants(tools, perceptron, tmp_path):
+    """Of the two orders of columns the same one is kept, whichever comes first, and both are."""
+    model, _ = perceptron
+
+    def compiled(name, *flags):
+        tools.run("tacq-compile", model, "--data", model.parent / "labels.npz", "--bits", 2, *flags,
+                  "-o", tmp_path / name)
+        return (tmp_path / name).read_bytes()
+
+    alone = [compiled("rows", "--variants", 1), compiled("order", "--act-order")]
+    best = compiled("best", "--variants", 2)
+    assert best == compiled("again", "--act-order", "--variants", 2, "--threads", 1)
+    assert best not in alone
+
+
 def test_integer_activations_cost_little_accuracy(tools, quantized, tmp_path):
     """The loss on unseen texts changes by less than 0.5 % against input that is not quantized, and
     by less than 0.01 % with 16 bits, which small weights have if nothing is said."""
@@ -393,11 +408,16 @@ def test_statistics_of_another_model(tools, tmp_path, onnx_file, statistics, pla
     (["--bits", 5, "--stats", "STATS"], 1, "--bits"),
     (["--bits", 8, "--codebook", "--stats", "STATS"], 1, "codebook"),
     (["--bits", 2, "--stats", "STATS", "--circuit", "135%"], 1, "--circuit"),
+    (["--variants", 2], 1, "--bits or --plan"),
+    (["--bits", 2, "--stats", "STATS", "--variants", 2], 1, "give --data"),
+    (["--bits", 2, "--data", "DATA", "--method", "nearest", "--variants", 2], 1, "--method nearest"),
+    (["--bits", 2, "--data", "DATA", "--variants", 9], 1, "--variants"),
     (["--bits", 2, "--stats", "nosuch.stats"], 3, "nosuch.stats"),
     (["--bits", 2, "--stats", "STATS", "--data", "nosuch.jsonl"], 3, "nosuch.jsonl"),
 ])
-def test_flags(tools, tmp_path, onnx_file, statistics, flags, status, says):
-    flags = [statistics if flag == "STATS" else flag for flag in flags]
+def test_flags(tools, tmp_path, onnx_file, sample, statistics, flags, status, says):
+    files = {"STATS": statistics, "DATA": sample}
+    flags = [files.get(flag, flag) for flag in flags]
     tools.fails("tacq-compile", onnx_file(EXPORT), *flags, "-o", tmp_path / "m.tacq", status=status,
                 says=says)
     assert not list(tmp_path.iterdir())

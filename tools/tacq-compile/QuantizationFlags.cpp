@@ -102,6 +102,18 @@ void QuantizationFlags::addTo(CLI::App &app) {
       ->group(group);
   app.add_flag("--act-order", activationOrder, "Quantize the columns of large inputs first")
       ->group(group);
+  app.add_option("--variants", variants,
+                 "Ways to quantize the layers of an input, of which the one stays after which the "
+                 "model's predictions on --data diverge least: orders of columns and dampings "
+                 "(default: 1)")
+      ->check(CLI::Range(1U, mostVariants))
+      ->type_name("N")
+      ->group(group);
+  app.add_option("--variant-samples", variantSamples,
+                 "Samples that variants are measured on (default: 16)")
+      ->check(CLI::PositiveNumber)
+      ->type_name("N")
+      ->group(group);
   app.add_option("--damping", damping, "Damping of the Hessians, part of their mean diagonal")
       ->check(CLI::Range(0.0, 1.0))
       ->group(group);
@@ -141,6 +153,7 @@ Error QuantizationFlags::checkFlags() {
                                {activations != "auto", "--activations"},
                                {!tunedPlan.empty(), "--tune-kernels"},
                                {tuning.isOn(), "--tune"},
+                               {variants > 1, "--variants"},
                                {group != 0, "--group"}})
       if (given)
         return makeError(TACQ_INVALID_ARGUMENT, "%s needs --bits or --plan beside it", flag);
@@ -148,6 +161,13 @@ Error QuantizationFlags::checkFlags() {
   }
   if (tuning.isOn() && dataFiles.empty())
     return makeError(TACQ_INVALID_ARGUMENT, "--tune needs the sample to tune on: give --data");
+  if (variants > 1 && dataFiles.empty())
+    return makeError(TACQ_INVALID_ARGUMENT,
+                     "--variants needs a sample to measure them on: give --data");
+  if (variants > 1 && method != "gptq")
+    return makeError(TACQ_INVALID_ARGUMENT,
+                     "--variants are ways to compensate errors: leave --method %s out",
+                     method.c_str());
   if (!planFile.empty() && !circuitText.empty())
     return makeError(TACQ_INVALID_ARGUMENT,
                      "--plan says how large the circuit is; leave --circuit out or edit the plan");
@@ -243,13 +263,14 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
     return makeError(TACQ_UNSUPPORTED, "'%s' has no linear layers with weights to quantize",
                      model.c_str());
 
+  bool measures = tuning.isOn() || variants > 1;
   SampleData data;
   for (const std::string &file : dataFiles) {
     if (Error error = CalibrationData::open(file, data.emplace_back()))
       return error;
-    if (Error error = data.back()->bind(tuning.isOn() ? tuningInputs(*graph.module)
-                                                      : sampleInputs(*graph.module),
-                                        vocabularyOf(*graph.module), /*allTokens=*/!tuning.isOn()))
+    if (Error error =
+            data.back()->bind(measures ? tuningInputs(*graph.module) : sampleInputs(*graph.module),
+                              vocabularyOf(*graph.module), /*allTokens=*/!measures))
       return error;
   }
   SampleSource samples = samplesOf(data, statistics);
@@ -276,6 +297,8 @@ Error QuantizationFlags::quantize(const std::string &model, const std::string &o
   options.saliency = *parseSaliencyKind(saliency);
   options.statistics = statisticsFile.empty() ? nullptr : &statistics;
   options.samples = data.empty() ? nullptr : &samples;
+  options.variants = variants;
+  options.variantSamples = variantSamples;
   options.threads = threads;
   options.file = model;
   std::unique_ptr<Progress> progress;

@@ -34,7 +34,7 @@ private:
               saliency = "automatic";
   bool noClip = false, activationOrder = false;
   double damping = 0.01;
-  unsigned threads = 0;
+  unsigned variants = 1, variantSamples = 16, threads = 0;
   TuningFlags tuning;
 
   Plan plan;

@@ -20,13 +20,17 @@ Error LossProbe::run(InProcessModule &module, const Sample &sample) {
   return module.run(given);
 }
 
-Error LossProbe::prepare(const std::vector<std::string> &weights, std::vector<size_t> numbers) {
-  chosen = std::move(numbers);
-  output = predictionsOf(*model.module);
+Error LossProbe::prepare(const std::vector<std::string> &weights, size_t count) {
+  // Spread over the sample: the data of several tasks follow one another.
+  count = std::min(count, samples.count);
+  for (size_t i = 0; i < count; ++i)
+    chosen.push_back((2 * i + 1) * samples.count / (2 * count));
+  output = predictionsOf(model);
   if (output.empty())
-    return Error(TACQ_UNSUPPORTED, file + " has no output 'logits', nor one alone of [batch, "
-                                          "sequence, classes], to measure losses by: plan "
-                                          "without --data");
+    return Error(TACQ_UNSUPPORTED, file +
+                                       " has no output 'logits', nor one alone of [batch, "
+                                       "sequence, classes], to measure losses by: " +
+                                       without);
   InProcessModule::Options options;
   options.threads = threads;
   options.file = file;
@@ -34,7 +38,7 @@ Error LossProbe::prepare(const std::vector<std::string> &weights, std::vector<si
   options.bf16 = true;
   {
     std::unique_ptr<InProcessModule> original;
-    if (Error error = InProcessModule::compile(*model.module, model.parameters, options, original))
+    if (Error error = InProcessModule::compile(model, parameters, options, original))
       return error;
     for (size_t number : chosen) {
       Sample sample;
@@ -50,17 +54,17 @@ Error LossProbe::prepare(const std::vector<std::string> &weights, std::vector<si
     }
   }
 
-  OwningOpRef<ModuleOp> graph = model.module.get().clone();
+  OwningOpRef<ModuleOp> graph = model.clone();
   std::vector<std::vector<float>> elements;
   ParameterStore store;
   for (auto param : graph->getOps<ParamOp>())
-    store.add(param.getSymName(), model.parameters.bytes(param.getSymName()));
+    store.add(param.getSymName(), parameters.bytes(param.getSymName()));
   Error failure;
-  mainFunction(*model.module).walk([&](LinearOp linear) {
+  mainFunction(model).walk([&](LinearOp linear) {
     std::string name = weightName(linear).str();
     if (failure || !llvm::is_contained(weights, name))
       return;
-    failure = readWeight(model.parameters, linear, elements.emplace_back());
+    failure = readWeight(parameters, linear, elements.emplace_back());
     store.add(name, ArrayRef(reinterpret_cast<const char *>(elements.back().data()),
                              elements.back().size() * sizeof(float)));
   });
@@ -104,7 +108,9 @@ Error LossProbe::measure(double &loss) {
   loss = sum / weights;
   if (!std::isfinite(loss))
     return Error(TACQ_INVALID_INPUT,
-                 file + ": the loss is not finite with the quantized weights of a candidate; plan "
-                        "with a larger budget, or without --data");
+                 file +
+                     ": the loss is not finite with the quantized weights of a candidate; take "
+                     "more bits, or " +
+                     without);
   return Error();
 }

@@ -17,13 +17,16 @@ namespace tacq {
 class LossProbe {
 public:
   /// `samples` have the inputs of tuningInputs(). The original weights are those of `model`.
-  LossProbe(const ImportedModel &model, const SampleSource &samples, unsigned threads,
-            const std::string &file)
-      : model(model), samples(samples), threads(threads), file(file) {}
+  /// `without`: what a user may do without losses, for messages: "plan without --data".
+  LossProbe(mlir::ModuleOp model, const ParameterStore &parameters, const SampleSource &samples,
+            unsigned threads, const std::string &file, const std::string &without)
+      : model(model), parameters(parameters), samples(samples), threads(threads), file(file),
+        without(without) {}
 
-  /// Compiles, and computes what the original model predicts for these samples.
+  /// Compiles, and computes what the original model predicts for `count` samples, or all if they
+  /// are fewer.
   /// TACQ_UNSUPPORTED without an output to compare.
-  Error prepare(const std::vector<std::string> &weights, std::vector<size_t> chosen);
+  Error prepare(const std::vector<std::string> &weights, size_t count);
   /// Gives a weight other numbers, f32 [N, K].
   Error replace(llvm::StringRef weight, llvm::ArrayRef<float> decoded);
   /// The mean divergence over the samples. TACQ_INVALID_INPUT if it is not finite.
@@ -33,10 +36,11 @@ private:
   using Sample = std::map<std::string, TensorView>;
   Error run(InProcessModule &module, const Sample &sample);
 
-  const ImportedModel &model;
+  mlir::ModuleOp model;
+  const ParameterStore &parameters;
   const SampleSource &samples;
   unsigned threads;
-  std::string file, output;
+  std::string file, without, output;
   std::vector<size_t> chosen;
   std::vector<std::vector<float>> predictions; ///< of each chosen sample
   std::vector<int64_t> classes;                ///< the last extent of each

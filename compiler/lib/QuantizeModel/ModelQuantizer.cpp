@@ -1,6 +1,7 @@
 //===- ModelQuantizer.cpp - The weights of a planned model ----------------===//
 
 #include "tacq/Quantize/ModelQuantizer.h"
+#include "LossProbe.h"
 #include "SequentialPass.h"
 #include "tacq/Import/WeightElements.h"
 #include "tacq/Quantize/Codebook.h"
@@ -9,9 +10,18 @@
 #include "tacq/Quantize/RandomCircuit.h"
 #include "tacq/Quantize/Saliency.h"
 #include "tacq/Quantize/Slots.h"
+#include <limits>
 
 using namespace mlir;
 using namespace tacq;
+
+HessianOptions tacq::hessianVariant(HessianOptions options, unsigned i) {
+  static constexpr double dampings[] = {1, 1.0 / 3, 3, 9};
+  static_assert(2 * std::size(dampings) == mostVariants);
+  options.damping *= dampings[i / 2];
+  options.activationOrder ^= i % 2 == 1;
+  return options;
+}
 
 bool tacq::hasCircuit(const Plan &plan, const TensorPlan &tensor) {
   return plan.circuitLayout != WeightFormat::Circuit::None &&
@@ -34,6 +44,12 @@ struct Entry {
   const CircuitMask *mask = nullptr; // none: without a circuit
 };
 
+/// A weight and what became of it.
+struct QuantizedEntry {
+  Entry *entry;
+  MixedWeight weight;
+};
+
 using TakeWeightFn = llvm::function_ref<Error(Entry &, MixedWeight &&)>;
 
 class ModelQuantizer {
@@ -48,14 +64,22 @@ public:
   Error quantizeAll(const char *stage, TakeWeightFn take);
   Error read(Entry &entry, std::vector<float> &elements);
 
+  /// Has quantizeAll() choose between variants, if there are to be several.
+  Error prepareVariants();
+
   Plan plan;
 
 private:
   Error checkStatistics(bool gradients);
   Error quantizeGroup(const LinearGroup &group, ArrayRef<double> hessian, TakeWeightFn take,
                       llvm::StringMap<std::vector<float>> *decoded);
-  Error quantizeOne(Entry &entry, const HessianFactor &factor, ArrayRef<double> hessian,
-                    MixedWeight &result);
+  /// The weights of the group, but those that another group has quantized.
+  Error quantizeAs(const HessianOptions &how, const LinearGroup &group, ArrayRef<double> hessian,
+                   std::vector<QuantizedEntry> &result);
+  Error chooseVariant(const LinearGroup &group, ArrayRef<double> hessian,
+                      std::vector<QuantizedEntry> &best);
+  Error quantizeOne(Entry &entry, const HessianOptions &how, const HessianFactor &factor,
+                    ArrayRef<double> hessian, MixedWeight &result);
   static Error inNode(Entry &entry, const Error &error) {
     return Error(error.code(), "tensor '" + entry.plan->name + "' (node '" +
                                    entry.linear.getNodeName().str() + "'): " + error.message());
@@ -67,7 +91,8 @@ private:
   func::FuncOp function;
   llvm::StringMap<Entry> entries;
   SmallVector<LinearGroup> groups;
-  std::vector<std::string> order; // names in the order of the graph
+  std::vector<std::string> order;    // names in the order of the graph
+  std::unique_ptr<LossProbe> prober; // none: each group is quantized in one way
 };
 
 } // namespace
@@ -135,8 +160,9 @@ Error ModelQuantizer::read(Entry &entry, std::vector<float> &elements) {
   return error ? inNode(entry, error) : Error();
 }
 
-Error ModelQuantizer::quantizeOne(Entry &entry, const HessianFactor &factor,
-                                  ArrayRef<double> hessian, MixedWeight &result) {
+Error ModelQuantizer::quantizeOne(Entry &entry, const HessianOptions &how,
+                                  const HessianFactor &factor, ArrayRef<double> hessian,
+                                  MixedWeight &result) {
   std::vector<float> elements;
   if (Error error = read(entry, elements))
     return error;
@@ -160,7 +186,7 @@ Error ModelQuantizer::quantizeOne(Entry &entry, const HessianFactor &factor,
   }
   if (!error && entry.plan->codebook) {
     CodebookOptions codebook;
-    codebook.damping = options.hessian.damping;
+    codebook.damping = how.damping;
     codebook.circuitValues = options.gptq.circuitValues;
     codebook.threads = options.threads;
     MixedWeight fitted;
@@ -178,13 +204,12 @@ Error ModelQuantizer::quantizeOne(Entry &entry, const HessianFactor &factor,
   return error ? inNode(entry, error) : Error();
 }
 
-Error ModelQuantizer::quantizeGroup(const LinearGroup &group, ArrayRef<double> hessian,
-                                    TakeWeightFn take,
-                                    llvm::StringMap<std::vector<float>> *decoded) {
+Error ModelQuantizer::quantizeAs(const HessianOptions &how, const LinearGroup &group,
+                                 ArrayRef<double> hessian, std::vector<QuantizedEntry> &result) {
   HessianFactor factor;
   if (options.method == QuantizeMethod::Gptq) {
     int64_t columns = entries[weightName(group.linears[0])].columns;
-    if (Error error = HessianFactor::compute(hessian, columns, options.hessian, factor))
+    if (Error error = HessianFactor::compute(hessian, columns, how, factor))
       return Error(error.code(), "the input of node '" +
                                      LinearOp(group.linears[0]).getNodeName().str() +
                                      "': " + error.message());
@@ -195,14 +220,69 @@ Error ModelQuantizer::quantizeGroup(const LinearGroup &group, ArrayRef<double> h
     if (entry.linear != linear)
       continue;
     MixedWeight weight;
-    if (Error error = quantizeOne(entry, factor, hessian, weight))
+    if (Error error = quantizeOne(entry, how, factor, hessian, weight))
       return error;
+    result.push_back({&entry, std::move(weight)});
+  }
+  return Error();
+}
+
+/// Quantizes the group in all ways and keeps the best.
+Error ModelQuantizer::chooseVariant(const LinearGroup &group, ArrayRef<double> hessian,
+                                    std::vector<QuantizedEntry> &best) {
+  auto replace = [&](ArrayRef<QuantizedEntry> weights) {
+    for (const auto &[entry, weight] : weights)
+      if (Error error = prober->replace(entry->plan->name, weight.decode()))
+        return error;
+    return Error();
+  };
+  double least = std::numeric_limits<double>::infinity();
+  for (unsigned i = 0; i < options.variants; ++i) {
+    std::vector<QuantizedEntry> variant;
+    double loss;
+    if (Error error = quantizeAs(hessianVariant(options.hessian, i), group, hessian, variant)) {
+      // Less damping than is asked for may be too little.
+      if (i > 0)
+        continue;
+      return error;
+    }
+    if (Error error = replace(variant))
+      return error;
+    if (Error error = prober->measure(loss))
+      return error;
+    if (loss < least) {
+      least = loss;
+      best = std::move(variant);
+    }
+  }
+  return replace(best);
+}
+
+Error ModelQuantizer::quantizeGroup(const LinearGroup &group, ArrayRef<double> hessian,
+                                    TakeWeightFn take,
+                                    llvm::StringMap<std::vector<float>> *decoded) {
+  std::vector<QuantizedEntry> quantized;
+  if (Error error = prober ? chooseVariant(group, hessian, quantized)
+                           : quantizeAs(options.hessian, group, hessian, quantized))
+    return error;
+  for (auto &[entry, weight] : quantized) {
     if (decoded)
-      (*decoded)[entry.plan->name] = weight.decode();
-    if (Error error = take(entry, std::move(weight)))
+      (*decoded)[entry->plan->name] = weight.decode();
+    if (Error error = take(*entry, std::move(weight)))
       return error;
   }
   return Error();
+}
+
+Error ModelQuantizer::prepareVariants() {
+  if (options.variants < 2)
+    return Error();
+  if (!options.samples || options.method != QuantizeMethod::Gptq)
+    return Error(TACQ_INVALID_ARGUMENT,
+                 "variants are of GPTQ and are measured on samples: give both, or ask for one");
+  prober = std::make_unique<LossProbe>(module, parameters, *options.samples, options.threads,
+                                       options.file, "compile without --variants");
+  return prober->prepare(order, options.variantSamples);
 }
 
 Error ModelQuantizer::quantizeAll(const char *stage, TakeWeightFn take) {
@@ -328,6 +408,8 @@ Error tacq::quantizeWeights(ModuleOp module, const ParameterStore &parameters,
   if (!state.circuits && hasCircuit(quantizer.plan))
     return Error(TACQ_INVALID_ARGUMENT, "the plan's circuits are not chosen: run "
                                         "tacq-select-circuit before tacq-quantize-weights");
+  if (Error error = quantizer.prepareVariants())
+    return error;
   return quantizer.quantizeAll("quantize", [&](Entry &entry, MixedWeight &&weight) {
     weights[entry.plan->name] = std::move(weight);
     return Error();

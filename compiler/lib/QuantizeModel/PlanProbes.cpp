@@ -99,13 +99,9 @@ Error ModelPlanner::probe() {
   std::vector<std::string> names;
   for (const PricedTensor &tensor : tensors)
     names.push_back(tensor.name);
-  // Spread over the sample: the data of several tasks follow one another.
-  std::vector<size_t> chosen;
-  size_t count = std::min<size_t>(options.probeSamples, options.samples->count);
-  for (size_t i = 0; i < count; ++i)
-    chosen.push_back((2 * i + 1) * options.samples->count / (2 * count));
-  prober = std::make_unique<LossProbe>(model, *options.samples, options.threads, options.file);
-  if (Error error = prober->prepare(names, chosen))
+  prober = std::make_unique<LossProbe>(*model.module, model.parameters, *options.samples,
+                                       options.threads, options.file, "plan without --data");
+  if (Error error = prober->prepare(names, options.probeSamples))
     return error;
   const Candidate &base = result.candidates[*probeBase()];
   std::vector<std::vector<float>> decoded;

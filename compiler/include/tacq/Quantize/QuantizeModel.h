@@ -51,6 +51,14 @@ enum class SaliencyKind {
 /// "automatic", "gradient", "curvature"; nullopt for another name.
 std::optional<SaliencyKind> parseSaliencyKind(const std::string &name);
 
+/// Ways to quantize a layer with error compensation.
+constexpr unsigned mostVariants = 8;
+/// Variant i < mostVariants of `options`, which variant 0 is: odd ones visit columns in the other
+/// order, and each two have another damping, times 1, 1/3, 3 and 9. Which of them loses least is
+/// mostly chance, so that the choice is what helps, as it does with the Hessians of GuidedQuant
+/// (arXiv 2505.07004).
+HessianOptions hessianVariant(HessianOptions options, unsigned i);
+
 struct QuantizeModelOptions {
   /// What each weight is to become; weights that it does not name stay as they are.
   Plan plan;
@@ -65,6 +73,13 @@ struct QuantizeModelOptions {
   std::optional<uint64_t> randomCircuitSeed;
   /// Null: Hessians are those of the statistics.
   const SampleSource *samples = nullptr;
+  /// In how many ways, hessianVariant(), the layers of an input are quantized around their
+  /// circuits. Those stay after which the predictions diverge least from the original model's on
+  /// the labelled positions of `variantSamples` samples, with the layers before quantized and those
+  /// behind as they were. More than 1 needs Gptq, and samples with the inputs of tuningInputs();
+  /// TACQ_INVALID_ARGUMENT without.
+  unsigned variants = 1;
+  unsigned variantSamples = 16;
   unsigned threads = 0;
   /// The model's file name for messages.
   std::string file = "model";
